@@ -118,6 +118,7 @@ const ELSEWHERE: &[(&str, fn())] = &[
     ("swap.settle", crate::reload::watch::files_are_read_once_they_have_settled),
     ("swap.removal", crate::reload::outcomes::a_module_whose_folder_was_removed_answers_its_queued_calls),
     ("swap.patience", crate::reload::watch::files_that_keep_changing_are_read_after_patience),
+    ("swap.linger", crate::foreign::swaps::a_replaced_instance_streams_for_swap_linger_at_most),
     ("swap.quiesce", crate::swap::running_calls_get_quiesce_to_end),
     ("swap.timeout", crate::swap::save_and_load_end_at_the_timeout),
     ("swap.state", crate::swap::the_size_of_the_state_is_limited),

@@ -17,6 +17,7 @@ mod event_service;
 mod events;
 mod examples;
 mod failures;
+mod foreign;
 mod frozen;
 mod hooks;
 mod http;

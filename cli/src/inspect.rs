@@ -190,10 +190,22 @@ impl Description {
         line("core modules", &listed(&sizes));
         line("contract", self.contract().unwrap_or("none (no fanfare:module interface is exported)"));
         if let Ok(Inspection { exports, handlers }) = &self.inspection {
-            line("calls", if exports.serial { "one at a time (sync)" } else { "many at once (async)" });
-            line("snapshot", if exports.snapshot { "yes: a swap hands its state over" } else { "no" });
-            let handlers = handlers.as_ref().map(|names| names.iter().map(|name| printable(name)).collect::<Vec<_>>());
-            line("handlers", &handlers.map_or("unknown (no export describe)".to_owned(), |names| listed(&names)));
+            let calls = match exports.must_be_fresh() {
+                true => "each request in an instance of its own",
+                false if exports.serial => "one at a time (sync)",
+                false => "many at once (async)",
+            };
+            line("calls", calls);
+            if let Some(http) = &exports.http {
+                let rest = if exports.has_handler() { "that no route serves" } else { "below /api/<module>/" };
+                line("wasi:http", &format!("{}: answers all requests {rest}", printable(&http.export)));
+            }
+            if exports.has_handler() {
+                line("snapshot", if exports.snapshot { "yes: a swap hands its state over" } else { "no" });
+                let handlers =
+                    handlers.as_ref().map(|names| names.iter().map(|name| printable(name)).collect::<Vec<_>>());
+                line("handlers", &handlers.map_or("unknown (no export describe)".to_owned(), |names| listed(&names)));
+            }
         }
         line("may need", &listed(&self.capabilities().into_iter().map(str::to_owned).collect::<Vec<_>>()));
         for (name, value) in [("language", language), ("toolchain", toolchain)] {
@@ -239,6 +251,7 @@ impl Description {
             "coreModules": self.info.core_modules,
             "contract": self.contract(),
             "serial": inspection.map(|inspection| inspection.exports.serial),
+            "wasiHttp": inspection.and_then(|inspection| Some(&inspection.exports.http.as_ref()?.export)),
             "snapshot": inspection.map(|inspection| inspection.exports.snapshot),
             "handlers": inspection.and_then(|inspection| inspection.handlers.as_ref()),
             "capabilities": self.capabilities(),

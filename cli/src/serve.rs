@@ -137,16 +137,26 @@ fn greet(host: &RunningHost) {
 
 /// One line about a module: where it serves, or why it does not.
 fn line(module: &ModuleStatus) -> String {
-    let ModuleStatus { name, state, generation, routes, .. } = module;
+    let ModuleStatus { name, state, generation, .. } = module;
     if let Some(generation) = generation {
         let short = generation.get(..12).unwrap_or(generation);
-        return format!("  {name:<20} /api/{name}/  {routes} routes, generation {short}");
+        return format!("  {name:<20} /api/{name}/  {}, generation {short}", served(module));
     }
     let reason = module.reason.as_deref().and_then(|reason| reason.lines().next()).unwrap_or_default();
     match state {
         _ if reason.is_empty() => format!("  {name:<20} {state}"),
         _ => format!("  {name:<20} {state}: {reason}"),
     }
+}
+
+/// What a module serves: routes, or all requests through `wasi:http`.
+fn served(module: &ModuleStatus) -> String {
+    let ModuleStatus { routes, wasi_http, mounted, .. } = module;
+    let Some(export) = wasi_http else { return format!("{routes} routes") };
+    let (_, version) = export.rsplit_once('@').unwrap_or_default();
+    let routes = if *routes == 0 { String::new() } else { format!("{routes} routes, ") };
+    let place = if *mounted { " here and on all other paths" } else { "" };
+    format!("{routes}wasi:http {version}{place}")
 }
 
 /// The signals that stop the host.

@@ -16,6 +16,7 @@ mod envelope;
 mod error;
 mod event;
 pub mod event_type;
+mod exchange;
 pub mod hook;
 mod middleware;
 mod name;
@@ -51,6 +52,7 @@ pub use context::{Context, Deadline, RequestHead};
 pub use envelope::{Envelope, Link, Peer, PeerBroadcast, PeerCall, VERSION};
 pub use error::{Blame, CallError, Failure};
 pub use event::Event;
+pub use exchange::{BodyError, Exchange, ExchangeRequest, StreamedBody};
 pub use middleware::MiddlewareCall;
 pub use name::{MAX_PATH, MAX_SEGMENTS, METHODS, RouteName};
 pub use outcome::{CallResult, GatherEntry, Outcome, Passed, Reply, facts_before, sizes};
@@ -94,6 +96,9 @@ pub struct Call {
     pub payload: Payload,
     /// Facts that middlewares passed on, named `<module>.<name>`.
     pub extra: Extra,
+    /// The request, if the call is one for the `wasi:http` export of the component. It then has no
+    /// parameters and no payload.
+    pub exchange: Option<Box<Exchange>>,
 }
 
 /// Memory that a call uses in the host in addition to its text, in bytes: its record, its context,
@@ -123,7 +128,7 @@ impl Call {
     /// for it, because it keeps them alive.
     pub fn weight(&self) -> u64 {
         let listed = [&self.params, &self.extra].map(|list| pairs(list) + ENTRY * list.len());
-        let listed = listed.iter().sum::<usize>();
+        let listed = listed.iter().sum::<usize>() + self.exchange.as_ref().map_or(0, |exchange| exchange.weight());
         (self.context.weight() + listed + self.query.len() + self.trigger.name().len() + self.payload.len()) as u64
     }
 }

@@ -10,6 +10,7 @@ mod calls;
 mod channels;
 mod choose;
 mod clients;
+mod exchanges;
 mod hooks;
 mod middlewares;
 mod peers;
@@ -32,8 +33,8 @@ pub use hooks::Message;
 pub use places::Places;
 
 use crate::call::{
-    Call, CallError, CallResult, Context, Deadline, Envelope, Extra, Origin, Payload, RequestHead, RouteName, Trace,
-    Trigger, TriggerKind, hook,
+    Call, CallError, CallResult, Context, Deadline, Envelope, Exchange, Extra, Origin, Payload, RequestHead, RouteName,
+    Trace, Trigger, TriggerKind, hook,
 };
 use crate::isolate::{Ids, Isolate, Lane, NodeFacts, QueuedCall, Slot};
 use crate::ports::{Peers, Sessions};
@@ -71,6 +72,8 @@ pub struct CallSpec {
     pub extra: Extra,
     pub query: String,
     pub payload: Payload,
+    /// See [`Call::exchange`].
+    pub exchange: Option<Box<Exchange>>,
 }
 
 impl CallSpec {
@@ -189,6 +192,7 @@ impl Dispatch {
             query: spec.query,
             payload: spec.payload,
             extra: spec.extra,
+            exchange: spec.exchange,
         };
         // In a client's request, `http.maxHeaderBytes` already bounds the text besides the payload.
         let names = if from_client { 0 } else { call.text_len() };

@@ -10,6 +10,7 @@ mod convert;
 mod cpu;
 mod deployment;
 mod error;
+mod guest_http;
 mod heartbeat;
 mod imports;
 mod instance;

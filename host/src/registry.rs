@@ -29,7 +29,7 @@ use serde_json::Value;
 use wasmtime::component::Component;
 
 pub use access::{Access, AccessError};
-pub use component::Exports;
+pub use component::{Exports, HttpVersion, WasiHttp};
 pub use component_info::{ComponentInfo, ComponentInfoError, component_info};
 pub use disk_usage::DiskUsage;
 pub use generation_store::{GenerationStore, GenerationStoreError, Pin, folder_digest};
@@ -74,6 +74,7 @@ pub struct Generation {
     /// The resources of the host that each instance of the component needs.
     pub cost: InstanceCost,
     pub exports: Exports,
+    pub isolation: Isolation,
     /// Whether the environment opens routes with the middleware `test`.
     test_routes: bool,
     places: PlaceKinds,

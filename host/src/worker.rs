@@ -13,7 +13,10 @@ use tokio::sync::mpsc;
 pub use runtime_thread::RuntimeThread;
 pub use thread::Thread;
 
-use crate::call::{Admission, CallError, CallResult, ClientHook, ClientMessage, HttpRequest, IsolateId, StreamRequest};
+use crate::call::{
+    Admission, CallError, CallResult, ClientHook, ClientMessage, ExchangeRequest, HttpRequest, IsolateId,
+    StreamRequest, StreamedBody,
+};
 use crate::dispatch::Dispatch;
 use crate::events::{EventLog, HostEvent, Origin};
 use crate::hub::SocketName;
@@ -178,6 +181,22 @@ impl Backend for WorkerModules {
 
     async fn call(&self, module: &Arc<Slot>, matched: MatchedRoute, request: HttpRequest) -> CallResult {
         self.dispatch.serve(module, matched, request).await
+    }
+
+    fn has_exchange(&self, module: &Arc<Slot>) -> bool {
+        module.deployment().generation.exports.http.is_some()
+    }
+
+    fn is_mounted(&self, module: &Arc<Slot>) -> bool {
+        self.has_exchange(module) && module.deployment().generation.manifest.mount.is_some()
+    }
+
+    async fn exchange(
+        &self,
+        module: &Arc<Slot>,
+        request: ExchangeRequest,
+    ) -> Result<http::Response<StreamedBody>, CallError> {
+        self.dispatch.exchange(module, request).await
     }
 
     fn host_route(&self, path: &str) -> Option<HostRoute> {

@@ -141,6 +141,8 @@ fn module(name: String, state: &ModuleState, dispatch: &Dispatch, roster: &Roste
         generation: Some(generation.digest.clone()),
         serial: generation.is_serial(),
         routes: generation.manifest.routes.len(),
+        wasi_http: generation.exports.http.as_ref().map(|http| http.export.clone()),
+        mounted: generation.manifest.mount.is_some(),
         sockets: generation.manifest.socket_statuses(),
         channels: generation.manifest.channel_statuses(),
         filters: generation.manifest.filters_status(),

@@ -164,6 +164,13 @@ pub struct ModuleStatus {
     /// The number of routes of the generation that serves.
     #[serde(default)]
     pub routes: usize,
+    /// The interface through which the module answers all other requests, such as
+    /// `wasi:http/handler@0.3.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wasi_http: Option<String>,
+    /// Whether it also answers requests outside `/api/`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mounted: bool,
     /// The WebSockets of the generation that serves, sorted by pattern.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sockets: Vec<SocketStatus>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::formats::{Address, CorsOrigin, Domain, HeaderName, read_address};
+use super::formats::{Address, CorsOrigin, Domain, HeaderName, ModuleName, read_address};
 use crate::document::units::{KIB, MIB, Size, Time};
 
 /// The listener that clients reach.
@@ -22,6 +22,10 @@ pub struct HttpConfig {
     /// `acme.example.test` has the subdomain `acme`. Default none: requests have no subdomain.
     #[schemars(with = "Option<Domain>")]
     pub domain: Option<String>,
+    /// The module that also answers requests outside `/api/`, through `wasi:http`. It must have
+    /// `"mount": "/"` in its `module.json`. Default none.
+    #[schemars(with = "Option<ModuleName>")]
+    pub mount: Option<String>,
     /// Access by web pages from other origins (CORS).
     pub cors: CorsConfig,
     /// The largest request body, 1 byte to 1 GiB. Default `2MiB`.
@@ -73,6 +77,7 @@ impl Default for HttpConfig {
         HttpConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             domain: None,
+            mount: None,
             cors: CorsConfig::default(),
             max_body: 2 * MIB,
             body_timeout: Duration::from_secs(30),

@@ -196,6 +196,11 @@ pub struct SwapConfig {
     #[serde(with = "crate::document::units::duration")]
     #[schemars(with = "Time", extend("minimum" = 1, "maximum" = 3_600_000))]
     pub timeout: Duration,
+    /// How long responses of `wasi:http` components may stream from a replaced instance until the
+    /// host aborts them, 0 to 24 h. A third swap waits for them. Default `1m`.
+    #[serde(with = "crate::document::units::duration")]
+    #[schemars(with = "Time", extend("minimum" = 0, "maximum" = 86_400_000))]
+    pub linger: Duration,
     /// The largest state that one `save` may return, 1 byte to 1 TiB. Default `64MiB`.
     #[serde(with = "crate::document::units::size")]
     #[schemars(with = "Size", extend("minimum" = 1, "maximum" = 1_099_511_627_776_u64))]
@@ -212,6 +217,7 @@ impl Default for SwapConfig {
             patience: Duration::from_secs(30),
             quiesce: Duration::from_secs(5),
             timeout: Duration::from_secs(5),
+            linger: Duration::from_secs(60),
             state: 64 << 20,
         }
     }

@@ -40,6 +40,7 @@ impl CallSpec {
             extra: Vec::new(),
             query: String::new(),
             payload,
+            exchange: None,
         }
     }
 }

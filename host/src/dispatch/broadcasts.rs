@@ -322,6 +322,7 @@ impl Resolved {
             extra: Vec::new(),
             query: String::new(),
             payload,
+            exchange: None,
         }
     }
 

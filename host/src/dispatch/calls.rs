@@ -10,9 +10,9 @@ use super::actor::{Actor, subdomain};
 use super::resolve::{Destination, Member};
 use super::{CallSpec, Dispatch, PendingCall, check_size};
 use crate::call::{
-    Address, CallError, CallOptions, CallResult, Deadline, Emission, GatherEntry, Group, HttpRequest, IsolateId,
-    MiddlewareCall, Origin, Outcome, Payload, Peer, Receipt, Reply, RequestHead, RouteName, Target, Trace, Trigger,
-    TriggerKind,
+    Address, CallError, CallOptions, CallResult, Deadline, Emission, Exchange, GatherEntry, Group, HttpRequest,
+    IsolateId, MiddlewareCall, Origin, Outcome, Payload, Peer, Receipt, Reply, RequestHead, RouteName, Target, Trace,
+    Trigger, TriggerKind,
 };
 use crate::isolate::{Lane, QueuedCall, Slot};
 use crate::ports::{BoxFuture, Caller, Calls};
@@ -28,20 +28,23 @@ enum Sent {
 /// A call that a client causes, except for its route.
 pub(super) struct ClientCall {
     pub(super) trigger: Trigger,
-    pub(super) head: Box<RequestHead>,
+    /// `None` for a request with an exchange, which has its own head.
+    pub(super) head: Option<Box<RequestHead>>,
     pub(super) query: String,
     pub(super) payload: Payload,
     pub(super) trace: Trace,
     pub(super) subdomain: Option<Arc<str>>,
     /// Whether another worker may run the call.
     pub(super) spill: bool,
+    pub(super) exchange: Option<Box<Exchange>>,
 }
 
 impl Dispatch {
     /// Runs the call of an HTTP request. `here` is the slot of the worker that has the connection.
     pub async fn serve(&self, here: &Arc<Slot>, matched: MatchedRoute, request: HttpRequest) -> CallResult {
         let HttpRequest { method, query, payload, head, trace, subdomain, spill } = request;
-        let call = ClientCall { trigger: Trigger::Http(method), head, query, payload, trace, subdomain, spill };
+        let (trigger, head, exchange) = (Trigger::Http(method), Some(head), None);
+        let call = ClientCall { trigger, head, query, payload, trace, subdomain, spill, exchange };
         self.serve_client(here, matched, call).await
     }
 
@@ -58,11 +61,12 @@ impl Dispatch {
             awaited: false,
             subdomain: call.subdomain,
             trace: Some(call.trace),
-            http: Some(call.head),
+            http: call.head,
             session: None,
             extra: Vec::new(),
             query: call.query,
             payload: call.payload,
+            exchange: call.exchange,
         };
         self.call_in(slot, matched, spec).await
     }
@@ -248,6 +252,7 @@ impl Dispatch {
             extra: Vec::new(),
             query: name.query.clone(),
             payload,
+            exchange: None,
         }
     }
 

@@ -72,6 +72,7 @@ impl Dispatch {
             extra: Vec::new(),
             query,
             payload,
+            exchange: None,
         };
         Some(self.call_in(slot, matched, spec).right_future())
     }
@@ -205,6 +206,7 @@ impl Chain {
             extra,
             query: self.query.clone(),
             payload,
+            exchange: None,
         }
     }
 

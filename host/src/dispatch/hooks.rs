@@ -176,5 +176,6 @@ fn spec(
         extra: Vec::new(),
         query: String::new(),
         payload,
+        exchange: None,
     }
 }

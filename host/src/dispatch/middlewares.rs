@@ -36,6 +36,7 @@ impl Dispatch {
                 query,
                 payload,
                 parent: Some(context),
+                exchange: None,
             };
             Ok((self.send_to(&slot, matched, spec)?, slot))
         });

@@ -34,12 +34,13 @@ impl Dispatch {
         let module = here.module.clone();
         let call = ClientCall {
             trigger: Trigger::Stream { key: request.key, last_event_id: request.last_event_id },
-            head: request.head,
+            head: Some(request.head),
             query: request.query,
             payload: Payload::None,
             trace: request.trace,
             subdomain: request.subdomain,
             spill: false,
+            exchange: None,
         };
         Admission::Called(module, self.serve_client(&here, matched, call).await)
     }

@@ -51,6 +51,7 @@ impl Inspector {
             events: Arc::new(EventLog::new(false, false)),
             development: is_development(&config.environment),
             stop_hook: config.shutdown.hook,
+            linger: config.swap.linger,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             ids: Ids::default(),

@@ -9,6 +9,8 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -60,15 +62,32 @@ pub struct CpuMeter {
     ticks: TickCounter,
     clock: fn() -> Duration,
     used: HashMap<Option<GuestTaskId>, u32>,
+    /// The calls whose bodies may stream, with the flag that the client has taken or sent a part
+    /// since the last charge.
+    streams: HashMap<GuestTaskId, Arc<AtomicBool>>,
+    /// The number of streams at which those that have ended are removed.
+    most_streams: usize,
     exceeded: bool,
 }
+
+/// The number of streams up to which none are removed.
+const FEW_STREAMS: usize = 64;
 
 impl CpuMeter {
     /// Rounds `budget` up to whole ticks and adds one for the tick that has begun when a call
     /// starts.
     pub fn new(budget: Duration, tick: Duration, ticks: TickCounter) -> CpuMeter {
         let most = whole(budget, tick).saturating_add(1);
-        CpuMeter { budget: most, tick, ticks, clock: thread_time, used: HashMap::new(), exceeded: false }
+        CpuMeter {
+            budget: most,
+            tick,
+            ticks,
+            clock: thread_time,
+            used: HashMap::new(),
+            streams: HashMap::new(),
+            most_streams: FEW_STREAMS,
+            exceeded: false,
+        }
     }
 
     /// Whether a call exceeded its budget, so that the meter interrupted the instance.
@@ -82,6 +101,19 @@ impl CpuMeter {
         }
     }
 
+    /// From now on, a call has its budget anew whenever `progress` was set, because bodies may
+    /// stream for as long as the client reads and writes. Forgets what an earlier call with this
+    /// id used.
+    pub fn watch(&mut self, task: GuestTaskId, progress: Arc<AtomicBool>) {
+        self.forget(task);
+        if self.streams.len() >= self.most_streams {
+            // The body of a stream that has not ended owns the flag, too.
+            self.streams.retain(|_, progress| Arc::strong_count(progress) > 1);
+            self.most_streams = FEW_STREAMS.max(2 * self.streams.len());
+        }
+        self.streams.insert(task, progress);
+    }
+
     /// Returns the ticks since the turn began, but no more than the thread has computed since the
     /// last charge, and at least one.
     fn passed(&self) -> u32 {
@@ -93,6 +125,10 @@ impl CpuMeter {
 
     fn charge(&mut self, task: Option<GuestTaskId>) -> UpdateDeadline {
         let passed = self.passed();
+        let stream = task.and_then(|task| self.streams.get(&task));
+        if stream.is_some_and(|progress| progress.swap(false, Ordering::Relaxed)) {
+            self.used.remove(&task);
+        }
         let used = self.used.entry(task).or_default();
         *used = used.saturating_add(passed);
         if *used > self.budget {

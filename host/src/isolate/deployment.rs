@@ -11,6 +11,9 @@ use crate::call::{Call, CallError, IsolateId, Route, Trigger};
 use crate::config::Limits;
 use crate::registry::{DeclaredSubscription, Generation, Router};
 
+/// The name of the `wasi:http` export in place of a handler and a route, in messages.
+const WASI_HTTP: &str = "wasi:http";
+
 /// A generation with the router, routes and log that one slot serves it with.
 pub struct Deployment {
     /// Identifies the deployment that a call's route belongs to.
@@ -26,6 +29,8 @@ pub struct Deployment {
     /// See [`Deployment::failures`].
     pub(super) failed: Arc<AtomicU64>,
     routes: Vec<Arc<Route>>,
+    /// The route of requests for the `wasi:http` export, if the component has one.
+    exchange_route: Option<Arc<Route>>,
 }
 
 impl Deployment {
@@ -34,12 +39,15 @@ impl Deployment {
         let generation = program.generation.clone();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let routes = generation.routes(number);
+        let (handler, text) = (WASI_HTTP.into(), WASI_HTTP.into());
+        let exchange_route = Route { deployment: number, handler, text, chain: Vec::new() };
         Deployment {
             number,
             isolate,
             router: generation.router(&routes),
             log: log(&generation, isolate, stats),
             failed: Arc::default(),
+            exchange_route: generation.exports.http.as_ref().map(|_| Arc::new(exchange_route)),
             routes,
             generation,
             program,
@@ -56,6 +64,11 @@ impl Deployment {
         self.routes.get(index).cloned()
     }
 
+    /// The route of requests for the `wasi:http` export, if the component has one.
+    pub fn exchange_route(&self) -> Option<Arc<Route>> {
+        self.exchange_route.clone()
+    }
+
     /// Returns the route that a call runs here. A call that waited during a swap names a route of
     /// the previous generation: it runs the route with the same method and path, or of the
     /// broadcast, schedule, subscription or hook with the same name, of the stream key, of the
@@ -64,6 +77,10 @@ impl Deployment {
     pub fn route_of(&self, call: &Call) -> Result<Arc<Route>, CallError> {
         if call.route.deployment == self.number {
             return Ok(call.route.clone());
+        }
+        if call.exchange.is_some() {
+            let gone = || CallError::NotFound(format!("{} no longer exports wasi:http", self.generation.module));
+            return self.exchange_route().ok_or_else(gone);
         }
         let index = match &call.trigger {
             Trigger::Broadcast(broadcast) => self.generation.manifest.broadcasts.get(&*broadcast.name).copied(),

@@ -12,6 +12,7 @@
 
 mod calls;
 mod control;
+mod exchanges;
 mod fresh;
 mod intake;
 mod killer;
@@ -97,6 +98,15 @@ impl Drop for IdleGuard {
     }
 }
 
+/// When it is dropped, the bodies that an instance still streams are cut.
+struct CutStreams<'a>(&'a RunningCalls);
+
+impl Drop for CutStreams<'_> {
+    fn drop(&mut self) {
+        self.0.cut_streams();
+    }
+}
+
 /// Ends all running calls with the function `end`. Returns the names of their handlers.
 fn end_calls(
     running_calls: &RunningCalls,
@@ -168,7 +178,7 @@ impl InstanceTask {
     async fn run(self) -> End {
         let generation = &self.deployment.generation;
         let drive = async {
-            match generation.manifest.isolation {
+            match generation.isolation {
                 Isolation::Resident => self.run_resident().await,
                 Isolation::Fresh => self.run_fresh().await,
             }
@@ -191,6 +201,7 @@ impl InstanceTask {
             End::Crashed(crash) => crash.reason(),
         });
         if let End::Crashed(crash) = &end {
+            self.running_calls.fail_streams();
             self.log_crash("the instance crashed", &handlers, crash);
         }
         end
@@ -233,6 +244,8 @@ impl InstanceTask {
             Ok(store) => store,
             Err(error) => return Crash::from(error).into(),
         };
+        // Dropped before the store.
+        let _cut = CutStreams(&self.running_calls);
         let limits = &self.deployment.generation.limits;
         let exports = match tokio::time::timeout(limits.startup, self.deployment.program.instantiate(&mut store)).await
         {
@@ -289,7 +302,8 @@ impl InstanceTask {
                         return Poll::Ready(Err(error));
                     }
                 }
-                let next = self.poll_next_call(cx, || limiter.has_room(), calls.is_empty(), &mut is_first);
+                let is_idle = calls.is_empty() && !self.running_calls.is_streaming();
+                let next = self.poll_next_call(cx, || limiter.has_room(), is_idle, &mut is_first);
                 let mut next = ready!(next);
                 if next.is_none() {
                     return Poll::Ready(Ok(End::Drained));

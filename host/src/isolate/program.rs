@@ -8,13 +8,14 @@ use wasmtime::component::{
 use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 
 use super::error::SnapshotError;
+use super::guest_http::GuestHttp;
 use super::state::State;
 use super::wasi_files::open_folders;
 use crate::bindings::exports::fanfare::module::{describe, snapshot};
 use crate::bindings::fanfare::module::types as wit;
 use crate::call::{Failure, Outcome, Payload, bounds, text};
-use crate::registry::Generation;
 use crate::registry::manifest::raw::MOST;
+use crate::registry::{Generation, HttpVersion, WasiHttp};
 
 /// The most handlers that `describe` may return: twice the number of routes that a manifest can
 /// have.
@@ -28,7 +29,8 @@ fn guest_error(why: String) -> SnapshotError {
 pub struct Program {
     pub generation: Arc<Generation>,
     instance: InstancePre<State>,
-    handle: ComponentExportIndex,
+    handle: Option<ComponentExportIndex>,
+    http: Option<(HttpVersion, ComponentExportIndex)>,
     describe: Option<describe::GuestIndices>,
     snapshot: Option<snapshot::GuestIndices>,
     /// The folders of all instances.
@@ -40,7 +42,8 @@ type Results = (Result<wit::Outcome, wit::Failure>,);
 
 /// The exported functions of one instance.
 pub struct GuestExports {
-    handle: TypedFunc<Params, Results>,
+    handle: Option<TypedFunc<Params, Results>>,
+    http: Option<GuestHttp>,
     snapshot: Option<snapshot::Guest>,
 }
 
@@ -58,12 +61,20 @@ impl Program {
     /// [`Program::check`] checks the exports.
     pub fn link(linker: &Linker<State>, generation: Arc<Generation>) -> wasmtime::Result<Program> {
         let instance = linker.instantiate_pre(&generation.component)?;
-        let interface = if generation.exports.handler { "handler" } else { "handler-sync" };
-        let handle = generation
-            .component
-            .get_export_index(None, format!("fanfare:module/{interface}@0.1.0"))
-            .and_then(|interface| generation.component.get_export_index(Some(&interface), "handle"))
-            .ok_or_else(|| wasmtime::Error::msg(format!("the interface {interface} has no function `handle`")))?;
+        let handle_of = |interface: &str| {
+            let index = generation.component.get_export_index(None, interface);
+            index
+                .and_then(|interface| generation.component.get_export_index(Some(&interface), "handle"))
+                .ok_or_else(|| wasmtime::format_err!("the interface {interface} has no function `handle`"))
+        };
+        let exports = &generation.exports;
+        let interface = if exports.handler { "handler" } else { "handler-sync" };
+        let interface = exports.has_handler().then(|| format!("fanfare:module/{interface}@0.1.0"));
+        let handle = interface.map(|interface| handle_of(&interface)).transpose()?;
+        let http = match &exports.http {
+            Some(WasiHttp { version, export }) => Some((*version, handle_of(export)?)),
+            None => None,
+        };
         let describe = match generation.exports.describe {
             true => Some(describe::GuestIndices::new(&instance)?),
             false => None,
@@ -73,14 +84,15 @@ impl Program {
             false => None,
         };
         let folders = open_folders(&generation)?;
-        Ok(Program { generation, instance, handle, describe, snapshot, folders })
+        Ok(Program { generation, instance, handle, http, describe, snapshot, folders })
     }
 
     pub async fn instantiate(&self, store: &mut wasmtime::Store<State>) -> wasmtime::Result<GuestExports> {
         let instance = self.instance.instantiate_async(&mut *store).await?;
-        let handle = instance.get_typed_func(&mut *store, self.handle)?;
+        let handle = self.handle.map(|handle| instance.get_typed_func(&mut *store, handle)).transpose()?;
+        let http = self.http.map(|http| GuestHttp::new(store, &instance, http)).transpose()?;
         let snapshot = self.snapshot.as_ref().map(|snapshot| snapshot.load(&mut *store, &instance)).transpose()?;
-        Ok(GuestExports { handle, snapshot })
+        Ok(GuestExports { handle, http, snapshot })
     }
 
     /// Creates an instance, checks that its exports have the types of `wit/`, and returns the
@@ -89,7 +101,13 @@ impl Program {
         let instance = self.instance.instantiate_async(&mut *store).await?;
         let other_types =
             |error: wasmtime::Error| wasmtime::format_err!("an export does not have the types of wit/: {error:#}");
-        instance.get_typed_func::<Params, Results>(&mut *store, self.handle).map_err(other_types)?;
+        if let Some(handle) = self.handle {
+            instance.get_typed_func::<Params, Results>(&mut *store, handle).map_err(other_types)?;
+        }
+        if let Some(http) = self.http {
+            GuestHttp::new(store, &instance, http)
+                .map_err(|error| wasmtime::format_err!("its export of wasi:http has other types: {error:#}"))?;
+        }
         if let Some(snapshot) = &self.snapshot {
             snapshot.load(&mut *store, &instance).map_err(other_types)?;
         }
@@ -108,7 +126,17 @@ impl Program {
 
 impl GuestExports {
     pub fn start(&self, mut access: Access<'_, State, HasSelf<State>>, call: wit::Call) -> wasmtime::Result<GuestCall> {
-        Ok(GuestCall(self.handle.start_call_concurrent(&mut access, (call,))?))
+        Ok(GuestCall(self.handle()?.start_call_concurrent(&mut access, (call,))?))
+    }
+
+    /// The function that runs routes. A module without it has no routes.
+    fn handle(&self) -> wasmtime::Result<&TypedFunc<Params, Results>> {
+        self.handle.as_ref().ok_or_else(|| wasmtime::Error::msg("the component exports no handler"))
+    }
+
+    /// The `wasi:http` export. A module without it gets no exchanges.
+    pub fn http(&self) -> wasmtime::Result<&GuestHttp> {
+        self.http.as_ref().ok_or_else(|| wasmtime::Error::msg("the component exports no wasi:http"))
     }
 
     pub async fn finish(
@@ -116,7 +144,7 @@ impl GuestExports {
         accessor: &Accessor<State>,
         call: GuestCall,
     ) -> wasmtime::Result<Result<Outcome, Failure>> {
-        let (outcome,) = self.handle.finish_call_concurrent(accessor, call.0).await?;
+        let (outcome,) = self.handle()?.finish_call_concurrent(accessor, call.0).await?;
         Ok(outcome.map(Into::into).map_err(Into::into))
     }
 

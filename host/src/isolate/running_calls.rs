@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -85,6 +85,24 @@ impl Drop for AbandonedWork<'_> {
     }
 }
 
+/// The place of a call that has ended while the body of its response streams. Occupied until it is
+/// dropped.
+pub struct Streaming(Arc<RunningCalls>);
+
+impl Streaming {
+    /// Whether the store ended before the body.
+    pub fn was_cut(&self) -> bool {
+        self.0.cut.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.0.streaming.fetch_sub(1, Ordering::Relaxed);
+        self.0.stats.streaming.dec();
+    }
+}
+
 /// The calls of one instance that have started and not ended.
 pub struct RunningCalls {
     calls: Mutex<HashMap<u64, RunningCall, BuildHasherDefault<IdHasher>>>,
@@ -97,6 +115,10 @@ pub struct RunningCalls {
     leaked: AtomicI64,
     /// The pieces of work that run, are not calls, and that no caller waits for.
     abandoned: AtomicUsize,
+    /// The responses whose bodies stream.
+    streaming: AtomicUsize,
+    /// Whether the store has ended, so that no body streams to its end.
+    cut: AtomicBool,
     /// Notified when the first call starts.
     pub busy: Notify,
 }
@@ -111,6 +133,8 @@ impl RunningCalls {
             count: AtomicUsize::new(0),
             leaked: AtomicI64::new(0),
             abandoned: AtomicUsize::new(0),
+            streaming: AtomicUsize::new(0),
+            cut: AtomicBool::new(false),
             busy: Notify::new(),
         }
     }
@@ -224,10 +248,35 @@ impl RunningCalls {
         self.calls.lock().values().any(|started| started.context.in_quiet_hook)
     }
 
-    /// The number of running calls without the nested ones, and the number of nested ones.
+    /// The number of running calls without the nested ones, and the number of nested ones. A call
+    /// whose response streams counts among the former.
     pub fn counts(&self) -> (usize, usize) {
         let nested = self.nested.load(Ordering::Relaxed);
-        (self.count.load(Ordering::Relaxed).saturating_sub(nested), nested)
+        let plain = self.count.load(Ordering::Relaxed).saturating_sub(nested);
+        (plain + self.streaming.load(Ordering::Relaxed), nested)
+    }
+
+    /// Counts a response whose body streams, until the guard is dropped.
+    pub fn stream(this: &Arc<RunningCalls>) -> Streaming {
+        this.streaming.fetch_add(1, Ordering::Relaxed);
+        this.stats.streaming.inc();
+        // The watch may have to cut it.
+        this.busy.notify_one();
+        Streaming(this.clone())
+    }
+
+    pub fn is_streaming(&self) -> bool {
+        self.streaming.load(Ordering::Relaxed) > 0
+    }
+
+    /// Counts each body that a crash has aborted as a failure of the generation.
+    pub fn fail_streams(&self) {
+        self.failures.fetch_add(self.streaming.load(Ordering::Relaxed) as u64, Ordering::Relaxed);
+    }
+
+    /// Aborts the bodies that stream. Called before the store is dropped.
+    pub fn cut_streams(&self) {
+        self.cut.store(true, Ordering::Release);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -249,7 +298,7 @@ impl RunningCalls {
 
     /// Whether nothing runs that the watch has to look at.
     pub fn is_idle(&self) -> bool {
-        self.is_empty() && self.abandoned.load(Ordering::Relaxed) == 0
+        self.is_empty() && self.abandoned.load(Ordering::Relaxed) == 0 && !self.is_streaming()
     }
 
     /// Counts abandoned work and the calls that still run `grace` after their deadline, and sets

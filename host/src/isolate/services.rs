@@ -30,6 +30,8 @@ pub struct Services {
     pub development: bool,
     /// `shutdown.hook`.
     pub stop_hook: Duration,
+    /// `swap.linger`.
+    pub linger: Duration,
     /// Cancelled when the host stops. No instance restarts after that.
     pub stop: CancellationToken,
     /// The tasks of all isolates, and those that report the ends of scheduled runs.

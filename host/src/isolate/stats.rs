@@ -28,6 +28,8 @@ pub struct Stats {
     triggers: [TriggerStats; TriggerKind::ALL.len()],
     faults: [Counter; Blame::ALL.len()],
     pub in_flight: Gauge,
+    /// The responses of `wasi:http` components whose bodies stream.
+    pub streaming: Gauge,
     /// The bytes of the linear memories of all instances, those that drain too.
     pub memory: Gauge,
     pub leaked: Gauge,
@@ -58,6 +60,7 @@ impl Stats {
             triggers: Default::default(),
             faults: Default::default(),
             in_flight: Gauge::default(),
+            streaming: Gauge::default(),
             memory: Gauge::default(),
             leaked: Gauge::default(),
             restarts: Counter::default(),

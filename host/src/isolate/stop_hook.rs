@@ -81,5 +81,6 @@ fn stop_call(slot: &Slot, services: &Services, reason: StopReason, deadline: Ins
         query: String::new(),
         payload: Payload::Text(format!("{{\"reason\":\"{}\"}}", reason.as_str())),
         extra: Vec::new(),
+        exchange: None,
     })
 }

@@ -35,6 +35,14 @@ const TEXT: usize = 1 << 10;
 /// The most bytes of one write to a body. The host buffers one further write of this size.
 const CHUNK: usize = 1 << 10;
 
+/// The same for bodies that stream to a client or a server, whose number the limits of calls and
+/// requests bound, and for the first [`EARLY`] bodies of version 0.2 in an instance. An instance of
+/// a component of version 0.2 usually lives for one request.
+const LARGE_CHUNK: usize = 64 << 10;
+
+/// In version 0.2 a guest may also fill bodies that it never sends.
+const EARLY: u8 = 4;
+
 /// The number of WASI resources that an instance may own: at most `limits.handles`, and no more
 /// than fit into `limits.memory`.
 pub fn most_resources(limits: &Limits) -> usize {
@@ -53,7 +61,7 @@ impl WasiHttp {
     pub fn new(generation: Option<Arc<Generation>>) -> WasiHttp {
         let mut ctx = WasiHttpCtx::new();
         ctx.set_field_size_limit(FIELDS);
-        WasiHttp { ctx, hooks: Requests(generation) }
+        WasiHttp { ctx, hooks: Requests { generation, early: EARLY } }
     }
 
     pub fn view<'a>(&'a mut self, table: &'a mut ResourceTable) -> WasiHttpCtxView<'a> {
@@ -62,7 +70,11 @@ impl WasiHttp {
 }
 
 /// Sends the requests that the generation may send.
-struct Requests(Option<Arc<Generation>>);
+struct Requests {
+    generation: Option<Arc<Generation>>,
+    /// How many bodies of version 0.2 may still have large chunks.
+    early: u8,
+}
 
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type Sent = Result<(http::Response<WasiBody>, Io), Error>;
@@ -74,7 +86,7 @@ impl WasiHttpHooks for Requests {
         options: Option<RequestOptions>,
         _: Io,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        let generation = self.0.clone();
+        let generation = self.generation.clone();
         Box::new(async move {
             let client = generation.as_ref().and_then(|generation| generation.client.clone());
             let request = request.map(|body| body.map_err(|_| RequestError::Body).boxed_unsync());
@@ -96,11 +108,17 @@ impl WasiHttpHooks for Requests {
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        CHUNK
+        match self.early.checked_sub(1) {
+            Some(left) => {
+                self.early = left;
+                LARGE_CHUNK
+            }
+            None => CHUNK,
+        }
     }
 
     fn p3_outgoing_body_chunk_size(&mut self) -> usize {
-        CHUNK
+        LARGE_CHUNK
     }
 }
 
@@ -306,8 +324,9 @@ mod tests {
     #[test]
     fn the_size_of_a_resource_covers_all_its_parts() {
         assert!((FIELDS + 4 * TEXT + 2 * CHUNK) as u64 <= RESOURCE);
-        let mut hooks = Requests(None);
-        assert_eq!((hooks.p2_outgoing_body_chunk_size(), hooks.p3_outgoing_body_chunk_size()), (CHUNK, CHUNK));
+        let mut hooks = Requests { generation: None, early: 1 };
+        assert_eq!(hooks.p2_outgoing_body_chunk_size(), LARGE_CHUNK);
+        assert_eq!((hooks.p2_outgoing_body_chunk_size(), hooks.p3_outgoing_body_chunk_size()), (CHUNK, LARGE_CHUNK));
         assert_eq!(hooks.p2_outgoing_body_buffer_chunks(), 1);
     }
 }

@@ -14,14 +14,61 @@ use crate::engine::Engine;
 /// The interfaces of the contract that a component exports and imports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Exports {
-    /// Whether it exports `handler`. Otherwise it exports `handler-sync`.
     pub handler: bool,
+    pub handler_sync: bool,
+    /// The `wasi:http` interface through which it answers requests.
+    pub http: Option<WasiHttp>,
     pub snapshot: bool,
     pub describe: bool,
     /// Whether its exports block, so that an instance runs one call at a time.
     pub serial: bool,
     /// The capabilities that it imports, by their key in `capabilities`.
     pub imports: BTreeSet<&'static str>,
+}
+
+/// The `wasi:http` interface that a component exports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WasiHttp {
+    pub version: HttpVersion,
+    /// The name of the export, such as `wasi:http/handler@0.3.0`.
+    pub export: String,
+}
+
+/// A version of `wasi:http`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub enum HttpVersion {
+    /// `incoming-handler@0.2.x`.
+    V2,
+    /// `handler@0.3.x`.
+    V3,
+}
+
+impl WasiHttp {
+    /// The versions that this host serves, in messages.
+    pub const SERVED: &'static str = "wasi:http/handler@0.3.x or wasi:http/incoming-handler@0.2.x";
+
+    /// Recognises the name of an export. Drafts, such as `0.3.0-rc-2025-09-16`, are not served.
+    fn of_export(name: &str) -> Option<WasiHttp> {
+        let version = match name.strip_prefix("wasi:http/handler@0.3.") {
+            Some(patch) => (HttpVersion::V3, patch),
+            None => (HttpVersion::V2, name.strip_prefix("wasi:http/incoming-handler@0.2.")?),
+        };
+        let is_release = !version.1.is_empty() && version.1.bytes().all(|digit| digit.is_ascii_digit());
+        is_release.then(|| WasiHttp { version: version.0, export: name.to_owned() })
+    }
+}
+
+impl Exports {
+    /// Whether routes can run in it.
+    pub fn has_handler(&self) -> bool {
+        self.handler || self.handler_sync
+    }
+
+    /// Whether each of its requests needs an instance of its own, because components for
+    /// `wasi:http` 0.2 are written for one request.
+    pub fn must_be_fresh(&self) -> bool {
+        !self.has_handler() && self.http.as_ref().is_some_and(|http| http.version == HttpVersion::V2)
+    }
 }
 
 /// The most faults of one component that are reported.
@@ -79,11 +126,17 @@ pub fn exports(
     // Once, because all interfaces of a component usually have the same version.
     let other_version = names().find_map(other_version);
     faults.extend(other_version.clone());
-    let (mut handler_sync, mut blocks) = (false, false);
+    let mut blocks = false;
     let blocking = |interface: &str, functions: &[&str]| {
         functions.iter().any(|function| !async_exports.contains(&format!("{interface}#{function}")))
     };
     for (name, export) in ty.exports(engine) {
+        if let Some(http) = WasiHttp::of_export(name)
+            && exports.http.as_ref().is_none_or(|known| known.version < http.version)
+        {
+            exports.http = Some(http);
+            continue;
+        }
         let shown = line(name, NAME);
         let Some((interface, version)) = name.strip_prefix(PACKAGE).and_then(|name| name.split_once('@')) else {
             continue;
@@ -100,7 +153,7 @@ pub fn exports(
                 exports.handler = true;
                 blocks |= blocking(name, &["handle"]);
             }
-            "handler-sync" => handler_sync = true,
+            "handler-sync" => exports.handler_sync = true,
             "snapshot" => {
                 exports.snapshot = true;
                 blocks |= blocking(name, &["save", "load"]);
@@ -109,12 +162,19 @@ pub fn exports(
             _ => faults.push(format!("exports {shown}, which is not an export of the contract: see wit/handler.wit")),
         }
     }
-    match (exports.handler, handler_sync) {
-        (false, false) if other_version.is_none() => faults.push(no_handler(ty.exports(engine).map(|(name, _)| name))),
+    match (exports.handler, exports.handler_sync) {
+        (false, false) if other_version.is_none() && exports.http.is_none() => {
+            faults.push(no_handler(ty.exports(engine).map(|(name, _)| name)))
+        }
         (true, true) => faults.push("exports both handler and handler-sync: leave one out".to_owned()),
         _ => {}
     }
-    exports.serial = handler_sync || blocks;
+    blocks |= match &exports.http {
+        Some(WasiHttp { version: HttpVersion::V3, export }) => blocking(export, &["handle"]),
+        Some(WasiHttp { version: HttpVersion::V2, .. }) => exports.has_handler(),
+        None => false,
+    };
+    exports.serial = exports.handler_sync || blocks;
     faults.truncate(MOST_FAULTS);
     if faults.is_empty() { Ok(exports) } else { Err(faults) }
 }
@@ -137,23 +197,21 @@ fn other_version(name: &str) -> Option<String> {
     })
 }
 
-/// The exports of components that other hosts run, and the names of these components.
-const FOREIGN: &[(&str, &str)] = &[
-    ("wasi:http/handler@", "a wasi:http component"),
-    ("wasi:http/incoming-handler@", "a wasi:http component"),
-    ("wasi:cli/run@", "a command"),
-];
+/// The most exports that a fault names.
+const MOST_NAMES: usize = 8;
 
-/// Returns the fault of a component without a handler.
+/// Returns the fault of a component that the host cannot call.
 fn no_handler<'a>(exports: impl Iterator<Item = &'a str>) -> String {
-    let foreign = exports
-        .filter_map(|name| FOREIGN.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|found| (name, found.1)));
-    let found = foreign
-        .map(|(name, kind)| format!("is {kind} (exports {}), which fanfare does not serve: it ", line(name, NAME)))
-        .next();
+    let mut names: Vec<String> = exports.take(MOST_NAMES + 1).map(|name| line(name, NAME)).collect();
+    if names.len() > MOST_NAMES {
+        names.truncate(MOST_NAMES);
+        names.push("..".to_owned());
+    }
+    let found = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
     format!(
-        "{}exports neither fanfare:module/handler@0.1.0 nor fanfare:module/handler-sync@0.1.0: build it for a world of wit/",
-        found.unwrap_or_default()
+        "exports neither fanfare:module/handler@0.1.0 nor fanfare:module/handler-sync@0.1.0 nor {}, but {found}: \
+         build it for a world of wit/, or for wasi:http",
+        WasiHttp::SERVED
     )
 }
 

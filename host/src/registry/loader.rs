@@ -10,7 +10,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
-    DiskUsage, Generation, Isolation, Manifest, Outside, PlaceKinds, Schedule, component, instantiation, manifest,
+    DiskUsage, Exports, Generation, Isolation, Manifest, Outside, PlaceKinds, Schedule, component, instantiation,
+    manifest,
 };
 use crate::blocking::run_blocking;
 use crate::call::Blame;
@@ -125,6 +126,23 @@ pub fn digest(component_digest: &str, manifest: &[u8]) -> String {
     hex(&Sha256::new().chain_update(component_digest).chain_update(manifest).finalize())
 }
 
+/// Returns how a manifest and the exports of its component contradict each other.
+fn misfits(manifest: &Manifest, exports: &Exports, isolation: Isolation) -> Vec<String> {
+    let mut faults = Vec::new();
+    if exports.snapshot && isolation == Isolation::Fresh {
+        faults.push("exports snapshot, but module.json has `\"isolation\": \"fresh\"`: an instance that lives for one call has no state to hand over; remove one of the two".to_owned());
+    }
+    if exports.http.is_none() && manifest.mount.is_some() {
+        let fault = "exports no wasi:http, but module.json has `mount`: remove `mount`, or export wasi:http/handler";
+        faults.push(fault.to_owned());
+    }
+    if !exports.has_handler() && !manifest.routes.is_empty() {
+        let fault = "exports wasi:http and no fanfare:module/handler@0.1.0, but module.json has routes, which only a handler can serve: remove `routes`, or export a handler too";
+        faults.push(fault.to_owned());
+    }
+    faults
+}
+
 impl Loader {
     /// Checks the manifest against the operator's settings, and reads the component of a module.
     pub fn read(&self, manifest: Manifest, config: &Config) -> Result<Candidate, LoadError> {
@@ -155,7 +173,11 @@ impl Loader {
         read: impl FnOnce(&Path) -> Result<Bytes, LoadError>,
     ) -> Result<Candidate, LoadError> {
         let mut faults = Faults::default();
-        for missing in [manifest::check_grants(&manifest, config), manifest::check_brokers(&manifest, config)] {
+        for missing in [
+            manifest::check_grants(&manifest, config),
+            manifest::check_brokers(&manifest, config),
+            manifest::check_mount(&manifest, config),
+        ] {
             missing.err().into_iter().for_each(|missing| faults.extend(missing));
         }
         let limits = match manifest::effective_limits(&manifest, config) {
@@ -236,9 +258,10 @@ impl Loader {
         let analysis = analysis.ok_or_else(|| refused(vec![instantiation::TOO_COMPLEX.to_owned()]))?;
         let exports = component::exports(&self.engine, &loaded.component, &analysis.async_exports);
         let exports = exports.map_err(refused)?;
-        if exports.snapshot && manifest.isolation == Isolation::Fresh {
-            let fault = "exports snapshot, but module.json has `\"isolation\": \"fresh\"`: an instance that lives for one call has no state to hand over; remove one of the two";
-            return Err(refused(vec![fault.to_owned()]));
+        let isolation = if exports.must_be_fresh() { Isolation::Fresh } else { manifest.isolation };
+        let faults = misfits(manifest, &exports, isolation);
+        if !faults.is_empty() {
+            return Err(refused(faults));
         }
         let client = self.client(manifest).await.map_err(LoadError::Refused)?;
         let generation = Generation {
@@ -249,6 +272,7 @@ impl Loader {
             component: loaded.component,
             cost: analysis.cost,
             exports,
+            isolation,
             test_routes: self.test_routes,
             places: (self.places_of)(manifest),
             schedules: candidate.schedules.clone(),

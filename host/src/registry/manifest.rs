@@ -11,8 +11,8 @@ pub use patterns::PatternKind;
 pub use places::PlaceKinds;
 pub use raw::{FILE_NAME, Isolation, Middleware, Rollout};
 pub use resolve::{
-    check_brokers, check_connections, check_grants, effective_config, effective_limits, effective_schedules,
-    unknown_schedules,
+    check_brokers, check_connections, check_grants, check_mount, effective_config, effective_limits,
+    effective_schedules, unknown_schedules,
 };
 pub use scan::{FolderState, ModuleFolder, folder_names, is_module, is_scanned, read_folder, scan};
 #[cfg(test)]

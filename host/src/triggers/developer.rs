@@ -52,6 +52,8 @@ pub trait DeveloperBackend: Clone + Send + Sync + 'static {
 /// The page for developers.
 pub struct Developer {
     test_routes: bool,
+    /// Whether the page is at `/` too. Otherwise a module serves that path.
+    at_root: bool,
     /// The most bytes of the payload of a broadcast: `http.maxBody`.
     max_body: u64,
     /// How long the page waits for the workers that handle a broadcast: `limits.max.timeout`.
@@ -71,6 +73,7 @@ impl Developer {
     pub fn new(config: &Config) -> Option<Developer> {
         is_development(&config.environment).then(|| Developer {
             test_routes: opens_test_routes(&config.environment),
+            at_root: config.http.mount.is_none(),
             max_body: config.http.max_body,
             timeout: config.limits.max.timeout,
         })
@@ -78,7 +81,7 @@ impl Developer {
 
     /// Returns the route if a path is one of the page.
     pub fn route<B: DeveloperBackend>(self: &Arc<Developer>, path: &str, backend: &B) -> Option<HostRoute> {
-        let wanted = Wanted::of(path)?;
+        let wanted = Wanted::of(path).filter(|_| path != "/" || self.at_root)?;
         let (developer, backend) = (self.clone(), backend.clone());
         Some(Box::new(move |request| {
             Box::pin(async move {
@@ -133,7 +136,7 @@ impl Developer {
 impl Wanted {
     fn of(path: &str) -> Option<Wanted> {
         let rest = match path {
-            "/" => return Some(Wanted::Page),
+            "/" | "/developer/" => return Some(Wanted::Page),
             _ => path.strip_prefix("/developer/")?,
         };
         let decode = |text: &str| decode_segment(text).map(|text| text.into_owned());
@@ -179,7 +182,9 @@ mod tests {
 
     #[test]
     fn a_path_names_the_page_a_file_or_a_broadcast() {
-        assert_eq!(Wanted::of("/"), Some(Wanted::Page));
+        for path in ["/", "/developer/"] {
+            assert_eq!(Wanted::of(path), Some(Wanted::Page));
+        }
         let broadcast = Wanted::Broadcast { module: "flags".into(), name: "a/b".into() };
         assert_eq!(Wanted::of("/developer/modules/flags/broadcasts/a%2Fb"), Some(broadcast));
         for path in ["/developer/page.css", "/developer/page.js", "/developer/docs/first-module.md"] {
@@ -189,7 +194,6 @@ mod tests {
             "",
             "/x",
             "/developer",
-            "/developer/",
             "/developer/docs/none.md",
             "/developer/docs/../page.js",
             "/developer/modules/flags/broadcasts/%ff",

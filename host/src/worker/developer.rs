@@ -50,6 +50,7 @@ impl WorkerModules {
             grants: manifest.capabilities.missing(&Capabilities::default()),
             errors: self.errors_of(&name),
             routes: routes(manifest, test_routes),
+            wasi_http: generation.exports.http.as_ref().map(|http| http.export.clone()),
             broadcasts: manifest.broadcasts.keys().cloned().collect(),
             sockets: manifest.sockets.iter().map(|(pattern, _)| pattern.to_owned()).collect(),
             name,

@@ -27,7 +27,7 @@ type SlotMetric = fn(&Slot, MetricEncoder<'_>) -> fmt::Result;
 impl Collector for Instances {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut writer = Writer(encoder);
-        let metrics: [(&str, &str, _, SlotMetric); 11] = [
+        let metrics: [(&str, &str, _, SlotMetric); 12] = [
             ("fanfare_restarts", "Restarts of the instance", Counter, |slot, encoder| {
                 slot.stats.restarts.encode(encoder)
             }),
@@ -59,6 +59,12 @@ impl Collector for Instances {
                 |slot, encoder| slot.stats.dropped_events.encode(encoder),
             ),
             ("fanfare_calls_in_flight", "Running calls", Gauge, |slot, encoder| slot.stats.in_flight.encode(encoder)),
+            (
+                "fanfare_responses_streaming",
+                "Responses of wasi:http components whose bodies have not ended",
+                Gauge,
+                |slot, encoder| slot.stats.streaming.encode(encoder),
+            ),
             (
                 "fanfare_calls_leaked",
                 "Calls that still run after their deadline and limits.abandonAfter",

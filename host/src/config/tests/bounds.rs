@@ -75,6 +75,7 @@ fn every_bound_is_checked_at_its_edges() {
         ("swap.patience", "999", "\"1s\"", "\"1h\"", "3600001"),
         ("swap.quiesce", "-1", "0", "\"1h\"", "3600001"),
         ("swap.timeout", "0", "1", "\"1h\"", "3600001"),
+        ("swap.linger", "-1", "0", "\"24h\"", "86400001"),
         ("swap.state", "0", "1", "\"1TiB\"", "1099511627777"),
         ("shutdown.drain", "-1", "0", "\"1h\"", "3600001"),
         ("shutdown.linger", "-1", "0", "\"1h\"", "3600001"),

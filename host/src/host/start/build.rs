@@ -122,6 +122,7 @@ impl Built {
             restart: config.isolate.clone(),
             development: is_development(&config.environment),
             stop_hook: config.shutdown.hook,
+            linger: config.swap.linger,
             master: config.master.clone(),
             events,
             stop: CancellationToken::new(),

@@ -20,6 +20,7 @@ fn extra_facts_and_nodes_reach_the_guest() {
         query: String::new(),
         payload: Payload::None,
         extra: extra(),
+        exchange: None,
     };
     let call = super::call(call, Duration::from_secs(1));
     assert_eq!(call.extra, extra());

@@ -48,8 +48,12 @@ impl InstanceTask {
         // Outside the future, so that the call counts against the limits at once.
         let admitted = self.admit(queued);
         async move {
-            let Some(Admitted { call, started, deadline }) = admitted else { return Ok(()) };
+            let Some(Admitted { mut call, started, deadline }) = admitted else { return Ok(()) };
             let id = call.context.id;
+            if let Some(exchange) = call.exchange.take() {
+                // Boxed, like the state of middlewares below.
+                return Box::pin(self.run_exchange(accessor, exports, id, *exchange)).await;
+            }
             let guest_call = if call.route.chain.is_empty() {
                 convert::call(call, deadline.saturating_duration_since(started))
             } else {

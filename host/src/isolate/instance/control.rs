@@ -137,6 +137,16 @@ impl Control {
         self.next.wake();
     }
 
+    /// Whether the end of a response that streams concerns the driver, because the instance ends.
+    pub(super) fn awaits_room(&self) -> bool {
+        self.draining.load(Ordering::Acquire) || self.finishing.load(Ordering::Acquire)
+    }
+
+    /// How long the instance has drained.
+    pub(super) fn draining_for(&self) -> Option<Duration> {
+        self.draining_since.get().map(Instant::elapsed)
+    }
+
     /// Tells the instance to end when no call waits and its running calls have ended.
     pub fn finish(&self) {
         self.finishing.store(true, Ordering::Release);

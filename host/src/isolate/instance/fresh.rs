@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use super::calls::Admitted;
 use super::killer::KILLED;
 use super::overdue::WATCH;
-use super::{Crash, End, IdleGuard, InstanceTask, end_calls};
-use crate::call::{CallError, panic_text};
+use super::{Crash, CutStreams, End, IdleGuard, InstanceTask, end_calls};
+use crate::bindings::fanfare::module::types::Call as GuestCall;
+use crate::call::{CallError, Exchange, panic_text};
 use crate::isolate::mailbox::QueuedCall;
 use crate::isolate::running_calls::RunningCalls;
 
@@ -43,6 +44,12 @@ impl TurnTime {
         })
         .await;
     }
+}
+
+/// What the guest of a fresh instance gets.
+enum Work {
+    Route(Box<GuestCall>),
+    Exchange(Box<Exchange>),
 }
 
 /// A call with an instance of its own. If it is dropped before its end, because the task was
@@ -109,42 +116,74 @@ impl InstanceTask {
         async move {
             turn.run(std::future::ready(())).await;
             if let Some(queued) = call.queued.take() {
-                turn.run(pin!(call.alone.single(queued))).await;
+                let lingers = || self.control.draining_for().is_some_and(|time| time >= self.services.linger);
+                turn.run(pin!(call.alone.single(queued, lingers))).await;
             }
             self.running_calls.vacate(nested);
         }
     }
 
-    async fn single(&self, queued: QueuedCall) {
+    /// Runs a call in a store of its own. `lingers` tells whether responses have streamed for too
+    /// long after the module was replaced.
+    async fn single(&self, queued: QueuedCall, lingers: impl Fn() -> bool) {
         let mut store = match self.new_store() {
             Ok(store) => store,
             Err(error) => return self.slot.end(queued, &CallError::Overloaded(error.to_string())),
         };
+        // Dropped before the store.
+        let _cut = CutStreams(&self.running_calls);
         let grace = self.deployment.generation.limits.abandon_after;
         let run = async {
             // Inside this future, because a panic is caught here.
-            let Some(Admitted { call, deadline, .. }) = self.admit(queued) else { return Ok(None) };
-            let id = call.context.id;
-            let Some(guest_call) = self.pass_middlewares(call, deadline).await else { return Ok(None) };
+            let Some(Admitted { mut call, deadline, .. }) = self.admit(queued) else { return Ok(None) };
+            let (id, exchange) = (call.context.id, call.exchange.take());
+            let work = match exchange {
+                Some(exchange) => Work::Exchange(exchange),
+                None => match self.pass_middlewares(call, deadline).await {
+                    Some(call) => Work::Route(Box::new(call)),
+                    None => return Ok(None),
+                },
+            };
             let exports = self.deployment.program.instantiate(&mut store).await?;
             let outcome = store
                 .run_concurrent(async |accessor| {
                     self.run_startup_handlers(accessor, &exports).await?;
-                    let started = accessor.with(|access| exports.start(access, guest_call))?;
-                    exports.finish(accessor, started).await
+                    let guest_call = match work {
+                        Work::Route(call) => call,
+                        Work::Exchange(exchange) => {
+                            self.run_exchange(accessor, &exports, id, *exchange).await?;
+                            self.streamed().await;
+                            return Ok(None);
+                        }
+                    };
+                    let started = accessor.with(|access| exports.start(access, *guest_call))?;
+                    exports.finish(accessor, started).await.map(Some)
                 })
                 .await??;
-            Ok(Some((id, outcome)))
+            Ok(outcome.map(|outcome| (id, outcome)))
         };
         let late = async {
-            while self.running_calls.leaked(grace).total() == 0 {
+            let mut idle_since = Instant::now();
+            loop {
                 tokio::time::sleep(WATCH).await;
                 self.running_calls.expire();
+                if self.running_calls.leaked(grace).total() > 0 {
+                    return Ok(Err(Crash::Unresponsive.into()));
+                }
+                if self.running_calls.is_empty() && lingers() {
+                    return Ok(Ok(None));
+                }
+                // A guest whose response has ended may do a little more.
+                match self.running_calls.counts() {
+                    (0, 0) if idle_since.elapsed() >= grace => return Ok(Ok(None)),
+                    (0, 0) => {}
+                    _ => idle_since = Instant::now(),
+                }
             }
         };
         let ended = tokio::select! {
             ended = AssertUnwindSafe(run).catch_unwind() => ended,
-            () = late => Ok(Err(Crash::Unresponsive.into())),
+            ended = late => ended,
         };
         let crash = match ended {
             Ok(Ok(None)) => return,
@@ -152,10 +191,20 @@ impl InstanceTask {
             Ok(Err(error)) => self.crash_from(&error, store.data()),
             Err(panic) => Crash::HostPanic(panic_text(&*panic).to_owned()),
         };
+        self.running_calls.fail_streams();
         let handlers = self.end_running_calls(&crash.reason());
         // A client may cause one crash per call, so limits.logRate bounds these lines.
         if self.deployment.log.admits() {
             self.log_crash("a fresh instance crashed", &handlers, &crash);
         }
+    }
+    /// Waits until the body of the response has ended.
+    async fn streamed(&self) {
+        self.control.finish();
+        poll_fn(|cx| {
+            self.control.waker.register(cx.waker());
+            if self.running_calls.is_streaming() { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
     }
 }

@@ -29,6 +29,10 @@ impl InstanceTask {
                 return Crash::SlowStartups(limits.startup).into();
             }
             self.running_calls.expire();
+            let lingers = self.control.draining_for().is_some_and(|time| time >= self.services.linger);
+            if lingers && self.running_calls.is_streaming() && !self.running_calls.awaited() {
+                return End::Drained;
+            }
             let leaked = self.running_calls.leaked(limits.abandon_after);
             if leaked.total() == 0 {
                 continue;

@@ -41,6 +41,7 @@ impl InstanceTask {
                 query: String::new(),
                 payload: Payload::None,
                 extra: Vec::new(),
+                exchange: None,
             };
             self.run_call(accessor, exports, None, QueuedCall::new(call, Some(reply_sender))).await?;
             match outcome.await {

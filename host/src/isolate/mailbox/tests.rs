@@ -15,7 +15,7 @@ fn queued(id: u64) -> QueuedCall {
     let context = Arc::new(Context::root(id, "m".into(), IsolateId::Worker(0), Origin::Host, deadline));
     let route = Arc::new(Route { deployment: 0, handler: "h".into(), text: "POST h".into(), chain: Vec::new() });
     let (trigger, query, payload) = (Trigger::Rpc, String::new(), Payload::None);
-    let call = Call { context, route, trigger, params: vec![], query, payload, extra: vec![] };
+    let call = Call { context, route, trigger, params: vec![], query, payload, extra: vec![], exchange: None };
     QueuedCall::new(call, None)
 }
 
@@ -62,6 +62,7 @@ fn heavy(payload: usize, other: usize) -> QueuedCall {
         query: text(),
         payload: Payload::Text("x".repeat(payload)),
         extra: vec![(text(), text())],
+        exchange: None,
     };
     QueuedCall::new(call, None)
 }

@@ -102,6 +102,7 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
             config: of("config").and_then(Node::read).unwrap_or_default(),
             limits: of("limits").and_then(Node::read).unwrap_or_default(),
             isolation,
+            mount: of("mount").and_then(Node::read),
             rollout: of("rollout").and_then(Node::read),
             digest_bytes: Arc::from(text.as_bytes()),
             name,

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::filters::Filters;
 use super::hooks::{EVENTS, Hook};
 use super::patterns::{Channels, PatternKind, Streams};
-use super::raw::{Isolation, Middleware, Rollout};
+use super::raw::{Isolation, Middleware, Mount, Rollout};
 use super::schedules::DeclaredSchedule;
 use super::sockets::Sockets;
 use super::subscriptions::DeclaredSubscription;
@@ -62,6 +62,8 @@ pub struct Manifest {
     pub limits: LimitsPatch,
     /// Whether instances stay between calls. By default they stay.
     pub isolation: Isolation,
+    /// Where the module answers requests in addition to `/api/<module>/`.
+    pub mount: Option<Mount>,
     /// The canary that a changed generation must pass before every worker serves it.
     pub rollout: Option<Rollout>,
     /// The bytes of the file, for the digest of a generation.

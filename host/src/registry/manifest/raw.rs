@@ -108,6 +108,12 @@ pub struct RawManifest {
     /// `resident`.
     #[serde(default)]
     pub isolation: Isolation,
+    /// Where the module answers requests through `wasi:http` in addition to `/api/<module>/`: `/`
+    /// for all paths that nothing else serves. `http.mount` of `fanfare.json` must name the module.
+    /// Default none.
+    #[serde(default)]
+    #[schemars(with = "Mount")]
+    pub mount: Option<Mount>,
     /// The canary that a changed generation must pass before every worker serves it. Default none:
     /// every worker switches at once.
     #[serde(default)]
@@ -180,6 +186,15 @@ pub enum Isolation {
     Resident,
     /// A new instance for each call. Not possible together with broadcasts.
     Fresh,
+}
+
+/// Where a module answers requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum Mount {
+    /// On all paths.
+    #[serde(rename = "/")]
+    Root,
 }
 
 /// A broadcast: a route that runs in every worker.

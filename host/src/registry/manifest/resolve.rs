@@ -75,6 +75,21 @@ fn oversized_queues(manifest: &Manifest, config: &Config, limits: &Limits) -> Op
     (sum > most).then(|| Fault::new(&manifest.source.nearest(&path).origin, path, message()))
 }
 
+/// Checks that the operator has given `/` to a module that asks for it.
+pub fn check_mount(manifest: &Manifest, config: &Config) -> Result<(), Faults> {
+    let name = &manifest.name;
+    if manifest.mount.is_none() || config.http.mount.as_ref() == Some(name) {
+        return Ok(());
+    }
+    let path = KeyPath::of(&["mount"]);
+    let given = match &config.http.mount {
+        Some(other) => format!("`http.mount` of fanfare.json gives to {other}"),
+        None => "`http.mount` of fanfare.json gives to no module".to_owned(),
+    };
+    let message = format!("asks for `/`, which {given}: remove `mount`, or set `http.mount` to \"{name}\"");
+    Err(Fault::new(&manifest.source.nearest(&path).origin, path, message).into())
+}
+
 /// Checks that the operator has granted every capability that the module asks for. Returns a fault
 /// for each that is missing, with the command that grants it.
 pub fn check_grants(manifest: &Manifest, config: &Config) -> Result<(), Faults> {

@@ -14,6 +14,7 @@ pub(super) const PAGES: &[(&str, &str)] = pages![
     "recipes",
     "middlewares",
     "capabilities",
+    "foreign",
     "reference",
     "hot-swap",
     "schedules",

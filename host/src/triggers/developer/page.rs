@@ -45,6 +45,8 @@ pub struct DeveloperModule {
     /// Why the module does not serve, or why its last instances ended.
     pub errors: Vec<String>,
     pub routes: Vec<DeveloperRoute>,
+    /// The interface through which it answers all other requests below `/api/<module>/`.
+    pub wasi_http: Option<String>,
     /// The names of its broadcasts.
     pub broadcasts: Vec<String>,
     /// The patterns of its WebSockets.
@@ -124,6 +126,14 @@ impl Page<'_> {
         if self.is_local {
             self.list("Grants", &module.grants, "")?;
             self.list("Last error", &module.errors, " class=\"bad\"")?;
+        }
+        if let Some(export) = &module.wasi_http {
+            let rest = if module.routes.is_empty() { "all requests" } else { "all requests that no route serves" };
+            write!(
+                self.text,
+                "<div><dt>wasi:http</dt><dd><a href=\"/api/{name}/\">/api/{name}/</a>: {rest}, through "
+            )?;
+            writeln!(self.text, "<code>{}</code></dd></div>", Html(export))?;
         }
         writeln!(self.text, "</dl>")?;
         if !module.routes.is_empty() {

@@ -5,7 +5,7 @@ use std::future::Future;
 use http::Method;
 
 use super::host_route::HostRoute;
-use crate::call::{CallError, CallResult, HttpRequest};
+use crate::call::{CallError, CallResult, ExchangeRequest, HttpRequest, StreamedBody};
 use crate::registry::router::{MatchedRoute, RouteLookup};
 
 /// Finds and runs the routes of a worker. Each connection has a clone.
@@ -30,6 +30,26 @@ pub trait Backend: Clone + Send + Sync + 'static {
         matched: MatchedRoute,
         request: HttpRequest,
     ) -> impl Future<Output = CallResult> + Send;
+
+    /// Whether the module answers requests that match no route, with [`Backend::exchange`].
+    fn has_exchange(&self, _module: &Self::Module) -> bool {
+        false
+    }
+
+    /// Whether the module answers requests outside `/api/` if `http.mount` names it.
+    fn is_mounted(&self, _module: &Self::Module) -> bool {
+        false
+    }
+
+    /// Lets the module answer a request through `wasi:http`. Resolves with the head of the
+    /// response.
+    fn exchange(
+        &self,
+        _module: &Self::Module,
+        _request: ExchangeRequest,
+    ) -> impl Future<Output = Result<http::Response<StreamedBody>, CallError>> + Send {
+        std::future::ready(Err(CallError::NotFound("the module does not serve wasi:http".to_owned())))
+    }
 
     /// Whether all paths are routes of the host, so that there are no modules.
     fn has_only_host_routes(&self) -> bool {

@@ -6,6 +6,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::buffer_lease::BufferLease;
@@ -34,11 +35,21 @@ impl MaxBody {
         MaxBody { bytes, key }
     }
 
+    /// The limit for bodies that no instance has in memory at once.
+    pub(super) fn of_server(bytes: u64) -> MaxBody {
+        MaxBody { bytes, key: "http.maxBody" }
+    }
+
+    /// The response to a larger body.
+    pub(super) fn exceeded(self) -> ProblemResponse {
+        ProblemResponse::too_large(self.bytes, self.key)
+    }
+
     /// Returns the smaller of the limits of the server and of the module.
     pub(super) fn of(server: u64, module: u64) -> MaxBody {
         match module < server {
             true => MaxBody { bytes: module, key: "limits.payload" },
-            false => MaxBody { bytes: server, key: "http.maxBody" },
+            false => MaxBody::of_server(server),
         }
     }
 }
@@ -71,7 +82,7 @@ pub(super) async fn bytes(
     let announced = body.size_hint().lower();
     if announced > max.bytes {
         discard(body, drain);
-        return Err(ProblemResponse::too_large(max.bytes, max.key));
+        return Err(max.exceeded());
     }
     let first_buffer = announced.clamp(1, FIRST_BUFFER);
     let reading = read(&mut body, first_buffer, max.bytes, lease);
@@ -83,7 +94,7 @@ pub(super) async fn bytes(
         }
         Ok(Err(BodyError::TooLarge)) => {
             discard(body, drain);
-            Err(ProblemResponse::too_large(max.bytes, max.key))
+            Err(max.exceeded())
         }
         Ok(Err(BodyError::Broken(error))) => {
             Err(ProblemResponse::bad_request(format!("the request body is incomplete: {error}")))
@@ -129,7 +140,9 @@ pub(super) fn discard(mut body: Incoming, drain: bool) {
     if !drain || body.is_end_stream() {
         return;
     }
-    tokio::spawn(timeout(DISCARD_TIMEOUT, async move {
+    // A body that streams may be dropped while the thread of its instance ends.
+    let Ok(runtime) = Handle::try_current() else { return };
+    runtime.spawn(timeout(DISCARD_TIMEOUT, async move {
         let mut left = MAX_DISCARDED;
         while let Some(Ok(frame)) = body.frame().await {
             let length = frame.data_ref().map_or(0, |data| data.len());

@@ -15,6 +15,7 @@ use futures_util::future::BoxFuture;
 use http::Response;
 
 use super::stopping::Stopping;
+use crate::call::StreamedBody;
 use crate::net::{BufferAccount, ConnectionGuard, Stream};
 
 /// A response. Its head is complete, except for the fields that the connection adds.
@@ -28,6 +29,8 @@ pub enum Content {
     /// not fit into `http.maxBuffered`, and when the stream has not ended `shutdown.linger` after
     /// the host began to stop.
     Frames(Frames),
+    /// The same with a body that may have trailers and may fail.
+    Streamed(StreamedBody),
     /// hyper sends the head of the response, and then the handler gets the socket. Only for
     /// HTTP/1.1 requests without a body. With the status 101 this is an upgrade. With any other
     /// status the handler writes the body: in chunks (RFC 9112, 7.1), or as it is if the request
@@ -84,7 +87,7 @@ impl Content {
     pub(super) fn length(&self) -> Option<u64> {
         match self {
             Content::Whole(bytes) => Some(bytes.len() as u64),
-            Content::Frames(_) | Content::Socket(_) => None,
+            Content::Frames(_) | Content::Streamed(_) | Content::Socket(_) => None,
         }
     }
 }

@@ -15,6 +15,7 @@ use super::backend::Backend;
 use super::body::{self, MaxBody};
 use super::buffer_lease::BufferLease;
 use super::content::{Content, HttpResponse, OwnOrigin};
+use super::exchange::{self, IncomingExchange};
 use super::host_body::HostBody;
 use super::host_response::{allow, options};
 use super::host_route::{HostRequest, HostRoute};
@@ -43,7 +44,17 @@ pub(super) struct Responder<B> {
 
 /// How to answer a request, decided before the host reads the body.
 enum RequestPlan<'a, M> {
-    Call { name: Cow<'a, str>, module: M, matched: MatchedRoute },
+    Call {
+        name: Cow<'a, str>,
+        module: M,
+        matched: MatchedRoute,
+    },
+    /// The module answers through `wasi:http`. It does not see the prefix of the path.
+    Exchange {
+        name: Cow<'a, str>,
+        module: M,
+        prefix: &'a str,
+    },
     HostRoute(HostRoute),
     Respond(HttpResponse),
 }
@@ -118,6 +129,15 @@ impl<B: Backend> Responder<B> {
         let opens_socket = parsed.hop_by_hop && method == Method::GET && asks_for_websocket(&headers);
         let (name, module, matched) = match self.plan(&method, &uri, &headers, opens_socket) {
             Ok(RequestPlan::Call { name, module, matched }) => (name, module, matched),
+            Ok(RequestPlan::Exchange { name, module, prefix }) => {
+                let (uri, scheme, trace, subdomain) = (&uri, self.scheme, parsed.trace, self.subdomain(&authority));
+                #[rustfmt::skip]
+                let incoming = IncomingExchange {
+                    method, uri, prefix, headers, scheme, authority, subdomain, trace, spill, body, drain,
+                };
+                let answered = exchange::answer(&self.backend, &self.settings, &module, incoming).await;
+                return answered.map_err(|problem| problem.with_module(&name));
+            }
             Ok(RequestPlan::Respond(response)) => {
                 body::discard(body, drain);
                 return Ok(response);
@@ -181,7 +201,7 @@ impl<B: Backend> Responder<B> {
         let Some(rest) = of_module else {
             return match self.backend.host_route(uri.path()) {
                 Some(route) => Ok(RequestPlan::HostRoute(route)),
-                None => Self::outside_api(method, uri).map(RequestPlan::Respond),
+                None => self.outside_api(method, uri, headers),
             };
         };
         let (name, path) = match rest.split_once('/') {
@@ -211,6 +231,10 @@ impl<B: Backend> Responder<B> {
                 Ok(()) => Ok(RequestPlan::Call { name, module, matched }),
                 Err(closed) => Err(ProblemResponse::forbidden(closed.to_string()).with_module(&name)),
             },
+            _ if self.backend.has_exchange(&module) => {
+                let prefix = path.map_or(uri.path(), |path| prefix_of(uri.path(), path));
+                Ok(self.exchange_plan(name, module, prefix, method, headers))
+            }
             RouteLookup::MethodNotAllowed(methods) if *method == Method::OPTIONS => {
                 Ok(RequestPlan::Respond(self.options(&methods, headers)))
             }
@@ -232,15 +256,42 @@ impl<B: Backend> Responder<B> {
         }
     }
 
+    /// Lets a module answer a request, unless it is a preflight request that `http.cors` answers.
+    fn exchange_plan<'a>(
+        &self,
+        name: Cow<'a, str>,
+        module: B::Module,
+        prefix: &'a str,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> RequestPlan<'a, B::Module> {
+        match self.answers_preflight(method, headers) {
+            true => RequestPlan::Respond(self.options(&METHODS, headers)),
+            false => RequestPlan::Exchange { name, module, prefix },
+        }
+    }
+
     /// Answers a request for a path outside `/api/`.
-    fn outside_api(method: &Method, uri: &Uri) -> Result<HttpResponse, ProblemResponse> {
-        match uri.path() {
+    fn outside_api<'a>(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<RequestPlan<'a, B::Module>, ProblemResponse> {
+        match (uri.path(), &self.settings.mount) {
             // `*` means the whole server (RFC 9112, 3.2.4).
-            "*" if *method == Method::OPTIONS => Ok(options(allow(&METHODS))),
-            "*" => Err(ProblemResponse::bad_request(format!(
+            ("*", _) if *method == Method::OPTIONS => Ok(RequestPlan::Respond(options(allow(&METHODS)))),
+            ("*", _) => Err(ProblemResponse::bad_request(format!(
                 "the target `*` is for OPTIONS only: send `{method}` to a path like `/api/<module>/<path>`"
             ))),
-            path => Err(ProblemResponse::not_found(format!("the path `{path}` does not exist: {USE_API_PATH}"))),
+            (_, Some(name)) if !self.backend.has_only_host_routes() => {
+                let module = self.backend.module(name).map_err(|error| no_module(name, error))?;
+                match self.backend.is_mounted(&module) {
+                    true => Ok(self.exchange_plan(Cow::Owned(name.clone()), module, "", method, headers)),
+                    false => Err(no_path(uri.path())),
+                }
+            }
+            (path, _) => Err(no_path(path)),
         }
     }
 
@@ -252,6 +303,12 @@ impl<B: Backend> Responder<B> {
         let mut response = options(allow(methods));
         self.answer_preflight(headers, &mut response);
         response
+    }
+
+    /// Whether the host answers this request with the rules of `http.cors` instead of a module.
+    fn answers_preflight(&self, method: &Method, headers: &HeaderMap) -> bool {
+        let allows = || self.settings.cors.as_ref().is_some_and(|cors| cors.allowed_origin(headers).is_some());
+        *method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) && allows()
     }
 
     /// Adds what browsers ask for before they send a request of another origin, if `http.cors`
@@ -266,6 +323,11 @@ impl<B: Backend> Responder<B> {
             cors.apply_preflight(allow, response.headers_mut());
         }
     }
+}
+
+/// Returns what comes before `/<path>` in the whole path of a request.
+fn prefix_of<'a>(whole: &'a str, path: &str) -> &'a str {
+    whole.strip_suffix(path).and_then(|prefix| prefix.strip_suffix('/')).unwrap_or_default()
 }
 
 /// Whether a response must announce the end of its connection, because it takes over the socket and
@@ -301,6 +363,10 @@ fn redirect(uri: &Uri) -> HttpResponse {
         response.headers_mut().insert(LOCATION, location);
     }
     response
+}
+
+fn no_path(path: &str) -> ProblemResponse {
+    ProblemResponse::not_found(format!("the path `{path}` does not exist: {USE_API_PATH}"))
 }
 
 fn no_module(name: &str, error: CallError) -> ProblemResponse {

@@ -59,7 +59,8 @@ impl ResponseBody {
         let rest = match content {
             Content::Whole(bytes) if is_http2 || !bytes.is_empty() => Rest::Whole(UnsentBytes::new(bytes, lease)),
             Content::Whole(_) => Rest::Nothing,
-            Content::Frames(frames) => Rest::Stream(Box::new(StreamBody::new(frames, lease, stopping))),
+            Content::Frames(frames) => Rest::Stream(Box::new(StreamBody::new(frames.into(), lease, stopping))),
+            Content::Streamed(body) => Rest::Stream(Box::new(StreamBody::new(body.into(), lease, stopping))),
             Content::Socket(handler) => {
                 lease.detach_after_head(handler);
                 if head.status == StatusCode::SWITCHING_PROTOCOLS { Rest::Nothing } else { Rest::Detached }

@@ -12,6 +12,8 @@ use crate::net::BufferBudget;
 pub struct Settings {
     /// The domain in lower case. Calls get the subdomain below it.
     pub(super) domain: Option<String>,
+    /// The module that also answers requests outside `/api/`.
+    pub(super) mount: Option<String>,
     pub(super) cors: Option<Cors>,
     pub(super) max_body: u64,
     pub(super) body_timeout: Duration,
@@ -28,6 +30,7 @@ impl Settings {
     pub fn new(http: &HttpConfig, buffered: Arc<BufferBudget>) -> Settings {
         Settings {
             domain: http.domain.as_ref().map(|domain| domain.to_ascii_lowercase()),
+            mount: http.mount.clone(),
             cors: Cors::new(&http.cors),
             max_body: http.max_body,
             body_timeout: http.body_timeout,
