@@ -1,9 +1,10 @@
 //! The limits of requests, bodies and guests that misbehave.
 
+use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{BOTH, Raw};
-use crate::harness::{TestHost, eventually};
+use crate::harness::{Connection, TestHost, eventually};
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_rejected_before_or_while_it_streams() {
@@ -96,4 +97,18 @@ async fn processor_time_is_counted_between_the_parts_that_the_client_reads() {
         let spun = host.get(&format!("/api/{module}/spin")).await;
         assert!(spun.json()["detail"].as_str().unwrap().contains("limits.cpu"), "{module}");
     }
+}
+
+#[tokio::test]
+async fn what_responses_leave_to_do_does_not_pile_up_while_requests_arrive() {
+    let host = TestHost::with("http-3").workers(1).limit("http-3", "handles", 1_000).start().await;
+    let clients = (0..32).map(async |_| {
+        let mut connection = Connection::open(host.http).await;
+        for _ in 0..150 {
+            let answer = connection.send("GET", "/api/http-3/", &[], "").await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+    });
+    join_all(clients).await;
+    assert_eq!(host.slot("http-3", 0).await["restarts"], 0);
 }

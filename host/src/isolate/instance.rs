@@ -16,6 +16,7 @@ mod exchanges;
 mod fresh;
 mod intake;
 mod killer;
+mod leftovers;
 mod middlewares;
 mod overdue;
 mod snapshot;
@@ -51,6 +52,7 @@ use crate::call::{StartupReason, panic_text};
 use crate::engine::AddressSpaceError;
 use crate::events::{HostEvent, Origin};
 use crate::registry::Isolation;
+use leftovers::Leftovers;
 
 /// The supervisor's handle to a running instance. When the handle is dropped, the instance drains:
 /// see [`Control::drain`].
@@ -281,7 +283,7 @@ impl InstanceTask {
         self.run_startup_handlers(accessor, exports).await?;
         self.activate();
         let (mut calls, mut snapshots) = (FuturesUnordered::new(), FuturesUnordered::new());
-        let mut is_first = true;
+        let (mut is_first, mut leftovers) = (true, Leftovers::new(self.deployment.generation.limits.handles));
         // wasmtime polls this future after every step of the guest. `when_woken` skips a poll when
         // nothing has woken this future since its last poll.
         let mut serve_calls = pin!(when_woken(|cx| {
@@ -303,7 +305,7 @@ impl InstanceTask {
                     }
                 }
                 let is_idle = calls.is_empty() && !self.running_calls.is_streaming();
-                let next = self.poll_next_call(cx, || limiter.has_room(), is_idle, &mut is_first);
+                let next = self.poll_next_call(cx, || leftovers.leave_room(accessor, limiter), is_idle, &mut is_first);
                 let mut next = ready!(next);
                 if next.is_none() {
                     return Poll::Ready(Ok(End::Drained));
@@ -311,8 +313,13 @@ impl InstanceTask {
                 limiter.give_work();
                 while let Some(queued) = next {
                     limiter.count_call();
+                    leftovers.count_call();
                     calls.push(self.run_call(accessor, exports, Some(limiter), queued));
-                    next = if limiter.has_room() { self.slot.mailbox.take(self.id, self.capacity()) } else { None };
+                    next = if leftovers.leave_room(accessor, limiter) {
+                        self.slot.mailbox.take(self.id, self.capacity())
+                    } else {
+                        None
+                    };
                 }
             }
         }));

@@ -95,6 +95,13 @@ impl TurnLimiter {
         room
     }
 
+    /// Lets no further call start in this turn. Returns `false`.
+    pub fn refuse(&self) -> bool {
+        self.left.store(0, Ordering::Relaxed);
+        self.full.store(true, Ordering::Relaxed);
+        false
+    }
+
     /// Records that the driver has given work to the store. When wasmtime has nothing left to do,
     /// it polls the driver once more and then looks for no work. So another turn is due unless the
     /// driver is polled again in this one.
