@@ -26,12 +26,8 @@ async fn assert_moved(isolate: Value, state: &str) {
         .start()
         .await;
     assert_eq!(host.run_by_hand("name=first", "").await["code"], "crashed");
-    // Before the restart, the state still is `ready`.
-    eventually("worker 0 has restarted", || async {
-        let slot = host.slot("schedules", 0).await;
-        slot["restarts"] == 1 && slot["state"] == "ready"
-    })
-    .await;
+    host.until_restarted("schedules", 0, 1).await;
+    host.until("schedules", 0, "state", "ready").await;
 
     let ask = |name: &str| host.asking(format!("/v1/schedules/run?module=schedules&name={name}"), "");
     let crash = ask("second");

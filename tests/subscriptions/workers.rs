@@ -48,7 +48,7 @@ async fn a_worker_where_the_module_has_failed_holds_up_no_other_one() {
 
 /// Crashes worker 0 while a message waits there, so that its next start is as far away as `isolate`
 /// says. Asserts that the other worker gets the message.
-async fn assert_moved(isolate: Value, crashes: usize, state: &str) {
+async fn assert_moved(isolate: Value, crashes: u32, state: &str) {
     let gate = Gate::before(|call| &*call.route.handler == "crash" && format!("{:?}", call.payload).contains("last"));
     let host = subscribed(json!({ "s": { "event": "*", "path": "on" } }))
         .limit(GUEST, "concurrency", 1)
@@ -57,8 +57,9 @@ async fn assert_moved(isolate: Value, crashes: usize, state: &str) {
         .probe(gate.probe())
         .start()
         .await;
-    for _ in 1..crashes {
+    for crash in 1..crashes {
         host.crash_worker_0("").await;
+        host.until_restarted(GUEST, 0, crash).await;
         host.until(GUEST, 0, "state", "ready").await;
     }
     tokio::join!(host.crash_worker_0("last"), async {
