@@ -47,6 +47,18 @@ async fn middlewares_run_in_order_in_the_same_worker_and_pass_facts_and_payloads
 }
 
 #[tokio::test]
+async fn a_middleware_is_the_route_that_a_call_finds() {
+    // `POST gates/gate` finds the route with a parameter, because `gate` itself is for GET.
+    let routes = json!([
+        { "method": "get", "path": "gate", "handler": "show" },
+        { "path": "{name}", "handler": "gate", "middlewares": "inner" },
+    ]);
+    let host = shop(json!([gate("change")])).manifest("gates", json!({ "routes": routes })).start().await;
+    let (status, shown) = buy(&host).await;
+    assert_eq!((status, &shown["payload"]), (200, &json!("apples!")), "{shown}");
+}
+
+#[tokio::test]
 async fn a_middleware_that_replies_or_fails_ends_the_call() {
     for (does, status, code) in [("fail", 403, "no-ticket"), ("unknown", 400, "unknown")] {
         let host = shop(json!([gate("pass"), gate(does), gate("trap")])).start().await;

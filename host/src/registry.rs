@@ -3,6 +3,7 @@
 //! This part only loads. The parts above decide which generation runs, and when.
 
 mod access;
+mod chain;
 
 pub mod component;
 mod component_info;

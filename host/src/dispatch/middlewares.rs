@@ -16,10 +16,6 @@ impl Dispatch {
     pub(super) fn middleware(&self, call: MiddlewareCall) -> impl Future<Output = CallResult> + Send + use<> {
         let sent = self.middleware_slot(&call).and_then(|slot| {
             let matched = Self::find_route(&slot, &call.name, TriggerKind::Middleware)?;
-            if !matched.params.is_empty() {
-                // The module was checked with the route that has this very path.
-                return Err(CallError::NotFound(format!("there is no route {}/{}", slot.module, call.name.path)));
-            }
             let MiddlewareCall { context, trigger, query, payload, extra, .. } = call;
             let fallback = slot.deployment().generation.limits.timeout;
             let spec = CallSpec {

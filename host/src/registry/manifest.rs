@@ -24,7 +24,6 @@ pub use subscriptions::{
     SubscriptionSettings,
 };
 
-mod chain;
 mod channels;
 mod check;
 mod described;

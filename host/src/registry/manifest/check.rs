@@ -3,6 +3,7 @@
 mod chain;
 mod clients;
 mod patterns;
+mod rules;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use http::Method;
 
+use self::rules::{has, inside_only, without_chain};
 use super::hooks::{self, Hook, RawMessageHook};
 use super::model::{Build, Manifest, ManifestError, Route, Startup};
 use super::path;
@@ -372,34 +374,5 @@ impl<'a> Check<'a> {
             self.fault(&node.origin, &KeyPath::of(&["isolation"]), message.to_owned());
         }
         isolation
-    }
-}
-
-/// Whether a route has a middleware. A route with a fault counts as without.
-fn has(routes: &[Option<Route>], route: Option<usize>, middleware: Middleware) -> bool {
-    let route = route.and_then(|index| routes.get(index)?.as_ref());
-    route.is_some_and(|route| route.middlewares.contains(&middleware))
-}
-
-/// Checks that only the host calls a route, in every environment. Clients must not be able to call
-/// the route of a hook, whose payload is the word of the host, nor a filter, because they would
-/// choose what it accepts. The error says what the route must be.
-fn inside_only(routes: &[Option<Route>], route: usize, what: &str) -> Result<(), String> {
-    if !has(routes, Some(route), Middleware::Inner) {
-        return Err(format!("must be a route with the middleware `inner`: otherwise clients could call the {what}"));
-    }
-    if has(routes, Some(route), Middleware::Test) {
-        return Err(format!("must be a route without the middleware `test`: a {what} runs in every environment"));
-    }
-    without_chain(routes, route, what)
-}
-
-/// Checks that no middlewares of modules run before a route: `what` says what calls it.
-fn without_chain(routes: &[Option<Route>], route: usize, what: &str) -> Result<(), String> {
-    match routes.get(route).and_then(Option::as_ref) {
-        Some(route) if !route.chain.is_empty() => {
-            Err(format!("must be a route without middlewares that are routes: none runs before a {what}"))
-        }
-        _ => Ok(()),
     }
 }

@@ -4,8 +4,10 @@ use super::{Check, name_of};
 use crate::call::RouteName;
 use crate::config::{Capabilities, formats};
 use crate::document::tree::{Node, Path as KeyPath};
-use crate::registry::manifest::chain::MOST;
 use crate::registry::manifest::raw::Middleware;
+
+/// The most routes among the middlewares of one route.
+const MOST: usize = 8;
 
 impl Check<'_> {
     /// Returns the middlewares of the route at `index` that are routes.

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Check, inside_only};
+use super::Check;
+use super::rules::inside_only;
 use crate::document::tree::{Node, Path as KeyPath, quoted};
 use crate::registry::manifest::filters::{self, Filters};
 use crate::registry::manifest::model::Route;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, has};
+use super::Check;
+use super::rules::has;
 use crate::call::ChannelAction;
 use crate::call::channel::PRESENCE;
 use crate::document::tree::{Member, Node, Path as KeyPath};

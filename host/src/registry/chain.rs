@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use super::model::{Manifest, Route};
-use super::raw::Middleware;
-use crate::call::RouteName;
+use super::access::Access;
+use super::manifest::{Manifest, Middleware, Route};
+use super::router::{RouteLookup, RouteSpec, Router};
+use crate::call::{self, RouteName};
 use crate::document::fault::Fault;
 use crate::document::shape::did_you_mean;
 use crate::document::tree::Path as KeyPath;
-
-/// The most routes among the middlewares of one route.
-pub const MOST: usize = 8;
 
 impl Manifest {
     /// Checks the middlewares that are routes. `find` returns the manifest of another module. The
@@ -70,15 +68,27 @@ impl Manifest {
         Ok(())
     }
 
+    /// The route that a call of this middleware finds.
     fn middleware_route(&self, name: &RouteName) -> Result<&Route, String> {
-        let same: Vec<&Route> = self.routes.iter().filter(|route| route.text == name.path).collect();
-        let with = |method: &http::Method| same.iter().find(|route| route.method == *method).copied();
-        let found = match (&name.method, same.as_slice()) {
-            (Some(method), _) => with(method),
-            (None, [one]) => Some(*one),
-            (None, _) => with(&http::Method::POST),
+        let route = |route: &Route| call::Route {
+            deployment: 0,
+            handler: route.handler.as_str().into(),
+            text: route.text.as_str().into(),
+            chain: Vec::new(),
         };
-        found.ok_or_else(|| {
+        let routes: Vec<Arc<call::Route>> = self.routes.iter().map(route).map(Arc::new).collect();
+        let spec = |(declared, route): (&Route, &Arc<call::Route>)| RouteSpec {
+            method: declared.method.clone(),
+            path: declared.path.clone(),
+            route: route.clone(),
+            access: Access::default(),
+        };
+        let router = Router::new(self.routes.iter().zip(&routes).map(spec));
+        let found = match router.find_inside(name.method.as_ref(), &name.path) {
+            RouteLookup::Route(matched) => routes.iter().position(|route| Arc::ptr_eq(route, &matched.route)),
+            _ => None,
+        };
+        found.and_then(|index| self.routes.get(index)).ok_or_else(|| {
             let texts: Vec<&str> = self.routes.iter().map(|route| route.text.as_str()).collect();
             format!("{} has no such route{}", self.name, did_you_mean(&name.path, &texts))
         })
@@ -117,6 +127,12 @@ mod tests {
     fn a_middleware_is_an_inner_route_without_middlewares_of_its_own() {
         let good = limiter(CHECK);
         assert!(faults(r#"["limiter/check?by=peer", "limiter.check", "/own", "inner"]"#, Some(&good)).is_empty());
+        // The route is the one that a call finds.
+        let get = r#"{ "method": "get", "path": "check", "handler": "a" }"#;
+        let post = r#"{ "path": "{name}", "handler": "b", "middlewares": "inner" }"#;
+        let both = limiter(&format!("{get}, {post}"));
+        assert!(faults(r#"["limiter/check", "limiter/other", "POST limiter/check"]"#, Some(&both)).is_empty());
+        assert!(faults(r#""GET limiter/check""#, Some(&both))[0].contains("must have the middleware `inner`"));
         let open = limiter(r#"{ "path": "check", "handler": "a" }"#);
         let test = limiter(r#"{ "path": "check", "handler": "a", "middlewares": ["inner", "test"] }"#);
         let chained = limiter(r#"{ "path": "check", "handler": "a", "middlewares": ["inner", "limiter/check"] }"#);
