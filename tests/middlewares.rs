@@ -59,6 +59,22 @@ async fn a_middleware_is_the_route_that_a_call_finds() {
 }
 
 #[tokio::test]
+async fn what_a_middleware_does_is_no_failure_of_a_canary_behind_it() {
+    let host = shop(json!("inner")).start().await;
+    host.rewrite(
+        "shop",
+        json!({
+            "routes": [{ "path": "buy", "handler": "show", "middlewares": [gate("never")] }],
+            "limits": { "timeout": "200ms" },
+            "rollout": { "canary": 1, "for": "1s", "maxFailures": 0 },
+        }),
+    );
+    let reload = host.start_canary("shop").await;
+    assert_eq!(host.call("worker-0", "shop", "buy", "").await["code"], "timeout");
+    reload.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_middleware_that_replies_or_fails_ends_the_call() {
     for (does, status, code) in [("fail", 403, "no-ticket"), ("unknown", 400, "unknown")] {
         let host = shop(json!([gate("pass"), gate(does), gate("trap")])).start().await;

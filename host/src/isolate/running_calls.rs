@@ -24,6 +24,17 @@ struct RunningCall {
     nested: bool,
     /// Whether the call has already counted as a failure, because its deadline passed.
     late: bool,
+    /// Whether the call waits for its middlewares. How these end counts for their own generation.
+    in_chain: bool,
+}
+
+impl RunningCall {
+    /// Counts the call as a failure of its generation, unless that is not so.
+    fn fail(&self, failures: &AtomicU64) {
+        if !self.late && !self.in_chain {
+            failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// A fast hasher of call ids. It needs no protection against chosen keys, because the host assigns
@@ -156,7 +167,8 @@ impl RunningCalls {
     ) -> Instant {
         let deadline = context.start(now);
         let id = context.id;
-        self.calls.lock().insert(id, RunningCall { context, trigger, reply, route, deadline, nested, late: false });
+        let call = RunningCall { context, trigger, reply, route, deadline, nested, late: false, in_chain: false };
+        self.calls.lock().insert(id, call);
         self.occupy(nested);
         self.stats.in_flight.inc();
         deadline
@@ -182,6 +194,13 @@ impl RunningCalls {
         if let Some(started) = self.calls.lock().remove(&id) {
             self.vacate(started.nested);
             self.settle(started, ended);
+        }
+    }
+
+    /// Records whether a call waits for its middlewares.
+    pub fn set_in_chain(&self, id: u64, in_chain: bool) {
+        if let Some(started) = self.calls.lock().get_mut(&id) {
+            started.in_chain = in_chain;
         }
     }
 
@@ -221,8 +240,8 @@ impl RunningCalls {
         if in_time {
             self.stats.ended(started.trigger, &started.context, ended.as_ref().err());
         }
-        if !started.late && (!in_time || is_failure(&ended)) {
-            self.failures.fetch_add(1, Ordering::Relaxed);
+        if !in_time || is_failure(&ended) {
+            started.fail(&self.failures);
         }
         if let Some(reply) = started.reply {
             // The caller may no longer wait, which is not an error.
@@ -329,9 +348,8 @@ impl RunningCalls {
     pub fn expire(&self) {
         let now = Instant::now();
         for started in self.calls.lock().values_mut().filter(|started| started.deadline <= now) {
-            if !std::mem::replace(&mut started.late, true) {
-                self.failures.fetch_add(1, Ordering::Relaxed);
-            }
+            started.fail(&self.failures);
+            started.late = true;
             if started.context.end() {
                 self.stats.ended(started.trigger, &started.context, Some(&CallError::Timeout));
             }

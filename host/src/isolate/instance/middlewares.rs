@@ -12,6 +12,10 @@ impl InstanceTask {
     /// if a middleware or the deadline has ended the call.
     pub(super) async fn pass_middlewares(&self, mut call: Call, deadline: Instant) -> Option<GuestCall> {
         let id = call.context.id;
+        let has_chain = !call.route.chain.is_empty();
+        if has_chain {
+            self.running_calls.set_in_chain(id, true);
+        }
         for name in &call.route.clone().chain {
             match self.services.ports.calls.middleware(step(&call, name)).await {
                 Ok(Outcome::Pass(passed)) => {
@@ -36,6 +40,9 @@ impl InstanceTask {
         if now >= deadline {
             self.running_calls.end(id, Err(CallError::Timeout));
             return None;
+        }
+        if has_chain {
+            self.running_calls.set_in_chain(id, false);
         }
         Some(convert::call(call, deadline.saturating_duration_since(now)))
     }
