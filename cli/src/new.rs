@@ -124,12 +124,21 @@ fn new(args: &NewArgs) -> Result<String, CommandError> {
     std::fs::create_dir_all(&config.modules_dir).map_err(CommandError::at(&config.modules_dir))?;
     let (sdk, note) = find_sdk(&config.modules_dir)?;
     write(&dir, name, &sdk).map_err(CommandError::at(&dir))?;
-    let note = note + &share_builds(&config, &sdk)?;
+    let note = note + &share_builds(&config, &sdk)? + &no_project(args, here.is_project);
     let listen = config.http.listen;
     Ok(format!(
         "created {shown}: module.json, Cargo.toml, src/lib.rs, {name}.test.json\n{note}\nnext:\n  fanfare build {shown}\n  \
          fanfare test {shown}\n  fanfare dev\n  curl http://{listen}/api/{name}/Ada\n"
     ))
+}
+
+/// Says that the module is in no project, unless it is in one.
+fn no_project(args: &NewArgs, is_project: bool) -> String {
+    if is_project || args.settings.config.is_some() || args.settings.modules.is_some() {
+        return String::new();
+    }
+    "no fanfare.json is here or above, so the defaults are used: `fanfare init` makes this folder a project\n"
+        .to_owned()
 }
 
 /// Paths of the SDK, relative to the module's folder.

@@ -19,6 +19,7 @@ async fn new_creates_a_module_that_waits_for_its_component() {
         "  fanfare build modules/hello",
         "  fanfare test modules/hello",
         "  curl http://127.0.0.1:8080/api/hello/Ada",
+        "no fanfare.json is here or above, so the defaults are used: `fanfare init` makes this folder a project",
     ] {
         assert!(ran.out.lines().any(|printed| printed == line), "{line} in {}", ran.out);
     }
