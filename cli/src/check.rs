@@ -218,7 +218,8 @@ impl ModuleChecker<'_> {
             Ok(claim) => claim.keep(),
             Err(taken) => faults.extend(taken),
         }
-        if faults.is_empty() && state == State::Ready {
+        // Without the operator's settings, the host would refuse what they grant.
+        if faults.is_empty() && state == State::Ready && self.settings_valid {
             (self.check_component)(manifest, self.config).into_iter().for_each(|fault| faults.push(fault));
         }
         let state = if faults.is_empty() { state } else { State::Refused };

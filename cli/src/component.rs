@@ -2,9 +2,8 @@
 
 use super::error::CommandError;
 use super::progress;
-use fanfare::tooling::document::source;
-use fanfare::tooling::{Inspector, Manifest};
-use fanfare::{Config, Fault, ValueOrigin};
+use fanfare::tooling::{Inspector, KeyPath, Manifest};
+use fanfare::{Config, Fault};
 
 /// [`faults`] outside an async runtime.
 pub fn faults_blocking(manifest: &Manifest, config: &Config) -> Vec<Fault> {
@@ -16,11 +15,18 @@ pub fn faults_blocking(manifest: &Manifest, config: &Config) -> Vec<Fault> {
 
 /// Compiles and links the component, and asks it for its handlers. Returns the faults.
 pub async fn faults(manifest: &Manifest, config: &Config) -> Vec<Fault> {
-    let inspected = match inspector(config) {
-        Ok(inspector) => inspector.check(manifest.clone()).await.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
+    let inspector = match inspector(config) {
+        Ok(inspector) => inspector,
+        Err(error) => return vec![fault(manifest, &error.to_string())],
     };
-    inspected.err().map(|why| why.lines().map(|line| fault(manifest, line)).collect()).unwrap_or_default()
+    let Err(error) = inspector.check(manifest.clone()).await else { return Vec::new() };
+    match error.faults() {
+        Some(faults) => {
+            let more = (faults.more() > 0).then(|| fault(manifest, &format!("and {} more", faults.more())));
+            faults.list().iter().cloned().chain(more).collect()
+        }
+        None => error.to_string().lines().map(|line| fault(manifest, line)).collect(),
+    }
 }
 
 /// An inspector that shows progress.
@@ -29,5 +35,6 @@ pub fn inspector(config: &Config) -> Result<Inspector, CommandError> {
 }
 
 fn fault(manifest: &Manifest, message: &str) -> Fault {
-    Fault::new(&ValueOrigin::start_of(&source::shown(&manifest.file)), "component", message)
+    let key = KeyPath::of(&["component"]);
+    Fault::new(&manifest.source.nearest(&key).origin, key, message)
 }

@@ -13,6 +13,7 @@ fn host(origins: &[&str]) -> TestHost {
     TestHost::with("outside")
         .manifest("outside", json!({ "capabilities": asked }))
         .grant("outside", asked)
+        .limit("outside", "cpu", "10s")
         .workers(1)
         .config(json!({ "shutdown": { "drain": "200ms" } }))
 }

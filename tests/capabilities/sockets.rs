@@ -12,7 +12,11 @@ use crate::harness::{Started, TestHost};
 
 fn host(endpoints: &[String]) -> TestHost {
     let asked = json!({ "sockets": endpoints });
-    TestHost::with("outside").manifest("outside", json!({ "capabilities": asked })).grant("outside", asked).workers(1)
+    TestHost::with("outside")
+        .manifest("outside", json!({ "capabilities": asked }))
+        .grant("outside", asked)
+        .limit("outside", "cpu", "10s")
+        .workers(1)
 }
 
 async fn run(host: &Started, command: Value) -> Value {

@@ -224,3 +224,29 @@ async fn a_component_without_a_manifest_that_appears_later_is_named_too() {
     fs::remove_file(project.path().join("modules/late.wasm")).unwrap();
     eventually("the note is gone", || async { notes().await == "[]" }).await;
 }
+
+#[tokio::test]
+async fn check_names_each_fault_once_at_its_place_and_none_that_follows_from_another() {
+    let asks = json!({ "component": "echo.wasm", "capabilities": { "env": ["HOME"] }, "routes": [
+        { "path": "go", "handler": "ehco" },
+    ] });
+    let project = Project::with(&["echo"]).file("modules/echo/module.json", format!("{asks:#}"));
+    let granted = |grants: &str| json!({ "modules": { "echo": { grants: { "env": ["HOME"] } } } });
+    let project = project.config(granted("grants"));
+    let checked = project.run(&["check"]).await.out;
+    let faults: Vec<&str> = checked.lines().collect();
+    assert!(faults.len() == 2 && faults[1] == "1 module checked, 1 fault", "{checked}");
+    let at = line_of(&project, "\"handler\"");
+    let begins = format!("modules/echo/module.json:{at}:");
+    assert!(faults[0].starts_with(&begins) && faults[0].matches("module.json").count() == 1, "{checked}");
+    assert!(faults[0].contains("routes[0].handler: must be a handler of the component"), "{checked}");
+
+    let project = Project::with(&["echo"]).config(granted("grant"));
+    let checked = project.run(&["check"]).await.out;
+    assert!(checked.contains("unknown key") && checked.ends_with("1 module checked, 1 fault\n"), "{checked}");
+}
+
+/// The number of the first line of the manifest that contains `text`.
+fn line_of(project: &Project, text: &str) -> usize {
+    project.read("modules/echo/module.json").lines().position(|line| line.contains(text)).unwrap() + 1
+}

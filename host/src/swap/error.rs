@@ -238,6 +238,15 @@ impl ModuleError {
         ModuleError(Reason::Handlers(faults))
     }
 
+    /// The faults with the place of each. `None` if the error is about the component as a whole.
+    pub fn faults(&self) -> Option<&Faults> {
+        match &self.0 {
+            Reason::Manifest(error) => Some(&error.faults),
+            Reason::Load(LoadError::Refused(faults)) | Reason::Handlers(faults) => Some(faults),
+            _ => None,
+        }
+    }
+
     pub(crate) fn fault(&self) -> Blame {
         match &self.0 {
             Reason::Load(error) => error.fault(),
