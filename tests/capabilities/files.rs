@@ -13,7 +13,7 @@ fn host() -> TestHost {
     TestHost::with("outside")
         .manifest("outside", json!({ "capabilities": asked }))
         .grant("outside", asked)
-        .limit("outside", "cpu", "10s")
+        .limit("outside", "cpu", "5s")
         .config(json!({ "modules": { "outside": { "dirs": { "/shared": { "path": "shared" } } } } }))
         .file("shared/greeting", "hello")
         .file("secret", "not for guests")

@@ -13,7 +13,7 @@ fn host(origins: &[&str]) -> TestHost {
     TestHost::with("outside")
         .manifest("outside", json!({ "capabilities": asked }))
         .grant("outside", asked)
-        .limit("outside", "cpu", "10s")
+        .limit("outside", "cpu", "5s")
         .workers(1)
         .config(json!({ "shutdown": { "drain": "200ms" } }))
 }

@@ -15,7 +15,7 @@ fn host(endpoints: &[String]) -> TestHost {
     TestHost::with("outside")
         .manifest("outside", json!({ "capabilities": asked }))
         .grant("outside", asked)
-        .limit("outside", "cpu", "10s")
+        .limit("outside", "cpu", "5s")
         .workers(1)
 }
 
