@@ -32,6 +32,7 @@ mod stop_hook;
 mod supervise;
 mod trap;
 mod turn;
+mod wasi_errors;
 mod wasi_files;
 mod wasi_http;
 mod wasi_sockets;

@@ -93,6 +93,9 @@ async fn a_module_cannot_leave_its_folders() {
     }
     let linked = run(&host, json!({ "do": "hardLink", "from": "/shared/greeting", "to": "/data/greeting" })).await;
     assert!(linked["error"].is_string(), "a link would make it writable: {linked}");
+    let moved = run(&host, json!({ "do": "rename", "from": "/shared/greeting", "to": "/data/greeting" })).await;
+    assert!(moved["error"].is_string(), "it would be gone, and writable: {moved}");
+    assert_eq!(act(&host, "read", "/shared/greeting").await, "hello");
 }
 
 /// Whether a write failed because of a limit. wasi-libc has one error for all that a stream

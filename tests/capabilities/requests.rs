@@ -1,9 +1,13 @@
 //! Requests to other servers through `wasi:http`.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use crate::harness::{Started, TempDir, TestHost, WebServer, eventually, sign_server};
 
@@ -199,10 +203,45 @@ pub async fn a_connection_without_a_request_closes() {
 
 #[tokio::test]
 pub async fn a_server_that_does_not_finish_the_handshake_is_given_up() {
-    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();
     let limit = json!({ "outgoing": { "connectTimeout": "100ms" } });
     let host = host(&[&format!("https://{address}")]).config(limit).start().await;
     let answer = fetch(&host, json!({ "authority": address.to_string() })).await;
     assert_eq!(answer["error"], "ErrorCode::ConnectionTimeout");
+}
+
+/// A server whose response begins with these bytes, and goes on with `piece` until the client
+/// closes. Returns its address, and the number of bytes that it has sent by then.
+async fn endless(head: &'static str, piece: &'static str) -> (SocketAddr, JoinHandle<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let sent = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut sent = 0;
+        let mut next = socket.write_all(head.as_bytes()).await;
+        while next.is_ok() {
+            sent += piece.len();
+            next = socket.write_all(piece.as_bytes()).await;
+        }
+        sent
+    });
+    (address, sent)
+}
+
+#[tokio::test]
+async fn a_server_with_an_endless_head_is_given_up() {
+    for (head, piece) in [
+        ("HTTP/1.1 200 OK\r\n", "x-more: of the same\r\n"),
+        ("HTTP/1.1 200 OK\r\nx-long: ", "of the same "),
+        ("", "HTTP/1.1 100 Continue\r\n\r\n"),
+    ] {
+        let (address, sent) = endless(head, piece).await;
+        let limit = json!({ "outgoing": { "timeout": "2s" } });
+        let host = host(&[&format!("http://{address}")]).config(limit).start().await;
+        let answer = fetch(&host, json!({ "scheme": "http", "authority": address.to_string() })).await;
+        assert!(answer["error"].is_string(), "{piece}: {answer}");
+        // The connection closes, so that the server cannot go on.
+        sent.await.unwrap();
+    }
 }

@@ -30,7 +30,7 @@ async fn tcp(host: &Started, to: impl ToString) -> Value {
 }
 
 /// A server that sends back what it receives. Returns its address and the number of connections.
-async fn echo() -> (SocketAddr, Arc<AtomicUsize>) {
+pub async fn echo() -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, accepted) = (listener.local_addr().unwrap(), Arc::<AtomicUsize>::default());
     let counted = accepted.clone();
@@ -105,4 +105,29 @@ async fn datagrams_reach_only_the_endpoints_of_the_module() {
     let line = format!("\"udp://{}\" to capabilities.sockets", other.local_addr().unwrap());
     assert!(host.log.contains(&["WARN", &line]));
     assert!(other.try_recv_from(&mut [0; 8]).is_err(), "the datagram was sent");
+}
+
+#[tokio::test]
+async fn a_datagram_of_another_endpoint_is_not_received() {
+    let (server, other) =
+        (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let address = server.local_addr().unwrap();
+    let host = host(&[format!("udp://{address}")]).start().await;
+    let reply = tokio::spawn(async move {
+        let (_, from) = server.recv_from(&mut [0; 64]).await.unwrap();
+        other.send_to(b"evil", from).await.unwrap();
+        server.send_to(b"pong", from).await.unwrap();
+    });
+    let received = run(&host, json!({ "do": "udp", "to": address.to_string(), "text": "ping" })).await;
+    assert_eq!(received, "pong");
+    reply.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_module_without_a_grant_has_no_sockets() {
+    let (address, accepted) = echo().await;
+    let host = TestHost::with("outside").start().await;
+    let denied = tcp(&host, address).await;
+    assert!(denied["error"].as_str().unwrap().contains("Permission denied"), "{denied}");
+    assert_eq!(accepted.load(Ordering::SeqCst), 0);
 }

@@ -36,6 +36,7 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine.wasmtime());
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    super::wasi_errors::add_to_linker(&mut linker)?;
     super::wasi_files::add_to_linker(&mut linker)?;
     super::wasi_http::add_to_linker(&mut linker)?;
     super::wasi_sockets::add_to_linker(&mut linker)?;

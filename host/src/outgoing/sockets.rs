@@ -145,4 +145,24 @@ mod tests {
         }
         assert_eq!(all.looked_up.lock().len(), MOST_NAMES);
     }
+
+    #[tokio::test]
+    async fn a_name_reaches_public_addresses_only_unless_the_operator_names_others() {
+        for (private, address, admitted) in [
+            (&[][..], "93.184.216.34", true),
+            (&[], "10.0.0.5", false),
+            (&[], "127.0.0.1", false),
+            (&[], "169.254.169.254", false),
+            (&["db.test"], "10.0.0.5", true),
+            (&["10.0.0.0/8"], "10.0.0.5", true),
+            (&["10.0.0.0/8"], "127.0.0.1", false),
+        ] {
+            let private = private.iter().map(|entry| Network::parse(entry).unwrap()).collect();
+            let sockets = Sockets::new(&["tcp://db.test:5432".to_owned()], private);
+            let address: IpAddr = address.parse().unwrap();
+            let known = Resolved { name: "db.test".to_owned(), addresses: vec![address], at: Instant::now() };
+            sockets.resolved.lock().push_back(known);
+            assert_eq!(sockets.admits(false, (address, 5432).into()).await, admitted, "{address}");
+        }
+    }
 }

@@ -6,6 +6,9 @@ use std::io::{self, Write};
 
 use fanfare_sdk::prelude::*;
 use serde::Deserialize;
+use wasip2::filesystem::preopens;
+use wasip2::filesystem::types::{self, DescriptorFlags, OpenFlags, PathFlags};
+use wasip2::io::streams::StreamError;
 
 thread_local! {
     /// Files that stay open.
@@ -58,6 +61,10 @@ pub enum Command {
         count: usize,
     },
     Close,
+    /// Writes to a stream until that fails. Returns the text of the error.
+    Fail {
+        folder: String,
+    },
 }
 
 pub fn run(command: &Command) -> io::Result<Value> {
@@ -88,7 +95,23 @@ pub fn run(command: &Command) -> io::Result<Value> {
             open.len().into()
         }),
         Command::Close => OPEN.with_borrow_mut(Vec::clear).into_value(),
+        Command::Fail { folder } => fail(folder).map_err(io::Error::other)?.into(),
     })
+}
+
+fn fail(folder: &str) -> Result<String, String> {
+    let folders = preopens::get_directories();
+    let (folder, _) = folders.iter().find(|(_, name)| name == folder).ok_or("no such folder")?;
+    let failed = |code: types::ErrorCode| format!("{code:?}");
+    let file = folder.open_at(PathFlags::empty(), "grows", OpenFlags::CREATE, DescriptorFlags::WRITE);
+    let stream = file.map_err(failed)?.append_via_stream().map_err(failed)?;
+    loop {
+        match stream.blocking_write_and_flush(&[b'x'; 4_096]) {
+            Ok(()) => {}
+            Err(StreamError::LastOperationFailed(error)) => return Ok(error.to_debug_string()),
+            Err(StreamError::Closed) => return Err("closed".to_owned()),
+        }
+    }
 }
 
 trait IntoValue {

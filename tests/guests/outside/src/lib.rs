@@ -3,6 +3,7 @@
 //! fails.
 
 mod files;
+mod next;
 mod requests;
 mod sockets;
 mod store;
@@ -65,4 +66,10 @@ fn use_store(command: Json<store::Command>) -> Json<Value> {
     reply(store::run(&command))
 }
 
-fanfare_sdk::module!(variable, configured, write_log, fetch, use_files, use_sockets, use_store);
+/// The same through WASI 0.3.
+#[handler]
+async fn use_next(command: Json<next::Command>) -> Json<Value> {
+    reply(next::run(command.0).await)
+}
+
+fanfare_sdk::module!(variable, configured, write_log, fetch, use_files, use_sockets, use_store, use_next);
