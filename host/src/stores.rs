@@ -68,6 +68,8 @@ pub enum StoreError {
     Key,
     #[error("the store {name} is full: keyvalue.{name}.size allows {most} bytes")]
     Full { name: String, most: u64 },
+    #[error("the values are larger than limits.memory allows, which is {0} bytes")]
+    TooMuch(u64),
     #[error("the value is not a whole number in text")]
     NoNumber,
 }
@@ -91,6 +93,20 @@ impl Store {
 
     pub fn get(&self, key: &str) -> Option<Bytes> {
         self.data.lock().entries.get(key).cloned()
+    }
+
+    /// Copies the values of keys, of at most this many bytes together, because a list may name one
+    /// large value again and again.
+    pub fn get_many(&self, keys: Vec<String>, most: u64) -> Result<Vec<Option<(String, Vec<u8>)>>, StoreError> {
+        let found: Vec<(Option<Bytes>, String)> = {
+            let data = self.data.lock();
+            keys.into_iter().map(|key| (data.entries.get(&key).cloned(), key)).collect()
+        };
+        let bytes: u64 = found.iter().filter_map(|(value, _)| value.as_ref()).map(|value| value.len() as u64).sum();
+        if bytes > most {
+            return Err(StoreError::TooMuch(most));
+        }
+        Ok(found.into_iter().map(|(value, key)| Some((key, value?.into()))).collect())
     }
 
     /// Sets all of the entries, or none of them.
@@ -181,6 +197,18 @@ mod tests {
         assert!(store.set(repeated).is_err(), "a key counts once, however often it is in the list");
         assert_eq!(store.set(entries(&[("", 1)])), Err(StoreError::Key));
         assert_eq!(store.set(entries(&[(&"k".repeat(MAX_KEY + 1), 1)])), Err(StoreError::Key));
+    }
+
+    #[test]
+    fn a_list_of_keys_gets_no_more_than_fits() {
+        let store = Store::new("cache", 1 << 20);
+        store.set(entries(&[("a", 1_000), ("b", 1)])).unwrap();
+        let keys = |all: &[&str]| all.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
+        let found = store.get_many(keys(&["a", "none", "b"]), 1_001).unwrap();
+        let sizes: Vec<_> =
+            found.iter().map(|found| found.as_ref().map(|(key, value)| (&**key, value.len()))).collect();
+        assert_eq!(sizes, [Some(("a", 1_000)), None, Some(("b", 1))]);
+        assert_eq!(store.get_many(keys(&["a"; 10_000]), 9_999_999), Err(StoreError::TooMuch(9_999_999)));
     }
 
     #[test]

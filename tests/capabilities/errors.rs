@@ -21,6 +21,6 @@ async fn a_guest_gets_no_backtrace_of_the_host() {
     command.env("RUST_BACKTRACE", "1");
     let serving = project.start(command).await;
     let body = json!({ "do": "fail", "folder": "/data" }).to_string();
-    let answer = Connection::open(serving.http).await.send("POST", "/api/outside/files", &[], &body).await;
+    let answer = Connection::open(serving.http).await.send("POST", "/api/outside/files", &[], body).await;
     assert_eq!(answer.json(), "No space left on device (os error 28)");
 }

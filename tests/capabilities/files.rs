@@ -117,6 +117,8 @@ pub async fn disk() {
         let full = run(&host, command).await;
         assert!(is_full(&full), "{full}");
     }
+    let full = run(&host, json!({ "do": "writeAt", "folder": "/data", "size": 40_000 })).await;
+    assert!(full["error"].as_str().is_some_and(|text| text.contains("insufficient-space")), "{full}");
     assert!(host.metric("fanfare_bound_reached_total", &["disk"]).await > 0.0);
     let host_folder = host.dir.path().join("state/dirs/outside/data");
     let host_folder =
@@ -125,6 +127,7 @@ pub async fn disk() {
     assert!(used <= 65_536, "{used}");
     // Room that the guest makes is there again, and so is that of files that it overwrites.
     assert_eq!(act(&host, "remove", "/data/b").await, true);
+    assert_eq!(act(&host, "remove", "/data/at").await, true);
     for _ in 0..5 {
         assert_eq!(write(&host, "/data/a", 20_000).await, true);
     }
@@ -150,6 +153,8 @@ pub async fn open_files() {
     assert!(host.metric("fanfare_bound_reached_total", &["open-files"]).await > 0.0);
     assert_eq!(run(&host, json!({ "do": "close" })).await, true);
     assert_eq!(act(&host, "read", "/shared/greeting").await, "hello");
+    // A list has all entries of its folder.
+    assert_eq!(run(&host, json!({ "do": "lists", "folder": "/shared", "count": 10_000 })).await, 10);
 }
 
 #[tokio::test]

@@ -71,6 +71,29 @@ async fn folders_have_their_limits() {
 }
 
 #[tokio::test]
+async fn streams_have_a_largest_number_and_keep_no_thread() {
+    let host = host(&json!({ "dirs": { "/data": "rw" } })).limit("outside", "openFiles", 10).start().await;
+    let append = json!({ "do": "append", "folder": "/data", "name": "0", "size": 200_000 });
+    let read = json!({ "do": "read", "folder": "/data", "name": "0" });
+    let list = json!({ "do": "list", "folder": "/data" });
+    assert_eq!(run(&host, append.clone()).await, true);
+    assert_eq!(run(&host, read.clone()).await, 200_000);
+    assert_eq!(run(&host, json!({ "do": "create", "folder": "/data", "count": 200 })).await, 200);
+    let names = run(&host, list.clone()).await;
+    assert!(names.as_array().is_some_and(|names| names.len() == 200 && names[0] == "0"), "{names}");
+    assert_eq!(run(&host, json!({ "do": "lists", "folder": "/data", "count": 9 })).await, true);
+    for command in [&append, &read, &list] {
+        assert!(run(&host, command.clone()).await.get("error").is_none(), "one more fits: {command}");
+    }
+    assert_eq!(run(&host, json!({ "do": "lists", "folder": "/data", "count": 1_000 })).await, true);
+    for command in [&append, &read, &list] {
+        fails(&host, command.clone(), "InsufficientMemory").await;
+    }
+    assert_eq!(run(&host, json!({ "do": "close" })).await, true);
+    assert_eq!(run(&host, list).await.as_array().unwrap().len(), 200);
+}
+
+#[tokio::test]
 async fn a_folder_to_read_is_not_written_to() {
     let host = host(&json!({ "dirs": { "/shared": "ro" } }))
         .config(json!({ "modules": { "outside": { "dirs": { "/shared": { "path": "shared" } } } } }))
@@ -97,6 +120,9 @@ async fn sockets_reach_only_granted_endpoints() {
     fails(&host, json!({ "do": "datagram", "port": address.port() }), "AccessDenied").await;
     fails(&host, json!({ "do": "listen" }), "AccessDenied").await;
     fails(&host, json!({ "do": "lookup", "name": "localhost" }), "AccessDenied").await;
+    for port in [0, address.port()] {
+        fails(&host, json!({ "do": "bind", "port": port }), "AccessDenied").await;
+    }
     assert_eq!(accepted.load(Ordering::SeqCst), 0);
     assert_eq!(run(&host, json!({ "do": "sockets", "count": 10_000 })).await, 10);
 }

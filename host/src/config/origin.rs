@@ -167,6 +167,7 @@ mod tests {
             ("https://a.test", "https://b.a.test"),
             ("https://*.a.test", "https://a.test"),
             ("https://*.a.test", "https://ba.test"),
+            ("https://*.a.test", "https://cba.test"),
             ("https://*.a.test", "https://a.test.evil"),
             ("https://b.a.test", "https://*.a.test"),
         ] {

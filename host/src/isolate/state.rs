@@ -77,7 +77,7 @@ impl State {
         let mut wasi = builder.build();
         folders.clone_into(wasi.filesystem());
         let mut table = ResourceTable::new();
-        table.set_max_capacity(most_resources(limits));
+        table.set_max_capacity(most_resources(limits, !guest.generation.outside.folders.is_empty()));
         State {
             wasi,
             http: WasiHttp::new(Some(guest.generation.clone())),

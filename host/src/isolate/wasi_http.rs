@@ -43,10 +43,14 @@ const LARGE_CHUNK: usize = 64 << 10;
 /// In version 0.2 a guest may also fill bodies that it never sends.
 const EARLY: u8 = 4;
 
+/// The bytes of a file that a stream of WASI 0.2 holds.
+const PIECE: u64 = 64 << 10;
+
 /// The number of WASI resources that an instance may own: at most `limits.handles`, and no more
-/// than fit into `limits.memory`.
-pub fn most_resources(limits: &Limits) -> usize {
-    let fit = (limits.memory / RESOURCE).max(LEAST);
+/// than fit into `limits.memory`. With folders, each may be a stream to a file.
+pub fn most_resources(limits: &Limits, folders: bool) -> usize {
+    let size = if folders { RESOURCE + PIECE } else { RESOURCE };
+    let fit = (limits.memory / size).max(LEAST);
     usize::try_from(fit.min(limits.handles.into())).unwrap_or(usize::MAX)
 }
 
@@ -280,7 +284,7 @@ mod tests {
         wasmtime_wasi_io_error(&mut linker);
         add_to_linker(&mut linker).unwrap();
         let mut table = ResourceTable::new();
-        table.set_max_capacity(most_resources(limits));
+        table.set_max_capacity(most_resources(limits, false));
         let mut store = Store::new(&engine, Holder { http: WasiHttp::new(None), table });
         let component = Component::new(&engine, wat::parse_str(HOARDS).unwrap()).unwrap();
         let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
@@ -307,6 +311,12 @@ mod tests {
             assert!(made >= most - 1, "{memory}: {made}");
             assert!(made * RESOURCE <= memory.max(LEAST * RESOURCE));
         }
+    }
+
+    #[test]
+    fn an_instance_with_folders_owns_fewer_resources() {
+        let limits = Limits { memory: 64 << 20, handles: 10_000, ..Limits::default() };
+        assert_eq!((most_resources(&limits, false), most_resources(&limits, true)), (4_096, 819));
     }
 
     #[tokio::test]

@@ -73,9 +73,8 @@ impl atomics::Host for State {
 
 impl batch::Host for State {
     fn get_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> Returned<Vec<Option<(String, Vec<u8>)>>> {
-        let store = self.bucket(&bucket)?;
-        let entry = |key: String| store.get(&key).map(|value| (key, Vec::from(value)));
-        Ok(Ok(keys.into_iter().map(entry).collect()))
+        let most = self.guest.generation.limits.memory;
+        Ok(self.bucket(&bucket)?.get_many(keys, most).map_err(Into::into))
     }
 
     fn set_many(&mut self, bucket: Resource<Bucket>, entries: Vec<(String, Vec<u8>)>) -> Returned<()> {

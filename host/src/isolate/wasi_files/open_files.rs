@@ -11,9 +11,14 @@ use crate::call::bounds;
 /// The most bytes of a stream that are counted against `limits.disk` at once.
 pub const STEP: u64 = 64 << 10;
 
+/// The place of a stream. Dropping it frees the place.
+pub struct Place(#[expect(dead_code, reason = "its count is what counts")] Arc<()>);
+
 /// The files that an instance has open.
 pub struct OpenFiles {
     open: Vec<Weak<File>>,
+    /// The streams of WASI 0.3, which hold no resource.
+    streams: Vec<Weak<()>>,
     /// Those that are being opened.
     opening: usize,
     most: usize,
@@ -22,16 +27,32 @@ pub struct OpenFiles {
 impl OpenFiles {
     /// With `limits.openFiles`.
     pub fn new(most: u32) -> OpenFiles {
-        OpenFiles { open: Vec::new(), opening: 0, most: most as usize }
+        OpenFiles { open: Vec::new(), streams: Vec::new(), opening: 0, most: most as usize }
     }
 
     /// Takes a place for a file that is about to be opened. [`OpenFiles::opened`] must follow.
     pub fn open(&mut self) -> bool {
         self.open.retain(|file| file.strong_count() > 0);
-        let fits = self.open.len() + self.opening < self.most;
-        if fits {
-            self.opening += 1;
-        } else {
+        let fits = self.has_room(self.open.len() + self.opening);
+        self.opening += usize::from(fits);
+        fits
+    }
+
+    /// Takes a place for a stream, of which there may be as many as files.
+    pub fn stream(&mut self) -> Option<Place> {
+        self.streams.retain(|stream| stream.strong_count() > 0);
+        if !self.has_room(self.streams.len()) {
+            return None;
+        }
+        let place = Arc::new(());
+        self.streams.push(Arc::downgrade(&place));
+        Some(Place(place))
+    }
+
+    /// Whether one more is fewer than the limit.
+    pub fn has_room(&self, now: usize) -> bool {
+        let fits = now < self.most;
+        if !fits {
             bounds::OPEN_FILES.count();
         }
         fits

@@ -10,7 +10,7 @@ use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::filesystem::WasiFilesystemView;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
-    Descriptor, DescriptorFlags, ErrorCode, HostDescriptor, OpenFlags, PathFlags,
+    Descriptor, DescriptorFlags, DirectoryEntryStream, ErrorCode, HostDescriptor, OpenFlags, PathFlags,
 };
 use wasmtime_wasi::p2::{DynOutputStream, FsError, FsResult, OutputStream, Pollable, StreamError, StreamResult};
 
@@ -101,6 +101,15 @@ pub fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     replace!("link-at", (Fd, PathFlags, String, Fd, String) => async |store: &mut Store<'_>, (fd, flags, old, to, new)| {
         one_more(store).await?;
         store.data_mut().filesystem().link_at(fd, flags, old, to, new).await
+    });
+    replace!("read-directory", (Fd,) => async |store: &mut Store<'_>, (fd,)| {
+        let state = store.data_mut();
+        // Each has all the entries.
+        let lists = state.table.iter_mut().filter(|entry| entry.is::<DirectoryEntryStream>()).count();
+        if !state.files.has_room(lists) {
+            return Err(ErrorCode::InsufficientMemory.into());
+        }
+        state.filesystem().read_directory(fd).await
     });
     types.func_wrap("[method]descriptor.write-via-stream", |mut store: Store<'_>, (fd, offset): (Fd, u64)| {
         let state = store.data_mut();

@@ -1,5 +1,7 @@
 //! The functions of `wasi:filesystem` 0.3.
 
+mod pieces;
+
 use std::fs::File;
 use std::future::Future;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -11,15 +13,17 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::oneshot;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{
-    Accessor, FutureReader, Linker, Resource, Source, StreamConsumer, StreamReader, StreamResult,
+    Accessor, FutureReader, Lift, Linker, Lower, Resource, Source, StreamConsumer, StreamReader, StreamResult,
 };
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::p3::bindings::filesystem::types::{
-    Descriptor, DescriptorFlags, ErrorCode, HostDescriptorWithStore, OpenFlags, PathFlags,
+    Descriptor, DescriptorFlags, DirectoryEntry, ErrorCode, HostDescriptorWithStore, OpenFlags, PathFlags,
 };
 use wasmtime_wasi::p3::filesystem::{FilesystemError, FilesystemResult};
 
-use super::open_files::STEP;
+use pieces::{Ended, Pieces};
+
+use super::open_files::{Place, STEP};
 use crate::blocking::run_blocking;
 use crate::isolate::state::State;
 use crate::registry::DiskUsage;
@@ -112,7 +116,50 @@ pub fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         "[method]descriptor.append-via-stream",
         |store: Store<'_>, (fd, data): (Fd, StreamReader<u8>)| -> Written { write(store, &fd, data, None) },
     )?;
+    types.func_wrap(
+        "[method]descriptor.read-via-stream",
+        |mut store: Store<'_>, (fd, offset): (Fd, u64)| -> Read<u8> {
+            let place = store.data_mut().files.stream();
+            let found = match store.data_mut().filesystem().table.get(&fd)? {
+                Descriptor::File(file) => Ok(file.file.clone()),
+                Descriptor::Dir(_) => Err(ErrorCode::IsDirectory),
+            };
+            let found = found.and_then(|file| Ok((file, place.ok_or(ErrorCode::InsufficientMemory)?)));
+            read(store, found.map(|(file, place)| pieces::of_file(file, offset, place)))
+        },
+    )?;
+    types.func_wrap(
+        "[method]descriptor.read-directory",
+        |mut store: Store<'_>, (fd,): (Fd,)| -> Read<DirectoryEntry> {
+            let place = store.data_mut().files.stream();
+            let found = match store.data_mut().filesystem().table.get(&fd)? {
+                Descriptor::Dir(dir) => Ok(dir.dir.clone()),
+                Descriptor::File(_) => Err(ErrorCode::NotDirectory),
+            };
+            let found = found.and_then(|dir| Ok((dir, place.ok_or(ErrorCode::InsufficientMemory)?)));
+            read(store, found.map(|(dir, place)| pieces::of_folder(dir, place)))
+        },
+    )?;
     Ok(())
+}
+
+type Read<T> = wasmtime::Result<((StreamReader<T>, FutureReader<Result<(), ErrorCode>>),)>;
+
+/// Gives the guest a stream and its end, or an empty stream and an error.
+fn read<T>(mut store: Store<'_>, found: Result<(Pieces<T>, Ended), ErrorCode>) -> Read<T>
+where
+    T: Lower + Lift + Send + Sync + Unpin + 'static,
+{
+    let (stream, ended) = match found {
+        Ok((pieces, ended)) => (StreamReader::new(&mut store, pieces)?, ended),
+        Err(code) => {
+            let (sender, ended) = oneshot::channel();
+            // The receiver is below.
+            _ = sender.send(Err(code));
+            (StreamReader::new(&mut store, Vec::new())?, ended)
+        }
+    };
+    Ok(((stream, FutureReader::new(&mut store, ended)?),))
 }
 
 /// Writes a stream to a file, from an offset or at its end.
@@ -123,15 +170,18 @@ fn write(
     at: Option<u64>,
 ) -> wasmtime::Result<(FutureReader<Result<(), ErrorCode>>,)> {
     let (sender, result) = oneshot::channel();
+    let place = store.data_mut().files.stream();
     let found = match store.data_mut().filesystem().table.get(fd)? {
         Descriptor::File(file) if file.perms.write_not_permitted() => Err(ErrorCode::NotPermitted),
         Descriptor::File(file) => Ok(file.file.clone()),
         Descriptor::Dir(_) => Err(ErrorCode::BadDescriptor),
     };
+    let found = found.and_then(|file| Ok((file, place.ok_or(ErrorCode::InsufficientMemory)?)));
     match found {
-        Ok(file) => {
+        Ok((file, place)) => {
             let disk = store.data().disk();
-            data.pipe(&mut store, CountingWriter { file, at, disk, result: Some(sender), writing: None })?;
+            let writer = CountingWriter { file, at, disk, result: Some(sender), writing: None, _place: place };
+            data.pipe(&mut store, writer)?;
         }
         Err(code) => {
             data.close(&mut store)?;
@@ -152,6 +202,7 @@ struct CountingWriter {
     disk: Arc<DiskUsage>,
     result: Option<oneshot::Sender<Result<(), ErrorCode>>>,
     writing: Option<Writing>,
+    _place: Place,
 }
 
 impl CountingWriter {

@@ -65,6 +65,16 @@ pub enum Command {
     Fail {
         folder: String,
     },
+    /// Writes to a new file without a stream.
+    WriteAt {
+        folder: String,
+        size: usize,
+    },
+    /// Begins to list a folder until that fails. Returns how many lists there are.
+    Lists {
+        folder: String,
+        count: usize,
+    },
 }
 
 pub fn run(command: &Command) -> io::Result<Value> {
@@ -96,15 +106,34 @@ pub fn run(command: &Command) -> io::Result<Value> {
         }),
         Command::Close => OPEN.with_borrow_mut(Vec::clear).into_value(),
         Command::Fail { folder } => fail(folder).map_err(io::Error::other)?.into(),
+        Command::WriteAt { folder, size } => create(folder, "at")
+            .and_then(|file| file.write(&vec![b'x'; *size], 0).map_err(text))
+            .map_err(io::Error::other)?
+            .into(),
+        Command::Lists { folder, count } => {
+            let folder = folder_of(folder).map_err(io::Error::other)?;
+            let lists: Vec<_> = (0..*count).map_while(|_| folder.read_directory().ok()).collect();
+            lists.len().into()
+        }
     })
 }
 
+fn text(code: types::ErrorCode) -> String {
+    format!("{code:?}")
+}
+
+fn folder_of(path: &str) -> Result<types::Descriptor, String> {
+    let found = preopens::get_directories().into_iter().find(|(_, name)| name == path);
+    found.map(|(folder, _)| folder).ok_or_else(|| "no such folder".to_owned())
+}
+
+fn create(folder: &str, name: &str) -> Result<types::Descriptor, String> {
+    folder_of(folder)?.open_at(PathFlags::empty(), name, OpenFlags::CREATE, DescriptorFlags::WRITE).map_err(text)
+}
+
 fn fail(folder: &str) -> Result<String, String> {
-    let folders = preopens::get_directories();
-    let (folder, _) = folders.iter().find(|(_, name)| name == folder).ok_or("no such folder")?;
-    let failed = |code: types::ErrorCode| format!("{code:?}");
-    let file = folder.open_at(PathFlags::empty(), "grows", OpenFlags::CREATE, DescriptorFlags::WRITE);
-    let stream = file.map_err(failed)?.append_via_stream().map_err(failed)?;
+    let file = create(folder, "grows")?;
+    let stream = file.append_via_stream().map_err(text)?;
     loop {
         match stream.blocking_write_and_flush(&[b'x'; 4_096]) {
             Ok(()) => {}

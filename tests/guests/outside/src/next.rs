@@ -8,16 +8,19 @@ use std::task::Poll;
 use fanfare_sdk::prelude::*;
 use serde::Deserialize;
 use wasip3::filesystem::preopens;
-use wasip3::filesystem::types::{Descriptor, DescriptorFlags, OpenFlags, PathFlags};
+use wasip3::filesystem::types::{Descriptor, DescriptorFlags, DirectoryEntry, OpenFlags, PathFlags};
 use wasip3::http::client;
 use wasip3::http::types::{Fields, Method, Request, Response, Scheme};
 use wasip3::sockets::ip_name_lookup::resolve_addresses;
 use wasip3::sockets::types::{IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, TcpSocket, UdpSocket};
+use wasip3::wit_bindgen::StreamReader;
 use wasip3::{wit_future, wit_stream};
 
 thread_local! {
     /// Files that stay open.
     static OPEN: RefCell<Vec<Descriptor>> = const { RefCell::new(Vec::new()) };
+    /// Lists of folders that nobody reads.
+    static LISTS: RefCell<Vec<StreamReader<DirectoryEntry>>> = const { RefCell::new(Vec::new()) };
     /// Sockets that stay open.
     static SOCKETS: RefCell<Vec<TcpSocket>> = const { RefCell::new(Vec::new()) };
 }
@@ -64,12 +67,29 @@ pub enum Command {
         port: u16,
     },
     Listen,
+    /// Binds a socket for datagrams to a port.
+    Bind {
+        port: u16,
+    },
     Lookup {
         name: String,
     },
     /// Creates sockets until that fails and keeps them. Returns how many.
     Sockets {
         count: usize,
+    },
+    /// Returns the names in a folder.
+    List {
+        folder: String,
+    },
+    /// Begins to list a folder this often, and reads nothing.
+    Lists {
+        folder: String,
+        count: usize,
+    },
+    Read {
+        folder: String,
+        name: String,
     },
     Close,
 }
@@ -132,13 +152,39 @@ pub async fn run(command: Command) -> Result<Value, String> {
             drop(socket.listen().map_err(text)?);
             true.into()
         }
+        Command::Bind { port } => {
+            let socket = UdpSocket::create(IpAddressFamily::Ipv4).map_err(text)?;
+            socket.bind(local(port)).map_err(text)?;
+            true.into()
+        }
         Command::Lookup { name } => resolve_addresses(name).await.map_err(text)?.len().into(),
         Command::Sockets { count } => SOCKETS.with_borrow_mut(|sockets| {
             sockets.extend((0..count).map_while(|_| TcpSocket::create(IpAddressFamily::Ipv4).ok()));
             sockets.len().into()
         }),
+        Command::List { folder } => {
+            let (entries, ended) = folder_of(&folder)?.read_directory();
+            let mut names: Vec<String> = entries.collect().await.into_iter().map(|entry| entry.name).collect();
+            ended.await.map_err(text)?;
+            names.sort();
+            names.into()
+        }
+        Command::Lists { folder, count } => {
+            let folder = folder_of(&folder)?;
+            let lists = (0..count).map(|_| folder.read_directory().0);
+            LISTS.with_borrow_mut(|held| held.extend(lists));
+            true.into()
+        }
+        Command::Read { folder, name } => {
+            let file = open(&folder, name, OpenFlags::empty(), DescriptorFlags::READ).await?;
+            let (bytes, ended) = file.read_via_stream(0);
+            let size = bytes.collect().await.len();
+            ended.await.map_err(text)?;
+            size.into()
+        }
         Command::Close => {
             OPEN.with_borrow_mut(Vec::clear);
+            LISTS.with_borrow_mut(Vec::clear);
             SOCKETS.with_borrow_mut(Vec::clear);
             true.into()
         }
