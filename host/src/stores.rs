@@ -61,7 +61,10 @@ struct Data {
     bytes: u64,
 }
 
-/// Why a store does not take an entry.
+/// Copies of entries, each `None` if it does not exist.
+pub type Entries = Vec<Option<(String, Vec<u8>)>>;
+
+/// Why a store rejects a call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     #[error("a key has 1 to {MAX_KEY} bytes")]
@@ -97,7 +100,7 @@ impl Store {
 
     /// Copies the values of keys, of at most this many bytes together, because a list may name one
     /// large value again and again.
-    pub fn get_many(&self, keys: Vec<String>, most: u64) -> Result<Vec<Option<(String, Vec<u8>)>>, StoreError> {
+    pub fn get_many(&self, keys: Vec<String>, most: u64) -> Result<Entries, StoreError> {
         let found: Vec<(Option<Bytes>, String)> = {
             let data = self.data.lock();
             keys.into_iter().map(|key| (data.entries.get(&key).cloned(), key)).collect()
