@@ -211,7 +211,7 @@ pub async fn a_server_that_does_not_finish_the_handshake_is_given_up() {
     assert_eq!(answer["error"], "ErrorCode::ConnectionTimeout");
 }
 
-/// A server whose response begins with these bytes, and goes on with `piece` until the client
+/// A server whose response begins with these bytes, and continues with `piece` until the client
 /// closes. Returns its address, and the number of bytes that it has sent by then.
 async fn endless(head: &'static str, piece: &'static str) -> (SocketAddr, JoinHandle<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
