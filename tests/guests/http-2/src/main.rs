@@ -30,7 +30,7 @@ async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
         "flood" => streamed(repeat(Bytes::from(vec![b'f'; 65_536]))),
         "open" => streamed(once(format!("{argument}\n")).chain(later(|| (), 3_600_000))),
         "part-then-trap" => streamed(once("part\n".to_owned()).chain(later(|| std::process::abort(), 20))),
-        "part-then-spin" => streamed(once("part\n".to_owned()).chain(later(|| spin(), 20))),
+        "part-then-spin" => streamed(once("part\n".to_owned()).chain(later(spin, 20))),
         "trap" => std::process::abort(),
         "spin" => {
             spin();

@@ -104,7 +104,10 @@ pub fn run(command: &Command) -> io::Result<Value> {
             open.extend(opened);
             open.len().into()
         }),
-        Command::Close => OPEN.with_borrow_mut(Vec::clear).into_value(),
+        Command::Close => {
+            OPEN.with_borrow_mut(Vec::clear);
+            ().into_value()
+        }
         Command::Fail { folder } => fail(folder).map_err(io::Error::other)?.into(),
         Command::WriteAt { folder, size } => create(folder, "at")
             .and_then(|file| file.write(&vec![b'x'; *size], 0).map_err(text))
