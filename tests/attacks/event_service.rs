@@ -1,5 +1,5 @@
-//! Clients of the event service that take connections and say nothing, and services that other
-//! hosts use and that send anything.
+//! Clients of the event service that take connections and say nothing, modules that emit without
+//! end, and services that other hosts use and that send anything.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -7,6 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::event_service::fake::FakeService;
+use crate::event_service::{Client, next};
 use crate::harness::{Started, TestHost, eventually};
 
 /// The connections beyond `events.maxConnections` that get a response.
@@ -33,6 +34,26 @@ async fn silent_clients_of_the_event_service_leave_connections_to_other_clients(
     .await;
     assert_eq!(host.post("/api/echo/echo", "hello").await.text(), "hello", "other clients are served");
     drop(clients);
+}
+
+#[tokio::test]
+async fn a_module_that_emits_without_end_leaves_half_of_the_history_to_others() {
+    let events = json!({ "listen": "127.0.0.1:0", "history": { "count": 100 } });
+    let host = TestHost::with("storms").config(json!({ "events": events })).start().await;
+    let start = host.position().await;
+    for index in 0..50 {
+        host.event("other", json!(index)).await;
+    }
+    let emit = json!({ "do": "emit", "type": "storms/many", "payload": { "size": 10 } });
+    let storm = json!([{ "times": 1_000, "steps": [emit] }]).to_string();
+    let answer = host.post("/api/storms/run", storm).await;
+    assert_eq!(answer.json()["emit"]["ok"], 1_000, "{}", answer.text());
+    let mut late = host.resume("type=other", &start).await;
+    let reset = late.event().await.unwrap();
+    assert_eq!(reset.name(), "reset", "the reader learns that others were dropped");
+    for index in 0..50 {
+        assert_eq!(next(&mut late).await["value"], index);
+    }
 }
 
 /// A host that uses a service.

@@ -55,7 +55,7 @@ impl EventLog {
             _ => false,
         };
         if !ignored {
-            self.journal.add([event.bounded()], record);
+            self.journal.add(&None, [event.bounded()], record);
         }
     }
 

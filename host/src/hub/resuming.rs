@@ -72,7 +72,7 @@ impl Resumable {
                 false => hub.streams.publish(NAME, message, Reach::Node),
             };
             of_stream[usize::from(to_all)].push(number);
-            log.emit(Event { kind: "t".into(), value: number.to_string().into(), source: None });
+            log.emit(&None, Event { kind: "t".into(), value: number.to_string().into(), source: None });
             let payload = Payload::Text(number.to_string());
             hub.channels.publish(NAME, Published { payload, session: None, settings: &settings }).unwrap();
         }

@@ -75,15 +75,16 @@ impl ServiceLog {
         ServiceLog::new(JournalLimits { count: usize::try_from(count).unwrap_or(usize::MAX), bytes, age })
     }
 
-    /// Adds an event, and wakes the readers. Returns its position.
-    pub fn emit(&self, event: Event) -> Position {
-        self.emit_all([event])
+    /// Adds an event of a module, or for `None` of another process, and wakes the readers. Returns
+    /// its position.
+    pub fn emit(&self, module: &Option<Arc<str>>, event: Event) -> Position {
+        self.emit_all(module, [event])
     }
 
     /// Adds events, without others between them. Returns the position of the last one.
-    pub fn emit_all(&self, events: impl IntoIterator<Item = Event>) -> Position {
+    pub fn emit_all(&self, module: &Option<Arc<str>>, events: impl IntoIterator<Item = Event>) -> Position {
         let epoch = self.epoch;
-        let number = self.journal.add(events, |event, number| {
+        let number = self.journal.add(module, events, |event, number| {
             let cost = cost(&event);
             (Logged { position: Position { epoch, number }, event, text: OnceLock::new() }, cost)
         });
@@ -192,8 +193,8 @@ mod tests {
         let log = ServiceLog::new(LIMITS);
         let start = log.position();
         assert_eq!(start.number, 0);
-        let first = log.emit(event(1));
-        let last = log.emit_all([event(2), event(3)]);
+        let first = log.emit(&None, event(1));
+        let last = log.emit_all(&None, [event(2), event(3)]);
         assert_eq!((first.number, last.number, log.position()), (1, 3, last));
         let after = |position| read(&mut log.reader(Some(position)));
         assert_eq!(
@@ -204,7 +205,7 @@ mod tests {
         for unknown in [Position { number: 4, ..last }, Position { epoch: last.epoch + 1, ..last }] {
             assert_eq!(after(unknown), ["missed None", "1", "2", "3"], "{unknown}");
         }
-        log.emit(event(4));
+        log.emit(&None, event(4));
         assert_eq!(after(start), ["missed Some(1)", "2", "3", "4"]);
         let mut lost = log.reader(Some(start));
         assert_eq!(lost.position(), start);
@@ -218,7 +219,7 @@ mod tests {
         let mut reader = log.reader(None);
         let waiting = tokio::spawn(async move { reader.next().await });
         tokio::task::yield_now().await;
-        log.emit(event(7));
+        log.emit(&None, event(7));
         let LogItem::Event(logged) = waiting.await.unwrap() else { panic!("a gap") };
         assert_eq!((&*logged.event.value, logged.position.number), ("7", 1));
     }
@@ -227,7 +228,7 @@ mod tests {
     fn the_log_counts_the_texts_of_events_and_encodes_each_once() {
         let log = ServiceLog::new(JournalLimits { count: 100, bytes: 3 * (OVERHEAD + 4), ..LIMITS });
         for value in 1..=4 {
-            log.emit(event(value));
+            log.emit(&None, event(value));
         }
         assert_eq!(log.kept(), (3, 3 * (OVERHEAD + 4)));
         let mut reader = log.reader(Some(Position { number: 3, ..log.position() }));

@@ -23,7 +23,7 @@ impl Emitter {
         match &self.link {
             Some(link) => link.emit(module, event),
             None => {
-                self.log.emit(event);
+                self.log.emit(&Some(module.clone()), event);
                 Ok(())
             }
         }

@@ -35,7 +35,7 @@ pub(super) async fn answer(service: &EventService, request: HostRequest) -> Resu
         service.counters.refused_rate.fetch_add(1, Relaxed);
         answers::too_many_events(service.max_rate, after)
     })?;
-    let emit = || Emitted { last: service.log.emit_all(events).number, count };
+    let emit = || Emitted { last: service.log.emit_all(&None, events).number, count };
     let outcome = match key {
         Some(key) => service.repeats.once(&key, &body, emit),
         None => Outcome::First(emit()),

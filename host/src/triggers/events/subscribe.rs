@@ -346,7 +346,7 @@ mod tests {
         for value in ["1".to_owned(), format!("[{}1]", "\n".repeat(10_000)), format!("[{}1]", "\r".repeat(10_000))] {
             for (kind, source) in [("a".to_owned(), None), ("\"".repeat(256), Some("\\".repeat(128).into()))] {
                 let log = ServiceLog::new(limits);
-                log.emit(Event { kind: kind.into(), value: value.as_str().into(), source });
+                log.emit(&None, Event { kind: kind.into(), value: value.as_str().into(), source });
                 let mut reader = log.reader(Some(Position { number: 0, ..log.position() }));
                 let Some(LogItem::Event(logged)) = reader.try_next() else { panic!("no event") };
                 let bytes = logged.event.size() + logged.text(encode).len() as u64;

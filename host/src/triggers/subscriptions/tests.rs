@@ -180,7 +180,7 @@ impl Test {
     }
 
     fn emit(&self, kind: &str, value: impl ToString) {
-        self.log.emit(Event { kind: kind.into(), value: value.to_string().into(), source: None });
+        self.log.emit(&None, Event { kind: kind.into(), value: value.to_string().into(), source: None });
     }
 
     /// The payloads that were seen so far, with their workers.

@@ -122,7 +122,7 @@ fn receive(link: &ServiceLink, data: &str) {
         return;
     }
     link.counters.received.fetch_add(1, Relaxed);
-    link.log.emit(Event { kind: kind.into(), value: value.get().into(), source: source.map(Into::into) });
+    link.log.emit(&None, Event { kind: kind.into(), value: value.get().into(), source: source.map(Into::into) });
 }
 
 fn gap(link: &ServiceLink, gaps: &mut Notice, reason: &str) {

@@ -115,7 +115,7 @@ impl ServiceLink {
     /// only the way to the service has failed.
     pub fn emit(&self, module: &Arc<str>, event: Event) -> Result<(), CallError> {
         let event = Event { source: Some(self.source.clone()), ..event };
-        self.log.emit(event.clone());
+        self.log.emit(&Some(module.clone()), event.clone());
         let service = self.service();
         let pushed = match self.is_up() || self.queue.is_closed() {
             true => self.queue.push(module, event).map_err(Some),
