@@ -4,6 +4,7 @@
 mod body;
 mod connector;
 mod error;
+mod names;
 mod policy;
 mod sockets;
 mod stats;
@@ -34,6 +35,7 @@ pub use stats::Stats;
 
 use body::OpenResponse;
 use connector::Connector;
+use names::AllNames;
 
 /// The most bytes of the head of a response, and of each piece of its body.
 const BUFFER: usize = 64 << 10;
@@ -45,17 +47,18 @@ pub struct Outgoing {
     ca: Option<PathBuf>,
     /// Loaded with the first module that needs it.
     tls: Mutex<Option<Tls>>,
+    names: AllNames,
     pub stats: Arc<Stats>,
 }
 
 impl Outgoing {
     pub fn new(settings: OutgoingConfig, ca: Option<PathBuf>) -> Outgoing {
-        Outgoing { settings, ca, tls: Mutex::default(), stats: Arc::default() }
+        Outgoing { settings, ca, tls: Mutex::default(), names: AllNames::default(), stats: Arc::default() }
     }
 
     /// The endpoints of a generation.
     pub fn sockets(&self, entries: &[String]) -> Sockets {
-        Sockets::new(entries, self.settings.networks())
+        Sockets::new(entries, self.settings.networks(), self.names.of_module())
     }
 
     /// Creates the client of a generation. Blocks while it reads the certificates of authorities.
@@ -66,7 +69,9 @@ impl Outgoing {
             Some(tls) => tls.clone(),
             None => tls.insert(Tls::for_web(self.ca.as_deref())?).clone(),
         };
-        Ok(Client::new(Policy::new(origins, self.settings.networks()), self.settings.clone(), tls, self.stats.clone()))
+        let policy = Policy::new(origins, self.settings.networks());
+        let connector = Connector::new(policy, &self.settings, tls, self.names.of_module(), self.stats.clone());
+        Ok(Client::new(connector, self.settings.clone(), self.stats.clone()))
     }
 }
 
@@ -96,9 +101,8 @@ struct Inner {
 }
 
 impl Client {
-    fn new(policy: Policy, settings: OutgoingConfig, tls: Tls, stats: Arc<Stats>) -> Client {
-        let policy = Arc::new(policy);
-        let connector = Connector::new(policy.clone(), &settings, tls, stats.clone());
+    fn new(connector: Connector, settings: OutgoingConfig, stats: Arc<Stats>) -> Client {
+        let policy = connector.policy.clone();
         let pool = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())

@@ -120,6 +120,7 @@ async fn sockets_reach_only_granted_endpoints() {
     fails(&host, json!({ "do": "datagram", "port": address.port() }), "AccessDenied").await;
     fails(&host, json!({ "do": "listen" }), "AccessDenied").await;
     fails(&host, json!({ "do": "lookup", "name": "localhost" }), "AccessDenied").await;
+    assert_eq!(run(&host, json!({ "do": "lookup", "name": "127.0.0.1" })).await, 1);
     for port in [0, address.port()] {
         fails(&host, json!({ "do": "bind", "port": port }), "AccessDenied").await;
     }

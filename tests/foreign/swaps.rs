@@ -33,7 +33,8 @@ async fn no_request_fails_over_twenty_swaps() {
     for swap in 0..20 {
         for module in BOTH {
             host.rewrite(module, json!({ "config": { "swap": swap } }));
-            assert_eq!(host.reload(module).await["outcome"], "swapped", "{module}");
+            let reload = host.reload(module).await;
+            assert_eq!(reload["outcome"], "swapped", "{module}: {reload}");
         }
     }
     stop.store(true, Ordering::Relaxed);

@@ -114,7 +114,12 @@ pub static DISK: Bound = Bound::new("disk");
 /// A file that was not opened because of `limits.openFiles`.
 pub static OPEN_FILES: Bound = Bound::new("open-files");
 
-pub static ALL: [&Bound; 30] = [
+/// A lookup of a name that waited, because too many others of its module or of all modules had not
+/// ended.
+pub static LOOKUPS: Bound = Bound::new("lookups");
+
+pub static ALL: [&Bound; 31] = [
+    &LOOKUPS,
     &DISK,
     &OPEN_FILES,
     &PATH,

@@ -2,17 +2,18 @@
 //! listens: it binds only to any address and port that the system chooses.
 //!
 //! wasmtime asks for each address. This module also replaces the functions that create a socket or
-//! look a name up, because wasmtime has no limit for the former and one answer for all names.
+//! look a name up, because wasmtime has no limit for either, and one answer for all names.
 
 mod access;
+mod lookup;
 
 use wasmtime::StoreContextMut;
-use wasmtime::component::{Accessor, Linker, Resource};
-use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView};
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi::sockets::WasiSocketsView;
 use wasmtime_wasi::{p2, p3};
 
-use p2::bindings::sockets::{ip_name_lookup as lookup2, network, tcp, tcp_create_socket, udp, udp_create_socket};
-use p3::bindings::sockets::{ip_name_lookup as lookup3, types};
+use p2::bindings::sockets::{network, tcp, tcp_create_socket, udp, udp_create_socket};
+use p3::bindings::sockets::types;
 
 pub use access::allow_sockets;
 
@@ -44,15 +45,6 @@ impl State {
             return Err(NoSocket::TooMany);
         }
         Ok(())
-    }
-
-    fn may_look_up(&self, name: &str) -> bool {
-        let generation = &self.guest.generation;
-        let admitted = generation.sockets.admits_name(name);
-        if !admitted {
-            generation.deny("sockets", &format!("tcp://{name}:<port>"));
-        }
-        admitted
     }
 }
 
@@ -117,18 +109,6 @@ pub fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.instance("wasi:sockets/ip-name-lookup@0.2.12")?.func_wrap(
-        "resolve-addresses",
-        |mut store: Store<'_>,
-         (network, name): (Resource<network::Network>, String)|
-         -> Returned2<Resource<lookup2::ResolveAddressStream>> {
-            let state = store.data_mut();
-            returned2(match state.may_look_up(&name) {
-                true => lookup2::Host::resolve_addresses(&mut state.sockets(), network, name),
-                false => Err(network::ErrorCode::AccessDenied.into()),
-            })
-        },
-    )?;
     let mut sockets = linker.instance("wasi:sockets/types@0.3.0")?;
     sockets.func_wrap(
         "[static]tcp-socket.create",
@@ -153,19 +133,7 @@ pub fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.instance("wasi:sockets/ip-name-lookup@0.3.0")?.func_wrap_concurrent(
-        "resolve-addresses",
-        |accessor: &Accessor<State>, (name,): (String,)| {
-            Box::pin(async move {
-                if !accessor.with(|mut access| access.get().may_look_up(&name)) {
-                    return Ok((Err(lookup3::ErrorCode::AccessDenied),));
-                }
-                let sockets = accessor.with_getter::<WasiSockets>(|state| state.sockets());
-                let found = <WasiSockets as lookup3::HostWithStore<State>>::resolve_addresses(&sockets, name).await?;
-                Ok((found,))
-            })
-        },
-    )?;
+    lookup::add_to_linker(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }

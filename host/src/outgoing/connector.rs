@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,10 +13,10 @@ use http::Uri;
 use tokio::sync::Semaphore;
 
 use super::error::RequestError;
+use super::names::Names;
 use super::policy::Policy;
 use super::stats::Stats;
 use super::stream::Stream;
-use crate::blocking::run_blocking;
 use crate::config::OutgoingConfig;
 use crate::config::origin::Origin;
 use crate::net::{Outgoing, Tls, is_certificate_error, open_at};
@@ -24,17 +24,19 @@ use crate::net::{Outgoing, Tls, is_certificate_error, open_at};
 /// Opens connections for one module.
 #[derive(Clone)]
 pub struct Connector {
-    policy: Arc<Policy>,
+    pub(super) policy: Arc<Policy>,
     tls: Tls,
+    names: Arc<Names>,
     timeout: Duration,
     places: Arc<Semaphore>,
     stats: Arc<Stats>,
 }
 
 impl Connector {
-    pub fn new(policy: Arc<Policy>, settings: &OutgoingConfig, tls: Tls, stats: Arc<Stats>) -> Connector {
+    pub fn new(policy: Policy, settings: &OutgoingConfig, tls: Tls, names: Names, stats: Arc<Stats>) -> Connector {
         let places = Arc::new(Semaphore::new(settings.connections as usize));
-        Connector { policy, tls, timeout: settings.connect_timeout, places, stats }
+        let (policy, names) = (Arc::new(policy), Arc::new(names));
+        Connector { policy, tls, names, timeout: settings.connect_timeout, places, stats }
     }
 
     async fn open(self, uri: Uri) -> Result<Stream, RequestError> {
@@ -59,11 +61,7 @@ impl Connector {
     async fn dial(&self, origin: &Origin) -> Result<Outgoing, RequestError> {
         let found: Vec<IpAddr> = match origin.address() {
             Some(address) => vec![address],
-            None => {
-                let target = (origin.host.clone(), origin.port);
-                let found = run_blocking(move || target.to_socket_addrs()).await;
-                found.map_err(|_| RequestError::Unresolved)?.map(|found| found.ip()).collect()
-            }
+            None => self.names.look_up(&origin.host).await,
         };
         let mut last = RequestError::Unresolved;
         for address in found {

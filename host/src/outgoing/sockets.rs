@@ -1,13 +1,11 @@
 //! Which addresses the sockets of a module may use.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::time::Duration;
+use std::net::{IpAddr, SocketAddr};
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
-use crate::blocking::run_blocking;
+use super::names::Names;
 use crate::config::endpoint::Endpoint;
 use crate::config::network::{Network, is_public};
 use crate::config::origin::covers_host;
@@ -15,31 +13,21 @@ use crate::config::origin::covers_host;
 /// The most names that a module has looked up below a `*.` and that the host remembers.
 const MOST_NAMES: usize = 64;
 
-/// How long the addresses of a name stay valid.
-const FRESH: Duration = Duration::from_secs(10);
-
 /// The endpoints of a module, and the addresses of their names.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sockets {
     entries: Vec<Endpoint>,
     private: Vec<Network>,
     /// The names that the guest has looked up and that an entry with `*.` covers, the newest last.
     looked_up: Mutex<VecDeque<String>>,
-    resolved: Mutex<VecDeque<Resolved>>,
-}
-
-#[derive(Debug, Clone)]
-struct Resolved {
-    name: String,
-    addresses: Vec<IpAddr>,
-    at: Instant,
+    names: Names,
 }
 
 impl Sockets {
     /// With the entries of the capability `sockets` and of `outgoing.private`. Each is valid.
-    pub fn new(entries: &[String], private: Vec<Network>) -> Sockets {
+    pub fn new(entries: &[String], private: Vec<Network>, names: Names) -> Sockets {
         let entries = entries.iter().filter_map(|entry| Endpoint::parse(entry)).collect();
-        Sockets { entries, private, ..Sockets::default() }
+        Sockets { entries, private, looked_up: Mutex::default(), names }
     }
 
     /// Whether there are no entries.
@@ -47,10 +35,20 @@ impl Sockets {
         self.entries.is_empty()
     }
 
+    /// The addresses of a name that the module may look up. None if it cannot be resolved.
+    pub async fn look_up(&self, name: &str) -> Vec<IpAddr> {
+        match name.trim_matches(['[', ']']).parse() {
+            Ok(address) => vec![address],
+            Err(_) => self.names.look_up(&name.to_ascii_lowercase()).await,
+        }
+    }
+
     /// Whether the module may look a name up. The host remembers the name.
     pub fn admits_name(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
-        if name.parse::<IpAddr>().is_ok() || self.entries.iter().any(|entry| entry.host == name) {
+        if name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
+            || self.entries.iter().any(|entry| entry.host == name)
+        {
             return true;
         }
         let covered = self.entries.iter().any(|entry| covers_host(&entry.host, &name));
@@ -83,7 +81,7 @@ impl Sockets {
             }
         }
         for name in names {
-            if self.reaches(&name, address) && self.addresses(&name).await.contains(&address) {
+            if self.reaches(&name, address) && self.names.look_up(&name).await.contains(&address) {
                 return true;
             }
         }
@@ -96,32 +94,16 @@ impl Sockets {
             || self.private.iter().any(|network| network.has(name, address))
             || (name == "localhost" && address.is_loopback())
     }
-
-    async fn addresses(&self, name: &str) -> Vec<IpAddr> {
-        let known = self.resolved.lock().iter().find(|known| known.name == name).cloned();
-        if let Some(known) = known.filter(|known| known.at.elapsed() < FRESH) {
-            return known.addresses;
-        }
-        let target = (name.to_owned(), 0);
-        let found = run_blocking(move || target.to_socket_addrs()).await;
-        let addresses: Vec<IpAddr> = found.into_iter().flatten().map(|found| found.ip().to_canonical()).collect();
-        let mut resolved = self.resolved.lock();
-        resolved.retain(|known| known.name != name);
-        if resolved.len() == MOST_NAMES {
-            resolved.pop_front();
-        }
-        resolved.push_back(Resolved { name: name.to_owned(), addresses: addresses.clone(), at: Instant::now() });
-        addresses
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outgoing::names::AllNames;
 
     fn sockets(entries: &[&str]) -> Sockets {
         let entries: Vec<String> = entries.iter().map(|entry| (*entry).to_owned()).collect();
-        Sockets::new(&entries, Vec::new())
+        Sockets::new(&entries, Vec::new(), AllNames::default().of_module())
     }
 
     #[tokio::test]
@@ -158,10 +140,10 @@ mod tests {
             (&["10.0.0.0/8"], "127.0.0.1", false),
         ] {
             let private = private.iter().map(|entry| Network::parse(entry).unwrap()).collect();
-            let sockets = Sockets::new(&["tcp://db.test:5432".to_owned()], private);
+            let names = AllNames::default().of_module();
             let address: IpAddr = address.parse().unwrap();
-            let known = Resolved { name: "db.test".to_owned(), addresses: vec![address], at: Instant::now() };
-            sockets.resolved.lock().push_back(known);
+            names.keep("db.test", &[address]);
+            let sockets = Sockets::new(&["tcp://db.test:5432".to_owned()], private, names);
             assert_eq!(sockets.admits(false, (address, 5432).into()).await, admitted, "{address}");
         }
     }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio_util::task::AbortOnDropHandle;
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::sockets::SocketAddrUse;
 
@@ -18,6 +19,7 @@ pub fn allow_sockets(builder: &mut WasiCtxBuilder, generation: &Arc<Generation>)
             let generation = generation.clone();
             // In a task, because wasmtime wants a future that is `Sync`.
             let admitted = tokio::spawn(async move { admits(&generation, address, purpose).await });
+            let admitted = AbortOnDropHandle::new(admitted);
             Box::pin(async move { admitted.await.unwrap_or(false) })
         });
     }
