@@ -2,6 +2,7 @@
 
 mod answers;
 mod bodies;
+mod commands;
 mod limits;
 mod mount;
 pub mod swaps;

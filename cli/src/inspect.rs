@@ -191,7 +191,7 @@ impl Description {
         line("contract", self.contract().unwrap_or("none (no fanfare:module interface is exported)"));
         if let Ok(Inspection { exports, handlers }) = &self.inspection {
             let calls = match exports.must_be_fresh() {
-                true => "each request in an instance of its own",
+                true => "each in an instance of its own",
                 false if exports.serial => "one at a time (sync)",
                 false => "many at once (async)",
             };
@@ -199,6 +199,9 @@ impl Description {
             if let Some(http) = &exports.http {
                 let rest = if exports.has_handler() { "that no route serves" } else { "below /api/<module>/" };
                 line("wasi:http", &format!("{}: answers all requests {rest}", printable(&http.export)));
+            }
+            if let Some(command) = &exports.command {
+                line("command", &format!("{}: runs as a schedule with `command`", printable(command)));
             }
             if exports.has_handler() {
                 line("snapshot", if exports.snapshot { "yes: a swap hands its state over" } else { "no" });

@@ -6,10 +6,12 @@
 //! instance. This part knows nothing of HTTP. Imports reach the parts above through `ports`.
 
 mod adoption;
+mod command;
 mod convert;
 mod cpu;
 mod deployment;
 mod error;
+mod guest_command;
 mod guest_http;
 mod heartbeat;
 mod imports;
@@ -189,7 +191,7 @@ pub async fn check(program: &Program, services: &Services) -> Result<Option<Vec<
     let places = services.node.places(generation.places());
     let space = services.engine.space();
     drop(space.reserve(places, cost.memories, cost.bytes)?);
-    let mut store = state::new_store(services, generation, &program.folders, IsolateId::Master, running, log)?;
+    let mut store = state::new_store(services, generation, &program.folders, IsolateId::Master, running, log, None)?;
     let ticks = services.engine.ticks().clone();
     let startup = generation.limits.startup;
     match tokio::time::timeout(startup, cpu::metered(ticks, program.check(&mut store))).await {

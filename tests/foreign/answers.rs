@@ -139,7 +139,7 @@ async fn a_module_that_contradicts_its_component_is_refused() {
     let routes = reason("routes").await;
     assert!(routes.contains("module.json has routes, which only a handler can serve"), "{routes}");
     let neither = reason("neither").await;
-    assert!(neither.contains("nor wasi:http/handler@0.3.x or wasi:http/incoming-handler@0.2.x, but"), "{neither}");
+    assert!(neither.contains("nor wasi:http/handler@0.3.x or wasi:http/incoming-handler@0.2.x nor"), "{neither}");
     assert_eq!(reason("http-3").await, "");
 }
 

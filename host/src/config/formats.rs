@@ -116,6 +116,8 @@ formats! {
     SocketEndpoint = "endpoint", r"^(tcp|udp)://(\*\.)?[a-z0-9.:\[\]-]+:(\*|[0-9]{1,5})$", at most origin::MAX;
     /// The name of a secret.
     SecretName = "secret", r"^[A-Za-z][A-Za-z0-9_-]{0,63}$";
+    /// An argument of a program.
+    Argument = "argument", r"^[^\u0000]*$", at most MAX_ARGUMENT;
     /// A shell command.
     Command = "command", r"^[^\u0000]*[^\u0000\s][^\u0000]*$";
 }
@@ -187,6 +189,9 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
         }
         "file-path" => ok(!text.is_empty() && !text.contains('\0'), "a path"),
         "label" => ok(is_label(text), "a name of 1 to 128 characters without spaces"),
+        "argument" => {
+            ok(text.len() <= MAX_ARGUMENT && !text.contains('\0'), "a text of at most 4096 bytes without zero bytes")
+        }
         "command" => ok(!text.trim().is_empty() && !text.contains('\0'), "a command such as \"cargo build --release\""),
         "cron" => cron::check(text).map(|()| None),
         "time-zone" => ok(cron::time_zone(text).is_some(), "the IANA name of a time zone, such as \"Europe/Berlin\""),
@@ -236,6 +241,9 @@ pub fn read_some_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
 
 /// The longest sub-protocol of a WebSocket, in bytes.
 const MAX_SUB_PROTOCOL: usize = 64;
+
+/// The longest argument of a program, in bytes.
+const MAX_ARGUMENT: usize = 4_096;
 
 /// The longest value of a header field of the settings, in bytes.
 const MAX_HEADER_TEXT: usize = 4_096;

@@ -7,7 +7,7 @@ use super::assigned::{AssignedEnd, declared_route};
 use super::{CallSpec, Dispatch, PendingCall};
 use crate::call::{CallEnd, CallError, Deadline, IsolateId, Outcome, RunCall, Trigger, TriggerKind};
 use crate::isolate::Slot;
-use crate::registry::Manifest;
+use crate::registry::{Access, Manifest, MatchedRoute};
 
 /// Whether a manifest has this schedule.
 fn declares(name: &str) -> impl Fn(&Manifest) -> bool {
@@ -59,9 +59,15 @@ impl Dispatch {
         let RunCall { run, subdomain, payload, timeout, .. } = call;
         let deployment = slot.deployment();
         let generation = &deployment.generation;
-        let index = generation.manifest.schedules.get(&*run.name).map(|schedule| schedule.route);
-        let what = format!("schedule `{}`", run.name);
-        let matched = declared_route(slot, &deployment, index, TriggerKind::Schedule, &what)?;
+        let declared = generation.manifest.schedules.get(&*run.name);
+        let matched = match declared.and_then(|schedule| schedule.command()).and(deployment.command_route()) {
+            Some(route) => MatchedRoute { route, access: Access::default(), params: Vec::new() },
+            None => {
+                let index = declared.and_then(|schedule| schedule.route());
+                let what = format!("schedule `{}`", run.name);
+                declared_route(slot, &deployment, index, TriggerKind::Schedule, &what)?
+            }
+        };
         let own = || {
             let mut all = generation.schedules.iter();
             let own = all.find(|schedule| schedule.name == run.name && schedule.subdomain == subdomain);

@@ -72,6 +72,7 @@ impl Inspector {
     pub async fn inspect(&self, component: &Path) -> Result<Inspection, ModuleError> {
         let mut manifest = Manifest::from_text(Path::new("/component"), r#"{ "component": "file.wasm" }"#)?;
         manifest.component = component.to_owned();
+        manifest.alone = true;
         manifest.limits = LimitsPatch::from(self.config.limits.max.clone());
         let reporter = CompileReporter { progress: &*self.progress, index: 1, total: 1 };
         let program = swap::load(manifest, &self.config, &self.loader, &self.linker, &self.services, &reporter).await?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::command::Command;
 use super::logs::Log;
 use super::program::Program;
 use super::stats::Stats;
@@ -11,8 +12,9 @@ use crate::call::{Call, CallError, IsolateId, Route, Trigger};
 use crate::config::Limits;
 use crate::registry::{DeclaredSubscription, Generation, Router};
 
-/// The name of the `wasi:http` export in place of a handler and a route, in messages.
+/// The names of exports in place of a handler and a route, in messages.
 const WASI_HTTP: &str = "wasi:http";
+const WASI_COMMAND: &str = "wasi:cli/run";
 
 /// A generation with the router, routes and log that one slot serves it with.
 pub struct Deployment {
@@ -31,6 +33,8 @@ pub struct Deployment {
     routes: Vec<Arc<Route>>,
     /// The route of requests for the `wasi:http` export, if the component has one.
     exchange_route: Option<Arc<Route>>,
+    /// The route of commands, if the component has `wasi:cli/run`.
+    command_route: Option<Arc<Route>>,
 }
 
 impl Deployment {
@@ -39,15 +43,17 @@ impl Deployment {
         let generation = program.generation.clone();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let routes = generation.routes(number);
-        let (handler, text) = (WASI_HTTP.into(), WASI_HTTP.into());
-        let exchange_route = Route { deployment: number, handler, text, chain: Vec::new() };
+        let route_of = |export: &str| {
+            Arc::new(Route { deployment: number, handler: export.into(), text: export.into(), chain: Vec::new() })
+        };
         Deployment {
             number,
             isolate,
             router: generation.router(&routes),
             log: log(&generation, isolate, stats),
             failed: Arc::default(),
-            exchange_route: generation.exports.http.as_ref().map(|_| Arc::new(exchange_route)),
+            exchange_route: generation.exports.http.as_ref().map(|_| route_of(WASI_HTTP)),
+            command_route: generation.exports.command.as_ref().map(|_| route_of(WASI_COMMAND)),
             routes,
             generation,
             program,
@@ -69,6 +75,11 @@ impl Deployment {
         self.exchange_route.clone()
     }
 
+    /// The route of commands, if the component has `wasi:cli/run`.
+    pub fn command_route(&self) -> Option<Arc<Route>> {
+        self.command_route.clone()
+    }
+
     /// Returns the route that a call runs here. A call that waited during a swap names a route of
     /// the previous generation: it runs the route with the same method and path, or of the
     /// broadcast, schedule, subscription or hook with the same name, of the stream key, of the
@@ -82,9 +93,14 @@ impl Deployment {
             let gone = || CallError::NotFound(format!("{} no longer exports wasi:http", self.generation.module));
             return self.exchange_route().ok_or_else(gone);
         }
+        if Command::of(call, &self.generation).is_some()
+            && let Some(route) = self.command_route()
+        {
+            return Ok(route);
+        }
         let index = match &call.trigger {
             Trigger::Broadcast(broadcast) => self.generation.manifest.broadcasts.get(&*broadcast.name).copied(),
-            Trigger::Schedule(run) => self.generation.manifest.schedules.get(&*run.name).map(|schedule| schedule.route),
+            Trigger::Schedule(run) => self.generation.manifest.schedules.get(&*run.name).and_then(|one| one.route()),
             Trigger::Subscription(message) if message.declared => {
                 self.generation.manifest.subscriptions.get(&*message.name).and_then(DeclaredSubscription::route)
             }

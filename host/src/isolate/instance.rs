@@ -38,6 +38,7 @@ use wasmtime::component::Accessor;
 pub use self::control::Control;
 pub use self::killer::Killer;
 pub use self::snapshot_request::SnapshotRequest;
+use super::command::Command;
 use super::cpu::metered;
 use super::deployment::Deployment;
 use super::error::{Crash, End};
@@ -242,7 +243,7 @@ impl InstanceTask {
 
     /// Runs all calls in one store.
     async fn run_resident(&self) -> End {
-        let mut store = match self.new_store() {
+        let mut store = match self.new_store(None) {
             Ok(store) => store,
             Err(error) => return Crash::from(error).into(),
         };
@@ -345,7 +346,8 @@ impl InstanceTask {
         self.control.set_ready();
     }
 
-    fn new_store(&self) -> Result<wasmtime::Store<State>, AddressSpaceError> {
+    /// Creates a store, for a command if there is one.
+    fn new_store(&self, command: Option<Command>) -> Result<wasmtime::Store<State>, AddressSpaceError> {
         let log = self.deployment.log.clone();
         let program = &self.deployment.program;
         state::new_store(
@@ -355,6 +357,7 @@ impl InstanceTask {
             self.slot.isolate,
             self.running_calls.clone(),
             log,
+            command,
         )
     }
 

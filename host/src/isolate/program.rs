@@ -8,6 +8,7 @@ use wasmtime::component::{
 use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 
 use super::error::SnapshotError;
+use super::guest_command::Run;
 use super::guest_http::GuestHttp;
 use super::state::State;
 use super::wasi_files::open_folders;
@@ -31,6 +32,7 @@ pub struct Program {
     instance: InstancePre<State>,
     handle: Option<ComponentExportIndex>,
     http: Option<(HttpVersion, ComponentExportIndex)>,
+    command: Option<ComponentExportIndex>,
     describe: Option<describe::GuestIndices>,
     snapshot: Option<snapshot::GuestIndices>,
     /// The folders of all instances.
@@ -44,6 +46,7 @@ type Results = (Result<wit::Outcome, wit::Failure>,);
 pub struct GuestExports {
     handle: Option<TypedFunc<Params, Results>>,
     http: Option<GuestHttp>,
+    command: Option<Run>,
     snapshot: Option<snapshot::Guest>,
 }
 
@@ -61,12 +64,13 @@ impl Program {
     /// [`Program::check`] checks the exports.
     pub fn link(linker: &Linker<State>, generation: Arc<Generation>) -> wasmtime::Result<Program> {
         let instance = linker.instantiate_pre(&generation.component)?;
-        let handle_of = |interface: &str| {
+        let function_of = |interface: &str, function: &str| {
             let index = generation.component.get_export_index(None, interface);
             index
-                .and_then(|interface| generation.component.get_export_index(Some(&interface), "handle"))
-                .ok_or_else(|| wasmtime::format_err!("the interface {interface} has no function `handle`"))
+                .and_then(|interface| generation.component.get_export_index(Some(&interface), function))
+                .ok_or_else(|| wasmtime::format_err!("the interface {interface} has no function `{function}`"))
         };
+        let handle_of = |interface: &str| function_of(interface, "handle");
         let exports = &generation.exports;
         let interface = if exports.handler { "handler" } else { "handler-sync" };
         let interface = exports.has_handler().then(|| format!("fanfare:module/{interface}@0.1.0"));
@@ -75,6 +79,7 @@ impl Program {
             Some(WasiHttp { version, export }) => Some((*version, handle_of(export)?)),
             None => None,
         };
+        let command = exports.command.as_ref().map(|interface| function_of(interface, "run")).transpose()?;
         let describe = match generation.exports.describe {
             true => Some(describe::GuestIndices::new(&instance)?),
             false => None,
@@ -84,15 +89,16 @@ impl Program {
             false => None,
         };
         let folders = open_folders(&generation)?;
-        Ok(Program { generation, instance, handle, http, describe, snapshot, folders })
+        Ok(Program { generation, instance, handle, http, command, describe, snapshot, folders })
     }
 
     pub async fn instantiate(&self, store: &mut wasmtime::Store<State>) -> wasmtime::Result<GuestExports> {
         let instance = self.instance.instantiate_async(&mut *store).await?;
         let handle = self.handle.map(|handle| instance.get_typed_func(&mut *store, handle)).transpose()?;
         let http = self.http.map(|http| GuestHttp::new(store, &instance, http)).transpose()?;
+        let command = self.command.map(|run| instance.get_typed_func(&mut *store, run)).transpose()?;
         let snapshot = self.snapshot.as_ref().map(|snapshot| snapshot.load(&mut *store, &instance)).transpose()?;
-        Ok(GuestExports { handle, http, snapshot })
+        Ok(GuestExports { handle, http, command, snapshot })
     }
 
     /// Creates an instance, checks that its exports have the types of `wit/`, and returns the
@@ -107,6 +113,10 @@ impl Program {
         if let Some(http) = self.http {
             GuestHttp::new(store, &instance, http)
                 .map_err(|error| wasmtime::format_err!("its export of wasi:http has other types: {error:#}"))?;
+        }
+        if let Some(run) = self.command {
+            let run: wasmtime::Result<Run> = instance.get_typed_func(&mut *store, run);
+            run.map_err(|error| wasmtime::format_err!("its export of wasi:cli/run has another type: {error:#}"))?;
         }
         if let Some(snapshot) = &self.snapshot {
             snapshot.load(&mut *store, &instance).map_err(other_types)?;
@@ -137,6 +147,11 @@ impl GuestExports {
     /// The `wasi:http` export. A module without it gets no exchanges.
     pub fn http(&self) -> wasmtime::Result<&GuestHttp> {
         self.http.as_ref().ok_or_else(|| wasmtime::Error::msg("the component exports no wasi:http"))
+    }
+
+    /// The `wasi:cli/run` export. A module without it has no commands.
+    pub fn command(&self) -> wasmtime::Result<&Run> {
+        self.command.as_ref().ok_or_else(|| wasmtime::Error::msg("the component exports no wasi:cli/run"))
     }
 
     pub async fn finish(

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::filesystem::WasiFilesystemCtx;
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
+use super::command::Command;
 use super::cpu::{CpuMeter, charge_calls};
 use super::limits::StoreUsage;
 use super::logs::{Level, Log, Output};
@@ -62,6 +64,7 @@ impl State {
         engine: &Engine,
         space: Reservation,
         development: bool,
+        command: Option<Command>,
     ) -> State {
         let limits = &guest.generation.limits;
         let output = |level, stream| Output::new(guest.log.clone(), guest.running.clone(), level, stream);
@@ -73,6 +76,9 @@ impl State {
             .stderr(stderr.clone())
             .max_random_size(RANDOM)
             .envs(&guest.generation.outside.env);
+        if let Some(Command { arguments, stdin }) = command {
+            builder.args(&arguments).stdin(MemoryInputPipe::new(stdin.into_bytes()));
+        }
         allow_sockets(&mut builder, &guest.generation);
         let mut wasi = builder.build();
         folders.clone_into(wasi.filesystem());
@@ -97,8 +103,8 @@ impl State {
     }
 }
 
-/// Creates the store of one instance, with all limits set. Fails when the node has no address space
-/// left for its memories.
+/// Creates the store of one instance, or of one command, with all limits set. Fails when the node
+/// has no address space left for its memories.
 pub fn new_store(
     services: &Services,
     generation: &Arc<Generation>,
@@ -106,6 +112,7 @@ pub fn new_store(
     isolate: IsolateId,
     running: Arc<RunningCalls>,
     log: Log,
+    command: Option<Command>,
 ) -> Result<wasmtime::Store<State>, AddressSpaceError> {
     let space = services.engine.space().reserve(1, generation.cost.memories, generation.cost.bytes)?;
     let guest = Guest {
@@ -119,7 +126,7 @@ pub fn new_store(
         log,
         waiting: Arc::new(Semaphore::new(generation.limits.background as usize)),
     };
-    let state = State::new(Arc::new(guest), folders, &services.engine, space, services.development);
+    let state = State::new(Arc::new(guest), folders, &services.engine, space, services.development, command);
     let mut store = wasmtime::Store::new(services.engine.wasmtime(), state);
     set_limits(&mut store, &generation.limits);
     Ok(store)

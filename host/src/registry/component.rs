@@ -18,6 +18,8 @@ pub struct Exports {
     pub handler_sync: bool,
     /// The `wasi:http` interface through which it answers requests.
     pub http: Option<WasiHttp>,
+    /// The name of the export of `wasi:cli/run`, which runs commands.
+    pub command: Option<String>,
     pub snapshot: bool,
     pub describe: bool,
     /// Whether its exports block, so that an instance runs one call at a time.
@@ -53,9 +55,18 @@ impl WasiHttp {
             Some(patch) => (HttpVersion::V3, patch),
             None => (HttpVersion::V2, name.strip_prefix("wasi:http/incoming-handler@0.2.")?),
         };
-        let is_release = !version.1.is_empty() && version.1.bytes().all(|digit| digit.is_ascii_digit());
-        is_release.then(|| WasiHttp { version: version.0, export: name.to_owned() })
+        is_number(version.1).then(|| WasiHttp { version: version.0, export: name.to_owned() })
     }
+}
+
+/// Whether an export is `wasi:cli/run` of a version that this host runs. Drafts are not.
+fn is_command(name: &str) -> bool {
+    let patch = name.strip_prefix("wasi:cli/run@0.").and_then(|rest| rest.split_once('.'));
+    patch.is_some_and(|(minor, patch)| matches!(minor, "2" | "3") && is_number(patch))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 impl Exports {
@@ -64,10 +75,11 @@ impl Exports {
         self.handler || self.handler_sync
     }
 
-    /// Whether each of its requests needs an instance of its own, because components for
-    /// `wasi:http` 0.2 are written for one request.
+    /// Whether each call needs an instance of its own, because components for `wasi:http` 0.2 and
+    /// commands are written for one.
     pub fn must_be_fresh(&self) -> bool {
-        !self.has_handler() && self.http.as_ref().is_some_and(|http| http.version == HttpVersion::V2)
+        let for_one = self.http.as_ref().map_or(self.command.is_some(), |http| http.version == HttpVersion::V2);
+        !self.has_handler() && for_one
     }
 }
 
@@ -137,6 +149,10 @@ pub fn exports(
             exports.http = Some(http);
             continue;
         }
+        if is_command(name) && exports.command.as_deref().is_none_or(|known| known < name) {
+            exports.command = Some(name.to_owned());
+            continue;
+        }
         let shown = line(name, NAME);
         let Some((interface, version)) = name.strip_prefix(PACKAGE).and_then(|name| name.split_once('@')) else {
             continue;
@@ -163,7 +179,7 @@ pub fn exports(
         }
     }
     match (exports.handler, exports.handler_sync) {
-        (false, false) if other_version.is_none() && exports.http.is_none() => {
+        (false, false) if other_version.is_none() && exports.http.is_none() && exports.command.is_none() => {
             faults.push(no_handler(ty.exports(engine).map(|(name, _)| name)))
         }
         (true, true) => faults.push("exports both handler and handler-sync: leave one out".to_owned()),
@@ -209,8 +225,8 @@ fn no_handler<'a>(exports: impl Iterator<Item = &'a str>) -> String {
     }
     let found = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
     format!(
-        "exports neither fanfare:module/handler@0.1.0 nor fanfare:module/handler-sync@0.1.0 nor {}, but {found}: \
-         build it for a world of wit/, or for wasi:http",
+        "exports neither fanfare:module/handler@0.1.0 nor fanfare:module/handler-sync@0.1.0 nor {} nor \
+         wasi:cli/run@0.2.x or 0.3.x, but {found}: build it for a world of wit/, for wasi:http or as a command",
         WasiHttp::SERVED
     )
 }

@@ -137,8 +137,22 @@ fn misfits(manifest: &Manifest, exports: &Exports, isolation: Isolation) -> Vec<
         faults.push(fault.to_owned());
     }
     if !exports.has_handler() && !manifest.routes.is_empty() {
-        let fault = "exports wasi:http and no fanfare:module/handler@0.1.0, but module.json has routes, which only a handler can serve: remove `routes`, or export a handler too";
+        let fault = "exports no fanfare:module/handler@0.1.0, but module.json has routes, which only a handler can serve: remove `routes`, or export a handler too";
         faults.push(fault.to_owned());
+    }
+    let mut schedules = manifest.schedules.iter();
+    let command = schedules.find(|(_, schedule)| schedule.command().is_some()).map(|(name, _)| name);
+    match command {
+        Some(name) if exports.command.is_none() => faults.push(format!(
+            "exports no wasi:cli/run, but the schedule `{name}` of module.json has `command`: use `path` and a route, or build the component as a command"
+        )),
+        Some(name) if isolation != Isolation::Fresh => faults.push(format!(
+            "has instances that stay, but the schedule `{name}` of module.json has `command`, which needs an instance for each run: add `\"isolation\": \"fresh\"`"
+        )),
+        None if !exports.has_handler() && exports.http.is_none() && !manifest.alone => faults.push(
+            "exports only wasi:cli/run, which runs as a schedule, but module.json has none: add `\"schedules\": { \"run\": { \"interval\": \"1h\", \"command\": [] } }`".to_owned()
+        ),
+        _ => {}
     }
     faults
 }

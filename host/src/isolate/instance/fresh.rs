@@ -17,6 +17,8 @@ use super::overdue::WATCH;
 use super::{Crash, CutStreams, End, IdleGuard, InstanceTask, end_calls};
 use crate::bindings::fanfare::module::types::Call as GuestCall;
 use crate::call::{CallError, Exchange, panic_text};
+use crate::isolate::command::Command;
+use crate::isolate::guest_command;
 use crate::isolate::mailbox::QueuedCall;
 use crate::isolate::running_calls::RunningCalls;
 
@@ -50,6 +52,7 @@ impl TurnTime {
 enum Work {
     Route(Box<GuestCall>),
     Exchange(Box<Exchange>),
+    Command,
 }
 
 /// A call with an instance of its own. If it is dropped before its end, because the task was
@@ -126,7 +129,9 @@ impl InstanceTask {
     /// Runs a call in a store of its own. `lingers` tells whether responses have streamed for too
     /// long after the module was replaced.
     async fn single(&self, queued: QueuedCall, lingers: impl Fn() -> bool) {
-        let mut store = match self.new_store() {
+        let command = Command::of(&queued.call, &self.deployment.generation);
+        let is_command = command.is_some();
+        let mut store = match self.new_store(command) {
             Ok(store) => store,
             Err(error) => return self.slot.end(queued, &CallError::Overloaded(error.to_string())),
         };
@@ -139,6 +144,7 @@ impl InstanceTask {
             let (id, exchange) = (call.context.id, call.exchange.take());
             let work = match exchange {
                 Some(exchange) => Work::Exchange(exchange),
+                None if is_command => Work::Command,
                 None => match self.pass_middlewares(call, deadline).await {
                     Some(call) => Work::Route(Box::new(call)),
                     None => return Ok(None),
@@ -155,12 +161,18 @@ impl InstanceTask {
                             self.streamed().await;
                             return Ok(None);
                         }
+                        Work::Command => return guest_command::run(accessor, exports.command()?).await.map(Some),
                     };
                     let started = accessor.with(|access| exports.start(access, *guest_call))?;
                     exports.finish(accessor, started).await.map(Some)
                 })
-                .await??;
-            Ok(outcome.map(|outcome| (id, outcome)))
+                .await
+                .flatten();
+            let outcome = outcome.or_else(|error| match guest_command::exited(&error) {
+                Some(exited) if is_command => Ok(Some(exited)),
+                _ => Err(error),
+            });
+            Ok(outcome?.map(|outcome| (id, outcome)))
         };
         let late = async {
             let mut idle_since = Instant::now();

@@ -17,7 +17,7 @@ use super::model::{Build, Manifest, ManifestError, Route, Startup};
 use super::path;
 use super::raw::{self, FILE_NAME, Isolation, Middleware, RawBroadcast, RawBuild, RawRoute, RawStartup, StartupPlace};
 use super::reference::resolve_reference;
-use super::schedules::{self, DeclaredSchedule, RawSchedule};
+use super::schedules::{self, DeclaredSchedule, RawSchedule, Runs};
 use super::subscriptions::{DeclaredSubscription, RawSubscription};
 use crate::call::hook;
 use crate::config::schema;
@@ -106,6 +106,7 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
             isolation,
             mount: of("mount").and_then(Node::read),
             rollout: of("rollout").and_then(Node::read),
+            alone: false,
             digest_bytes: Arc::from(text.as_bytes()),
             name,
             dir,
@@ -249,12 +250,22 @@ impl<'a> Check<'a> {
     fn schedules(&mut self, routes: &[Option<Route>]) -> BTreeMap<String, DeclaredSchedule> {
         let mut schedules = BTreeMap::new();
         for member in self.members("schedules") {
-            let Some(route) = self.reference(routes, "schedules", member) else { continue };
             let Some(raw) = member.node.read::<RawSchedule>() else { continue };
-            let schedule = DeclaredSchedule::new(route, raw);
             let path = KeyPath::of(&["schedules", &member.name]);
+            let runs = match (&raw.path, &raw.command) {
+                (Some(_), None) => self.reference(routes, "schedules", member).map(Runs::Route),
+                (None, Some(command)) => Some(Runs::Command(command.as_slice().into())),
+                (path_of, _) => {
+                    let found = if path_of.is_some() { "both" } else { "neither" };
+                    let rule = format!("must have either `path`, for a route, or `command`, found {found}");
+                    self.fault(&member.node.origin, &path, rule);
+                    None
+                }
+            };
+            let Some(runs) = runs else { continue };
+            let schedule = DeclaredSchedule::new(runs, raw);
             let opens = |name: &String| opens_test_routes(name);
-            if has(routes, Some(route), Middleware::Test)
+            if has(routes, schedule.route(), Middleware::Test)
                 && (schedule.env.is_empty() || !schedule.env.iter().all(opens))
             {
                 let rule = "must be a route without the middleware `test`, or `env` must allow only `development` and `test`: the route is closed elsewhere";

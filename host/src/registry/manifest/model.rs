@@ -66,6 +66,8 @@ pub struct Manifest {
     pub mount: Option<Mount>,
     /// The canary that a changed generation must pass before every worker serves it.
     pub rollout: Option<Rollout>,
+    /// Whether it stands for a component that belongs to no module.
+    pub alone: bool,
     /// The bytes of the file, for the digest of a generation.
     pub digest_bytes: Arc<[u8]>,
     /// The file as a tree that knows the place of every key.

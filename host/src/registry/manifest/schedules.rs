@@ -8,21 +8,26 @@ use serde::Deserialize;
 
 use super::one_or_many::{environments, one_or_many};
 use crate::call::Payload;
-use crate::config::formats::{CronExpression, DateTimeText, RouteRef, TimeZoneName};
+use crate::config::formats::{Argument, CronExpression, DateTimeText, RouteRef, TimeZoneName};
 use crate::config::{Overlap, ScheduleConfig};
 use crate::document::units::Time;
 use crate::registry::timing::{Timing, TimingError};
 
-/// A schedule: a route that the host runs at certain times.
+/// A schedule: a route, or a command, that the host runs at certain times.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "Schedule")]
-#[expect(dead_code, reason = "the schema needs every field; the checks read some from the tree")]
 pub struct RawSchedule {
     /// The route, as `[METHOD ]path`. Without a method it is the `post` route with that path, or
-    /// else the only route with that path. Required.
+    /// else the only route with that path. Required unless there is a `command`.
+    #[serde(default)]
     #[schemars(with = "RouteRef")]
-    pub path: String,
+    pub path: Option<String>,
+    /// The arguments after the name of the program, at most 64, for a component that exports
+    /// `wasi:cli/run`, in place of a route. The payload is its standard input. Default none.
+    #[serde(default)]
+    #[schemars(with = "Vec<Argument>", length(max = 64))]
+    pub command: Option<Vec<String>>,
     /// Where each run takes place: `worker` in one worker, in turns, or `all` in every worker.
     /// Default `worker`.
     #[serde(default, rename = "type")]
@@ -95,19 +100,43 @@ impl ScheduleKind {
 /// A schedule of a checked manifest, without the operator's settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeclaredSchedule {
-    /// The index in `routes`.
-    pub route: usize,
+    pub runs: Runs,
     pub kind: ScheduleKind,
     /// The environments in which it runs. Empty for all.
     pub env: Vec<String>,
     pub settings: ScheduleConfig,
 }
 
+/// What a schedule runs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Runs {
+    /// The route at this index in `routes`.
+    Route(usize),
+    /// The component's `wasi:cli/run`, with these arguments.
+    Command(Arc<[String]>),
+}
+
 impl DeclaredSchedule {
-    pub(super) fn new(route: usize, raw: RawSchedule) -> DeclaredSchedule {
+    pub(super) fn new(runs: Runs, raw: RawSchedule) -> DeclaredSchedule {
         let RawSchedule { kind, interval, cron, tz, end_date, immediate, disable, env, overlap, data, .. } = raw;
         let settings = ScheduleConfig { interval, cron, tz, end_date, immediate, disable, overlap, data };
-        DeclaredSchedule { route, kind, env, settings }
+        DeclaredSchedule { runs, kind, env, settings }
+    }
+
+    /// The index of the route in `routes`, if it runs one.
+    pub fn route(&self) -> Option<usize> {
+        match self.runs {
+            Runs::Route(index) => Some(index),
+            Runs::Command(_) => None,
+        }
+    }
+
+    /// The arguments of the command, if it runs one.
+    pub fn command(&self) -> Option<&Arc<[String]>> {
+        match &self.runs {
+            Runs::Route(_) => None,
+            Runs::Command(arguments) => Some(arguments),
+        }
     }
 }
 

@@ -29,6 +29,21 @@ fn effective(text: &str, operator: &str) -> Result<Vec<Schedule>, String> {
 }
 
 #[test]
+fn a_schedule_has_either_a_route_or_a_command() {
+    let text = with(r#""schedules": { "s": { "interval": "1h", "command": ["a", ""] } }"#);
+    let schedules = load(&text).unwrap().schedules;
+    assert_eq!(schedules["s"].command().unwrap().as_ref(), ["a", ""]);
+    for (keys, found) in [(r#""path": "tick", "command": [],"#, "both"), ("", "neither")] {
+        let fault = fault_of(&scheduled(&format!("{{ \"s\": {{ {keys} \"interval\": \"1h\" }} }}")));
+        let rule = format!("schedules.s: must have either `path`, for a route, or `command`, found {found}");
+        assert!(fault.contains(&rule), "{fault}");
+    }
+    let many = vec!["\"x\""; 65].join(", ");
+    let fault = fault_of(&with(&format!(r#""schedules": {{ "s": {{ "interval": "1h", "command": [{many}] }} }}"#)));
+    assert!(fault.contains("schedules.s.command") && fault.contains("at most 64"), "{fault}");
+}
+
+#[test]
 fn every_setting_of_a_schedule_is_read() {
     let text = scheduled(
         r#"{
@@ -46,7 +61,7 @@ fn every_setting_of_a_schedule_is_read() {
     assert_eq!((b.timing.cron(), b.timing.zone()), (Some("0 3 * * MON"), "Europe/Berlin"));
     assert_eq!(b.timing.end(), Some(1_798_757_999_000), "a time in Berlin");
     assert_eq!((c.off, c.overlap, c.timing.interval()), (None, Overlap::Skip, Some(10)));
-    assert_eq!(load(&text).unwrap().schedules["b"].route, 0);
+    assert_eq!(load(&text).unwrap().schedules["b"].route(), Some(0));
 }
 
 #[test]
@@ -84,7 +99,7 @@ fn wrong_settings_are_rejected_with_the_reason_and_the_place() {
 #[test]
 fn a_schedule_has_a_route_that_it_may_reach() {
     for (schedule, expected) in [
-        ("{ \"interval\": 10 }", "schedules.s.path: is required"),
+        ("{ \"interval\": 10 }", "schedules.s: must have either `path`, for a route, or `command`, found neither"),
         ("{ \"path\": \"tock\", \"interval\": 10 }", "schedules.s.path: must be the path of a route of this module"),
         ("{ \"path\": \"test\", \"interval\": 10 }", "schedules.s.path: must be a route without the middleware `test`"),
         (
