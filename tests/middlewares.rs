@@ -149,11 +149,7 @@ async fn a_chain_that_names_no_inner_route_is_rejected_until_the_route_exists() 
     let host = host.grant("shop", json!({ "rpc": ["later"] })).watched().start().await;
     let why = host.module("shop").await["reason"].as_str().unwrap().to_owned();
     assert!(why.contains("routes[0].middlewares: the middleware `later/gate`: there is no module later"), "{why}");
-    let folder = host.folder("later");
-    std::fs::create_dir(&folder).unwrap();
-    for file in ["gates.wasm", "module.json"] {
-        std::fs::copy(source_of("gates").join(file), folder.join(file)).unwrap();
-    }
+    copy_gates(&host.folder("later"));
     eventually("the module is loaded once its middleware exists", || async {
         host.post("/api/shop/buy", "").await.status == 200
     })
@@ -181,6 +177,55 @@ async fn a_swap_that_would_break_the_chain_of_another_module_is_rejected() {
     assert_eq!((status, &problem["code"]), (503, &json!("unavailable")), "{problem}");
     assert!(problem["detail"].as_str().unwrap().contains("gates/gate"), "{problem}");
     assert_eq!(host.log.lines(&["the middleware gates/gate?do=change was removed", "shop"]).len(), 1);
+    let note = host.module("shop").await["note"].as_str().unwrap_or_default().to_owned();
+    assert!(note.starts_with("the middleware gates/gate?do=change is missing, because gates serves nothing"), "{note}");
+
+    copy_gates(&host.folder("gates"));
+    assert_eq!(host.operate("modules/gates/reload").await["outcome"], "started");
+    assert_eq!((host.module("shop").await["note"].clone(), buy(&host).await.0), (Value::Null, 200));
+}
+
+/// Writes the files of the module `gates` to a folder.
+fn copy_gates(folder: &std::path::Path) {
+    std::fs::create_dir(folder).unwrap();
+    for file in ["gates.wasm", "module.json"] {
+        std::fs::copy(source_of("gates").join(file), folder.join(file)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_module_rejected_for_the_chain_of_another_is_loaded_once_that_one_changes() {
+    let host = shop(json!([gate("change")])).watched().start().await;
+    let before = host.generations("gates").await;
+    host.put_manifest(
+        "gates",
+        &json!({ "component": "gates.wasm", "routes": [{ "path": "open", "handler": "show" }] }),
+    );
+    eventually("it is rejected", || async {
+        host.module("gates").await["note"].as_str().unwrap_or_default().contains("is a middleware of shop")
+    })
+    .await;
+    assert_eq!(host.generations("gates").await, before);
+    host.put_manifest("shop", &json!({ "component": "gates.wasm", "routes": [{ "path": "buy", "handler": "show" }] }));
+    eventually("it is loaded without a further change", || async {
+        host.generations("gates").await != before && host.get("/api/gates/open").await.status == 405
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_canary_that_is_promoted_lets_a_module_load_that_waits_for_its_middleware() {
+    let host = shop(json!(["later/gate"])).manifest("shop", json!({ "capabilities": { "rpc": ["later"] } }));
+    let host = host.grant("shop", json!({ "rpc": ["later"] })).and_as("gates", "later");
+    let without = json!({ "routes": [{ "path": "open", "handler": "show" }] });
+    let host = host.manifest("later", without).start().await;
+    assert!(host.module("shop").await["reason"].as_str().unwrap().contains("later has no such route"));
+    let mut manifest: Value =
+        serde_json::from_slice(&std::fs::read(source_of("gates").join("module.json")).unwrap()).unwrap();
+    manifest["rollout"] = json!({ "canary": 1, "for": "50ms" });
+    host.put_manifest("later", &manifest);
+    assert_eq!(host.operate("modules/later/reload").await["outcome"], "swapped");
+    eventually("the module is loaded", || async { host.post("/api/shop/buy", "").await.status == 200 }).await;
 }
 
 #[tokio::test]

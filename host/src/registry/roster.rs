@@ -52,6 +52,10 @@ pub enum Note {
     Refused { why: String },
     #[error("the last good generation serves, because the module's files cannot be loaded: {why}")]
     LastGood { why: String },
+    #[error(
+        "the middleware {name} is missing, because {module} serves nothing: routes that name it return `unavailable`"
+    )]
+    NoMiddleware { name: String, module: String },
 }
 
 /// The load states and notes of all modules, by name.
@@ -171,7 +175,19 @@ impl Roster {
 
     /// The note about a module that serves.
     pub fn note(&self, module: &str) -> Option<Note> {
-        self.notes.read().get(module).cloned()
+        let note = self.notes.read().get(module).cloned();
+        note.or_else(|| self.missing_middleware(module))
+    }
+
+    /// The first middleware of an installed module whose module is not there.
+    fn missing_middleware(&self, module: &str) -> Option<Note> {
+        let states = self.states.read();
+        let Some(ModuleState::Installed(generation)) = states.get(module) else { return None };
+        let is_served = |of: &str| matches!(states.get(of), Some(ModuleState::Installed(_) | ModuleState::Loading));
+        generation.manifest.chained().find_map(|(_, name)| {
+            let of = name.module.as_deref().filter(|of| !is_served(of))?;
+            Some(Note::NoMiddleware { name: name.to_string(), module: of.to_owned() })
+        })
     }
 
     pub fn set_note(&self, module: &str, note: Option<Note>) {

@@ -1,6 +1,7 @@
 //! Checks middlewares that are routes of other modules, and loads modules again that waited for
 //! one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::embedded::Embedded;
@@ -16,21 +17,28 @@ impl Swapper {
     /// Checks the middlewares of a candidate, and those of other modules that are routes of it.
     pub(super) async fn check_chains(self: &Arc<Swapper>, candidate: &Candidate) -> Result<(), ModuleError> {
         let manifest = &candidate.manifest;
-        let mut faults = Faults::default();
+        let (mut faults, mut needed) = (Faults::default(), BTreeSet::new());
         for other in self.roster.installed().iter().filter(|other| *other.module != *manifest.name) {
-            manifest.check_dependent(&other.manifest).into_iter().for_each(|fault| faults.push(fault));
+            let found = manifest.check_dependent(&other.manifest);
+            if !found.is_empty() {
+                needed.insert(other.module.to_string());
+            }
+            found.into_iter().for_each(|fault| faults.push(fault));
         }
         if manifest.chained().next().is_some() {
             let (swapper, manifest) = (self.clone(), manifest.clone());
             // This may read the manifests of modules that are not loaded yet.
             let found = run_blocking(move || manifest.check_chains(|module| swapper.manifest_of(module))).await;
             if !found.is_empty() {
-                let needed = candidate.manifest.chained().filter_map(|(_, name)| name.module.clone());
-                self.pending.needed.lock().insert(candidate.manifest.name.clone(), needed.collect());
+                needed.extend(candidate.manifest.chained().filter_map(|(_, name)| name.module.clone()));
             }
             found.into_iter().for_each(|fault| faults.push(fault));
         }
-        if faults.is_empty() { Ok(()) } else { Err(ManifestError { faults }.into()) }
+        if faults.is_empty() {
+            return Ok(());
+        }
+        self.pending.needed.lock().insert(candidate.manifest.name.clone(), needed);
+        Err(ManifestError { faults }.into())
     }
 
     /// The manifest of the installed generation of a module, or else the one that will be loaded.
@@ -44,7 +52,8 @@ impl Swapper {
         }
     }
 
-    /// Loads the modules again that were rejected because this one lacked a middleware.
+    /// Loads the modules again that were rejected because of this one: it lacked a middleware, or
+    /// had one that they lack. Called when another generation of this module serves, or none.
     pub(super) fn retry_dependents(self: &Arc<Swapper>, module: &str) {
         let mut needed = self.pending.needed.lock();
         needed.remove(module);
@@ -53,7 +62,7 @@ impl Swapper {
         drop(needed);
         for name in waiting {
             // The reload logs its result.
-            drop(self.reload(&name, ReloadOptions::CHANGE));
+            drop(self.reload(&name, ReloadOptions::RETRY));
         }
     }
 

@@ -92,6 +92,9 @@ impl Swapper {
         }
         // A task that panicked has already been reported.
         join_all(starting).await;
+        for generation in self.roster.installed() {
+            self.retry_dependents(&generation.module);
+        }
         Ok(())
     }
 

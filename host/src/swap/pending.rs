@@ -47,8 +47,8 @@ pub(super) struct PendingReloads {
     pub(super) guest_requests: AtomicU64,
     /// The modules that the host loads again by itself, at most one task for each.
     pub(super) retries: Mutex<HashMap<String, RetryState>>,
-    /// The modules that were rejected because a middleware was missing, each with the modules that
-    /// have its middlewares.
+    /// The modules that were rejected because a middleware was missing, in them or in others, each
+    /// with the modules whose change may mend that.
     pub(super) needed: Mutex<BTreeMap<String, BTreeSet<String>>>,
 }
 

@@ -139,6 +139,7 @@ impl Swapper {
                 tracing::info!(%module, generation = %short, %from, "canary promoted, every worker runs it");
                 self.raise_canary_ended(module, short, true);
                 self.raise_swap_committed(module, from, short);
+                self.retry_dependents(module);
                 let swapped = Run::outcome(module, ReloadOutcome::Swapped, &generation.digest);
                 let running = running + canary.running;
                 let swapped = Reloaded { from: Some(from.to_owned()), running, ..swapped };

@@ -257,6 +257,7 @@ impl Run<'_> {
         }
         tracing::info!(module = %self.module, "module removed");
         self.swapper.warn_dependents(self.module);
+        self.swapper.retry_dependents(self.module);
         if let Some(installed) = removed {
             let generation = installed.program.generation.short_digest().to_owned();
             self.swapper.raise(HostEvent::ModuleRemoved { module: self.module.to_owned(), generation });

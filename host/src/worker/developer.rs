@@ -66,8 +66,12 @@ impl WorkerModules {
     /// Why files of a module that serves were refused, and why instances of it have ended.
     fn errors_of(&self, module: &str) -> Vec<String> {
         let note = self.dispatch.roster().note(module);
-        let refused =
-            note.filter(|note| matches!(note, Note::Refused { .. } | Note::LastGood { .. } | Note::RolledBack { .. }));
+        let refused = note.filter(|note| {
+            matches!(
+                note,
+                Note::Refused { .. } | Note::LastGood { .. } | Note::RolledBack { .. } | Note::NoMiddleware { .. }
+            )
+        });
         let crash = |slot: &Slot| slot.last_crash().map(|why| format!("{}: {why}", slot.isolate));
         let slots = self.dispatch.places().slots(module);
         let crashes = slots.iter().filter_map(|slot| crash(slot));
