@@ -16,7 +16,7 @@ pub use capabilities::{
     StreamKeys, Topics, Variables,
 };
 pub use events::{EventHistoryConfig, EventQueueConfig, EventsConfig};
-pub use http::{CorsConfig, HttpConfig};
+pub use http::{CorsConfig, CorsRoutes, HttpConfig};
 pub use hub::HubConfig;
 pub use keyvalue::{KeyValueConfig, StoreConfig};
 pub use limits::{Limits, LimitsPatch};

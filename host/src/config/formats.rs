@@ -91,7 +91,7 @@ formats! {
     /// A route of the module: `[METHOD ]path`.
     RouteRef = "route-ref", r"^(([Gg][Ee][Tt]|[Pp][Oo][Ss][Tt]|[Pp][Uu][Tt]|[Pp][Aa][Tt][Cc][Hh]|[Dd][Ee][Ll][Ee][Tt][Ee]) )?([^/\s?#]+(/[^/\s?#]+){0,63})?$", at most MAX_PATH + "DELETE ".len();
     /// A middleware of the host, or a route of a module: `[METHOD ]module/path[?query]`.
-    MiddlewareName = "middleware", r"^(inner|session|test|((DELETE|GET|PATCH|POST|PUT) )?([a-z][a-z0-9-]{0,63})?[/.][^\s#]*)$", at most MAX_PATH;
+    MiddlewareName = "middleware", r"^(inner|session|test|cors|((DELETE|GET|PATCH|POST|PUT) )?([a-z][a-z0-9-]{0,63})?[/.][^\s#]*)$", at most MAX_PATH;
     /// An HTTP method that a route may have, in upper or lower case.
     MethodName = "method", r"^([Gg][Ee][Tt]|[Pp][Oo][Ss][Tt]|[Pp][Uu][Tt]|[Pp][Aa][Tt][Cc][Hh]|[Dd][Ee][Ll][Ee][Tt][Ee])$";
     /// A name that the author chooses.
@@ -288,7 +288,7 @@ const REDIS_URL_RULE: &str = "`redis://<host>[:<port>]`, or `rediss://..` for TL
     user, password and database have keys of their own (username, passwordFile, passwordVariable, database)";
 
 /// The rule for a middleware.
-const MIDDLEWARE_RULE: &str = "\"inner\", \"session\", \"test\", or a route of a module, such as \"limiter/check\" or \"/check\" for an own route";
+const MIDDLEWARE_RULE: &str = "\"inner\", \"session\", \"test\", \"cors\", or a route of a module, such as \"limiter/check\" or \"/check\" for an own route";
 
 /// The rule for the method of a route.
 pub const METHOD_RULE: &str = "one of \"get\", \"post\", \"put\", \"patch\" and \"delete\"";
@@ -371,7 +371,7 @@ fn is_middleware(text: &str) -> bool {
         let name = RouteName::parse(text).ok();
         name.is_some_and(|name| text.contains(['/', '.']) && name.module.as_deref().is_none_or(is_module))
     };
-    text.len() <= MAX_PATH && (matches!(text, "inner" | "session" | "test") || is_route())
+    text.len() <= MAX_PATH && (matches!(text, "inner" | "session" | "test" | "cors") || is_route())
 }
 
 fn is_origin(text: &str) -> bool {

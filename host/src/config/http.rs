@@ -101,6 +101,8 @@ pub struct CorsConfig {
     /// The allowed origins, such as `https://app.example.test`, or `*` for all. Default none.
     #[schemars(with = "Vec<CorsOrigin>")]
     pub origins: Vec<String>,
+    /// The routes that they may call. Default `all`.
+    pub routes: CorsRoutes,
     /// Request headers to allow besides those that browsers always allow. Default `content-type`.
     #[schemars(with = "Vec<HeaderName>")]
     pub headers: Vec<String>,
@@ -113,10 +115,22 @@ pub struct CorsConfig {
     pub max_age: Duration,
 }
 
+/// The routes that scripts of other origins may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub enum CorsRoutes {
+    /// All routes, and components that export `wasi:http`.
+    All,
+    /// Routes with the middleware `cors`. A component that exports `wasi:http` answers for itself.
+    Named,
+}
+
 impl Default for CorsConfig {
     fn default() -> CorsConfig {
         CorsConfig {
             origins: Vec::new(),
+            routes: CorsRoutes::All,
             headers: vec!["content-type".to_owned()],
             credentials: false,
             max_age: Duration::from_secs(600),

@@ -12,6 +12,8 @@ pub struct Access {
     session: bool,
     /// Whether the route rejects all calls.
     test: bool,
+    /// Whether the route has the middleware `cors`.
+    cors: bool,
 }
 
 /// Why a route rejects a call.
@@ -36,7 +38,13 @@ impl Access {
             inner: middlewares.contains(&Middleware::Inner),
             session: middlewares.contains(&Middleware::Session),
             test: middlewares.contains(&Middleware::Test) && !test_routes,
+            cors: middlewares.contains(&Middleware::Cors),
         }
+    }
+
+    /// Whether the route has the middleware `cors`.
+    pub fn names_cors(self) -> bool {
+        self.cors
     }
 
     /// Checks whether a call with this trigger reaches the route.

@@ -184,7 +184,8 @@ mod tests {
         );
         let unknown = load(&route(r#""innner""#), "");
         assert!(
-            unknown[0].starts_with("routes[0].middlewares: must be \"inner\", \"session\", \"test\", or a route"),
+            unknown[0]
+                .starts_with("routes[0].middlewares: must be \"inner\", \"session\", \"test\", \"cors\", or a route"),
             "{unknown:?}"
         );
         let chained = route(r#"["inner", "/own"]"#);

@@ -202,10 +202,17 @@ impl<'a> Check<'a> {
         }
         let raw: RawRoute = node.read()?;
         let middlewares: Vec<Middleware> = raw.middlewares.iter().filter_map(|name| Middleware::of(name)).collect();
-        if [Middleware::Inner, Middleware::Session].iter().all(|needed| middlewares.contains(needed)) {
-            let origin = node.get("middlewares").unwrap_or(node).origin.clone();
-            let message = "must not have both `inner` and `session`: no call could reach the route";
-            self.fault(&origin, &KeyPath::of(&["routes"]).index(index).key("middlewares"), message.to_owned());
+        for (pair, why) in [
+            (("inner", "session"), "no call could reach the route"),
+            (("inner", "cors"), "no script can call an inner route"),
+            (("session", "cors"), "a script cannot call such a route with a request"),
+        ] {
+            let has = |name: &str| Middleware::of(name).is_some_and(|one| middlewares.contains(&one));
+            if has(pair.0) && has(pair.1) {
+                let origin = node.get("middlewares").unwrap_or(node).origin.clone();
+                let message = format!("must not have both `{}` and `{}`: {why}", pair.0, pair.1);
+                self.fault(&origin, &KeyPath::of(&["routes"]).index(index).key("middlewares"), message);
+            }
         }
         Some(Route {
             method: formats::method(&raw.method)?,

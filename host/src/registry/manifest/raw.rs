@@ -153,7 +153,7 @@ fn post() -> String {
     "post".to_owned()
 }
 
-/// A middleware of the host, which decides whether a call reaches the handler.
+/// A middleware of the host, which decides who reaches the handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Middleware {
     /// Admits only calls from inside. Requests from outside get 403.
@@ -162,6 +162,8 @@ pub enum Middleware {
     Session,
     /// Admits calls only in the environments `development` and `test`. Elsewhere requests get 403.
     Test,
+    /// Admits scripts of the origins in `http.cors`. Needed only with `"routes": "named"` there.
+    Cors,
 }
 
 impl Middleware {
@@ -171,6 +173,7 @@ impl Middleware {
             "inner" => Some(Middleware::Inner),
             "session" => Some(Middleware::Session),
             "test" => Some(Middleware::Test),
+            "cors" => Some(Middleware::Cors),
             _ => None,
         }
     }

@@ -144,7 +144,7 @@ fn unknown_keys_and_names_suggest_the_nearest_one() {
     assert_eq!(route("\"methods\": \"get\""), "routes[0].methods: unknown key; did you mean \"method\"?");
     assert_eq!(
         route("\"middlewares\": \"iner\""),
-        "routes[0].middlewares: must be \"inner\", \"session\", \"test\", or a route of a module, such as \"limiter/check\" or \"/check\" for an own route, found \"iner\""
+        "routes[0].middlewares: must be \"inner\", \"session\", \"test\", \"cors\", or a route of a module, such as \"limiter/check\" or \"/check\" for an own route, found \"iner\""
     );
     assert!(route("\"middlewares\": [\"iner\"]").starts_with("routes[0].middlewares[0]: must be \"inner\""));
     assert_eq!(

@@ -6,7 +6,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
-use crate::config::CorsConfig;
+use crate::config::{CorsConfig, CorsRoutes};
+use crate::registry::Access;
 
 /// The CORS rules of `fanfare.json`, with their header values built once.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub(super) struct Cors {
     headers: Option<HeaderValue>,
     credentials: bool,
     max_age: HeaderValue,
+    /// Whether only routes with the middleware `cors` are open.
+    named: bool,
 }
 
 impl Cors {
@@ -28,7 +31,18 @@ impl Cors {
             headers: HeaderValue::try_from(config.headers.join(", ")).ok().filter(|value| !value.is_empty()),
             credentials: config.credentials && !any,
             max_age: HeaderValue::from(config.max_age.as_secs()),
+            named: config.routes == CorsRoutes::Named,
         })
+    }
+
+    /// Whether scripts of the allowed origins may call a route.
+    pub(super) fn opens(&self, access: Access) -> bool {
+        !self.named || access.names_cors()
+    }
+
+    /// Whether components that export `wasi:http` are open like routes.
+    pub(super) fn opens_components(&self) -> bool {
+        !self.named
     }
 
     /// Returns the value of `Access-Control-Allow-Origin`, or `None` if the request has no origin

@@ -73,8 +73,10 @@ impl<B: Backend> Responder<B> {
         let parsed = ParsedHeaders::of(&head.headers);
         let trace = parsed.trace;
         let asks_to_close = parsed.hop_by_hop && has_token(&head.headers, &CONNECTION, "close");
-        let cors = self.settings.cors.as_ref().map(|cors| (cors, cors.allowed_origin(&head.headers)));
-        let answered = AssertUnwindSafe(self.run(head, parsed, body, spill, lease)).catch_unwind().await;
+        let cors = self.settings.cors.as_ref();
+        let mut allowed = cors.and_then(|cors| cors.allowed_origin(&head.headers));
+        let run = self.run(head, parsed, body, spill, lease, &mut allowed);
+        let answered = AssertUnwindSafe(run).catch_unwind().await;
         let answered = answered.unwrap_or_else(|panic| {
             let panic = panic_text(panic.as_ref());
             tracing::error!(panic, %trace, "the host panicked while it answered a request");
@@ -93,7 +95,7 @@ impl<B: Backend> Responder<B> {
         {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if let Some((cors, allowed)) = cors
+        if let Some(cors) = cors
             && response.extensions().get::<OwnOrigin>().is_none()
         {
             cors.apply(allowed, response.headers_mut());
@@ -104,6 +106,8 @@ impl<B: Backend> Responder<B> {
         response
     }
 
+    /// Answers a request. Clears `allowed`, the origin that may read the response, if `http.cors`
+    /// does not open the route.
     async fn run(
         &self,
         head: Parts,
@@ -111,6 +115,7 @@ impl<B: Backend> Responder<B> {
         body: Incoming,
         spill: bool,
         lease: &mut BufferLease,
+        allowed: &mut Option<HeaderValue>,
     ) -> Result<HttpResponse, ProblemResponse> {
         let Parts { method, uri, version, mut headers, .. } = head;
         // HTTP/2 can reset a single stream, and a client that waits for `100 Continue` sends no
@@ -127,7 +132,7 @@ impl<B: Backend> Responder<B> {
             return Err(ProblemResponse::unknown_coding(&coding));
         }
         let opens_socket = parsed.hop_by_hop && method == Method::GET && asks_for_websocket(&headers);
-        let (name, module, matched) = match self.plan(&method, &uri, &headers, opens_socket) {
+        let (name, module, matched) = match self.plan(&method, &uri, &headers, opens_socket, allowed) {
             Ok(RequestPlan::Call { name, module, matched }) => (name, module, matched),
             Ok(RequestPlan::Exchange { name, module, prefix }) => {
                 let (uri, scheme, trace, subdomain) = (&uri, self.scheme, parsed.trace, self.subdomain(&authority));
@@ -135,7 +140,12 @@ impl<B: Backend> Responder<B> {
                 let incoming = IncomingExchange {
                     method, uri, prefix, headers, scheme, authority, subdomain, trace, spill, body, drain,
                 };
-                let answered = exchange::answer(&self.backend, &self.settings, &module, incoming).await;
+                let mut answered = exchange::answer(&self.backend, &self.settings, &module, incoming).await;
+                if let (Some(cors), Ok(response)) = (&self.settings.cors, &mut answered)
+                    && !cors.opens_components()
+                {
+                    response.extensions_mut().insert(OwnOrigin);
+                }
                 return answered.map_err(|problem| problem.with_module(&name));
             }
             Ok(RequestPlan::Respond(response)) => {
@@ -193,6 +203,7 @@ impl<B: Backend> Responder<B> {
         uri: &'a Uri,
         headers: &HeaderMap,
         opens_socket: bool,
+        allowed: &mut Option<HeaderValue>,
     ) -> Result<RequestPlan<'a, B::Module>, ProblemResponse> {
         if headers.len() > self.settings.max_headers {
             return Err(ProblemResponse::too_many_headers(self.settings.max_headers));
@@ -227,15 +238,29 @@ impl<B: Backend> Responder<B> {
             return Ok(RequestPlan::Respond(redirect(uri)));
         }
         match found {
-            RouteLookup::Route(matched) => match matched.access.admits(TriggerKind::Http) {
-                Ok(()) => Ok(RequestPlan::Call { name, module, matched }),
-                Err(closed) => Err(ProblemResponse::forbidden(closed.to_string()).with_module(&name)),
-            },
+            RouteLookup::Route(matched) => {
+                if self.settings.cors.as_ref().is_some_and(|cors| !cors.opens(matched.access)) {
+                    *allowed = None;
+                }
+                match matched.access.admits(TriggerKind::Http) {
+                    Ok(()) => Ok(RequestPlan::Call { name, module, matched }),
+                    Err(closed) => Err(ProblemResponse::forbidden(closed.to_string()).with_module(&name)),
+                }
+            }
             _ if self.backend.has_exchange(&module) => {
                 let prefix = path.map_or(uri.path(), |path| prefix_of(uri.path(), path));
                 Ok(self.exchange_plan(name, module, prefix, method, headers))
             }
             RouteLookup::MethodNotAllowed(methods) if *method == Method::OPTIONS => {
+                let wanted = headers.get(ACCESS_CONTROL_REQUEST_METHOD);
+                let wanted = wanted.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
+                let asked = wanted.map(|method| self.backend.find(&module, &method, path.unwrap_or_default()));
+                if let (Some(cors), Some(RouteLookup::Route(route))) = (&self.settings.cors, asked)
+                    && !cors.opens(route.access)
+                {
+                    *allowed = None;
+                    return Ok(RequestPlan::Respond(options(allow(&methods))));
+                }
                 Ok(RequestPlan::Respond(self.options(&methods, headers)))
             }
             RouteLookup::MethodNotAllowed(methods) => {
@@ -307,7 +332,10 @@ impl<B: Backend> Responder<B> {
 
     /// Whether the host answers this request with the rules of `http.cors` instead of a module.
     fn answers_preflight(&self, method: &Method, headers: &HeaderMap) -> bool {
-        let allows = || self.settings.cors.as_ref().is_some_and(|cors| cors.allowed_origin(headers).is_some());
+        let allows = || {
+            let cors = self.settings.cors.as_ref().filter(|cors| cors.opens_components());
+            cors.is_some_and(|cors| cors.allowed_origin(headers).is_some())
+        };
         *method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) && allows()
     }
 

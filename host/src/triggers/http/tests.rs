@@ -114,8 +114,8 @@ impl Builder {
         Builder { environment, ..self }
     }
 
-    /// Adds a route, `METHOD path`, with an async handler. A path that starts with `inner` or
-    /// `test` gets that middleware.
+    /// Adds a route, `METHOD path`, with an async handler. A path that starts with `inner`,
+    /// `test` or `cors` gets that middleware.
     fn async_route<F>(
         mut self,
         text: &str,
@@ -129,7 +129,8 @@ impl Builder {
             Some(name) => Segment::Param(name.to_owned()),
             None => Segment::Literal(text.to_owned()),
         };
-        let prefixes = [("inner", Middleware::Inner), ("test", Middleware::Test)].into_iter();
+        let prefixes =
+            [("inner", Middleware::Inner), ("test", Middleware::Test), ("cors", Middleware::Cors)].into_iter();
         let middlewares: Vec<Middleware> =
             prefixes.filter(|(prefix, _)| path.starts_with(prefix)).map(|(_, middleware)| middleware).collect();
         self.routes.push(RouteSpec {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::CorsRoutes;
 
 #[tokio::test]
 async fn a_handler_gets_the_whole_request() {
@@ -160,6 +161,28 @@ async fn only_listed_origins_are_allowed() {
     // Scripts of an allowed origin may read errors too.
     let received = host.send("GET /api/m/x HTTP/1.1\r\nhost: h\r\norigin: https://a.test\r\n\r\n").await;
     assert_eq!((received.status(), received.field("access-control-allow-origin")), (405, Some("https://a.test")));
+}
+
+#[tokio::test]
+async fn with_named_routes_only_those_with_the_middleware_cors_are_open() {
+    let host = host()
+        .config(|http| {
+            http.cors.origins = vec!["https://a.test".into()];
+            http.cors.routes = CorsRoutes::Named;
+        })
+        .route("PUT x", |_, _| replied(200, &[("access-control-allow-origin", "*")], Payload::None))
+        .route("PUT cors", |_, _| replied(200, &[], Payload::None))
+        .start()
+        .await;
+    for (path, open) in [("x", false), ("cors", true)] {
+        let origin = open.then_some("https://a.test");
+        let head = format!("/api/m/{path} HTTP/1.1\r\nhost: h\r\norigin: https://a.test\r\n");
+        let asked = host.send(&format!("OPTIONS {head}access-control-request-method: PUT\r\n\r\n")).await;
+        assert_eq!((asked.status(), asked.field("access-control-allow-origin")), (204, origin), "{path}");
+        assert_eq!(asked.field("access-control-allow-methods").is_some(), open, "{path}");
+        let called = host.send(&format!("PUT {head}\r\n")).await;
+        assert_eq!((called.status(), called.field("access-control-allow-origin")), (200, origin), "{path}");
+    }
 }
 
 #[tokio::test]
