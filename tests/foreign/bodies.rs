@@ -91,3 +91,17 @@ async fn a_client_that_leaves_ends_the_response() {
         eventually("both have ended", || async { host.streaming().await == 0.0 }).await;
     }
 }
+
+#[tokio::test]
+async fn an_instance_that_panics_because_its_client_has_left_is_no_error() {
+    let host = TestHost::empty().and_as("http-2", "left").start().await;
+    let mut flood = Raw::get(host.http, "/api/left/flood").await;
+    flood.until(&"f".repeat(1_000)).await;
+    drop(flood);
+    // The library of the guest panics when it cannot write.
+    eventually("its end is in the log", || async {
+        host.log.contains(&["INFO", "module=left", "an instance ended with its client"])
+    })
+    .await;
+    assert!(host.log.lines(&["ERROR", "module=left"]).is_empty());
+}

@@ -111,4 +111,5 @@ async fn what_responses_leave_to_do_does_not_pile_up_while_requests_arrive() {
     });
     join_all(clients).await;
     assert_eq!(host.slot("http-3", 0).await["restarts"], 0);
+    assert!(host.metric("fanfare_bound_reached_total", &["leftovers"]).await > 0.0, "requests have waited");
 }

@@ -118,7 +118,11 @@ pub static OPEN_FILES: Bound = Bound::new("open-files");
 /// ended.
 pub static LOOKUPS: Bound = Bound::new("lookups");
 
-pub static ALL: [&Bound; 31] = [
+/// A pause in which an instance started no call, until it had ended what earlier ones had begun.
+pub static LEFTOVERS: Bound = Bound::new("leftovers");
+
+pub static ALL: [&Bound; 32] = [
+    &LEFTOVERS,
     &LOOKUPS,
     &DISK,
     &OPEN_FILES,

@@ -143,16 +143,15 @@ mod tests {
     #[tokio::test]
     async fn a_module_has_eight_lookups_at_a_time_even_if_nobody_waits_for_them() {
         static RUNNING: AtomicUsize = AtomicUsize::new(0);
-        static SILENT: std::sync::RwLock<()> = std::sync::RwLock::new(());
+        static ANSWER: std::sync::OnceLock<()> = std::sync::OnceLock::new();
         fn silent(_: &str) -> io::Result<Vec<IpAddr>> {
             RUNNING.fetch_add(1, SeqCst);
-            drop(SILENT.read());
+            ANSWER.wait();
             RUNNING.fetch_sub(1, SeqCst);
             Ok(vec![IpAddr::from([192, 0, 2, 1])])
         }
         let all = AllNames::new(silent);
         let (module, other) = (all.of_module(), all.of_module());
-        let silence = SILENT.write().unwrap();
         for index in 0..1_000 {
             assert!(module.look_up(&format!("n{index}.test")).now_or_never().is_none());
         }
@@ -162,7 +161,7 @@ mod tests {
         assert!(other.look_up("a.test").now_or_never().is_none());
         until(|| RUNNING.load(SeqCst) == LOOKUPS + 1).await;
         assert_eq!(module.places.available_permits(), 0);
-        drop(silence);
+        ANSWER.set(()).unwrap();
         assert_eq!(waiting.await, [IpAddr::from([192, 0, 2, 1])]);
         until(|| module.places.available_permits() == LOOKUPS).await;
         until(|| all.places.available_permits() == ALL_LOOKUPS).await;

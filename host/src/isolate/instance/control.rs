@@ -48,6 +48,8 @@ pub struct Control {
     why_unfit: OnceLock<&'static str>,
     /// See [`Control::is_quiet`].
     quiet: AtomicBool,
+    /// Whether a client has left before it had the whole response.
+    pub(super) abandoned: AtomicBool,
 }
 
 impl Control {

@@ -30,6 +30,7 @@ struct GuestBody {
     body: WasiBody,
     /// Set whenever the client takes a part of the body, or sends one.
     progress: Arc<AtomicBool>,
+    has_ended: bool,
     /// Dropped before the driver is woken.
     streaming: Option<Streaming>,
     control: Arc<Control>,
@@ -49,6 +50,7 @@ impl Body for GuestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        self.has_ended |= !matches!(frame, Some(Ok(_)));
         self.progress.store(true, Ordering::Relaxed);
         Poll::Ready(match frame {
             Some(Ok(frame)) => Some(Ok(frame)),
@@ -69,6 +71,9 @@ impl Body for GuestBody {
 
 impl Drop for GuestBody {
     fn drop(&mut self) {
+        if !self.has_ended && !self.body.is_end_stream() {
+            self.control.abandoned.store(true, Ordering::Release);
+        }
         self.streaming = None;
         if self.control.awaits_room() || self.slot.mailbox.waiting() != (0, 0) {
             self.control.wake();
@@ -131,7 +136,7 @@ impl InstanceTask {
             };
             let streaming = (!body.is_end_stream()).then(|| RunningCalls::stream(&running));
             let status = head.status.as_u16();
-            let body = GuestBody { body, progress, streaming, control, slot };
+            let body = GuestBody { body, progress, has_ended: false, streaming, control, slot };
             // The client may no longer wait, which is not an error.
             let _ = response.send(http::Response::from_parts(head, body.boxed_unsync()));
             running.end(id, Ok(Outcome::Reply(Reply { status, ..Reply::default() })));

@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -206,10 +207,18 @@ impl InstanceTask {
         self.running_calls.fail_streams();
         let handlers = self.end_running_calls(&crash.reason());
         // A client may cause one crash per call, so limits.logRate bounds these lines.
-        if self.deployment.log.admits() {
+        if !self.deployment.log.admits() {
+            return;
+        }
+        if handlers.is_empty() && self.control.abandoned.load(Ordering::Acquire) {
+            // Some languages know no other way to end than to panic when nobody reads.
+            let (module, isolate, reason) = (&self.slot.module, self.slot.isolate, crash.reason());
+            tracing::info!(%module, %isolate, "an instance ended with its client: {reason}");
+        } else {
             self.log_crash("a fresh instance crashed", &handlers, &crash);
         }
     }
+
     /// Waits until the body of the response has ended.
     async fn streamed(&self) {
         self.control.finish();

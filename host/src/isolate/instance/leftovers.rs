@@ -7,6 +7,7 @@
 use wasmtime::AsContextMut;
 use wasmtime::component::Accessor;
 
+use crate::call::bounds;
 use crate::isolate::state::State;
 use crate::isolate::turn::TurnLimiter;
 
@@ -57,6 +58,9 @@ impl Leftovers {
         if self.waits.is_some_and(|before| entries >= before) {
             // They belong to calls and responses that have not ended.
             self.most = self.most.max(entries.saturating_add(self.margin));
+        }
+        if entries > self.most && self.waits.is_none() {
+            bounds::LEFTOVERS.count();
         }
         self.waits = (entries > self.most).then_some(entries);
         self.waits.is_none()
