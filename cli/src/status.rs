@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use http::Method;
 
@@ -238,7 +239,12 @@ fn with_more(count: u64, joint: &str, more: u64, what: &str) -> String {
 
 fn reasons(module: &ModuleStatus, text: &mut String) {
     let of_isolates = module.isolates.iter().filter_map(|isolate| {
-        let before = if isolate.state == State::Ready { ", which runs again after" } else { "" };
+        let before = match (isolate.state, isolate.restarts_in) {
+            (State::Ready, _) => ", which runs again after".to_owned(),
+            (_, None) => String::new(),
+            (_, Some(0)) => ", which starts again now, after".to_owned(),
+            (_, Some(wait)) => format!(", which starts again in {:.1?}, after", Duration::from_millis(wait)),
+        };
         Some((format!(" on {}{before}", printable(&isolate.isolate)), isolate.reason.as_deref()?))
     });
     let of_module = [&module.reason, &module.note].into_iter().flatten();
@@ -363,6 +369,22 @@ b              4        0
 free for memories of instances: 4 of 65536 GiB of address space, 32761 of 32765 mappings
 ";
         assert_eq!(output(200, STATUS, false).await.unwrap().text, expected);
+    }
+
+    #[tokio::test]
+    async fn a_module_that_waits_to_restart_says_for_how_long() {
+        let body = r#"{"node":"n","environment":"e","modules":[{"name":"flags","state":"restarting","isolates":[
+            {"isolate":"worker-0","state":"restarting","restartsIn":2400,"reason":"it trapped\nframe"},
+            {"isolate":"worker-1","state":"restarting","restartsIn":0,"reason":"it trapped"},
+            {"isolate":"worker-2","state":"ready","reason":"it trapped"}]}]}"#;
+        let text = output(200, body, false).await.unwrap().text;
+        for line in [
+            "flags on worker-0, which starts again in 2.4s, after:\n  it trapped\n  frame\n",
+            "flags on worker-1, which starts again now, after:\n",
+            "flags on worker-2, which runs again after:\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
     }
 
     #[tokio::test]

@@ -28,6 +28,7 @@ mod running_calls;
 mod services;
 mod slot;
 mod slot_core;
+mod slot_state;
 mod state;
 mod stats;
 mod stop_hook;
@@ -57,7 +58,8 @@ pub use mailbox::{Lane, QueuedCall};
 pub use prepared::{PendingSwitch, Prepared, ReplacedInstance};
 pub use program::Program;
 pub use services::{Ids, NodeFacts, Probe, Services};
-pub use slot::{Slot, SlotState};
+pub use slot::Slot;
+pub use slot_state::SlotState;
 pub use stats::Stats;
 pub use stop_hook::{StopReason, run_stop_hook};
 

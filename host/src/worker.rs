@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 pub use runtime_thread::RuntimeThread;
 pub use thread::Thread;
 
+use crate::call::text::first_line;
 use crate::call::{
     Admission, CallError, CallResult, ClientHook, ClientMessage, ExchangeRequest, HttpRequest, IsolateId,
     StreamRequest, StreamedBody,
@@ -20,12 +21,12 @@ use crate::call::{
 use crate::dispatch::Dispatch;
 use crate::events::{EventLog, HostEvent, Origin};
 use crate::hub::SocketName;
-use crate::isolate::{Isolate, Slot};
+use crate::isolate::{Isolate, Slot, SlotState};
 use crate::net::{AcceptedConnection, ListenerId, WorkerQueue};
 use crate::registry::{MatchedRoute, MatchedSocket, RouteLookup};
 use crate::triggers::developer::Developer;
 use crate::triggers::events::EventListener;
-use crate::triggers::http::{self as http_trigger, Backend, HostRoute, Settings, Stopping};
+use crate::triggers::http::{self as http_trigger, Backend, HostRoute, RestartNotice, Settings, Stopping};
 use crate::triggers::sse::{StreamBackend, Streams};
 use crate::triggers::websocket::{ChannelHistories, ClientBackend, SocketTarget, WebSockets};
 
@@ -181,6 +182,19 @@ impl Backend for WorkerModules {
 
     async fn call(&self, module: &Arc<Slot>, matched: MatchedRoute, request: HttpRequest) -> CallResult {
         self.dispatch.serve(module, matched, request).await
+    }
+
+    fn restart(&self, module: &Arc<Slot>) -> Option<RestartNotice> {
+        let slots = self.dispatch.places().slots(&module.module).into_iter();
+        let states: Vec<_> = slots.filter(|slot| slot.isolate.worker().is_some()).map(|slot| slot.state()).collect();
+        if states.contains(&SlotState::Ready) {
+            return None;
+        }
+        let restarting = states.iter().filter_map(|state| Some((state.restarts_in()?, state.why()?)));
+        let (wait, why) = restarting.min_by_key(|(wait, _)| *wait)?;
+        let when = if wait.is_zero() { "starts now".to_owned() } else { format!("starts in {wait:.1?}") };
+        let detail = format!("{} restarts after a crash, its next instance {when}: {}", module.module, first_line(why));
+        Some(RestartNotice { detail, wait })
     }
 
     fn has_exchange(&self, module: &Arc<Slot>) -> bool {

@@ -1,6 +1,6 @@
 //! When a new instance starts after a crash, and when the module is marked failed.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::steps::{assert_names, gate_before};
 use crate::harness::{Started, TestHost};
@@ -23,6 +23,47 @@ async fn the_first_restart_is_immediate_and_the_second_one_backs_off() {
     }
     assert_eq!(host.call("worker-0", "traps", "ok", "").await["code"], "timeout", "calls to this worker wait");
     assert_eq!(host.slot("traps", 0).await["state"], "restarting");
+}
+
+#[tokio::test]
+async fn a_module_that_waits_to_restart_says_for_how_long() {
+    let host = TestHost::empty().and_as("traps", "patient").one_restart().workers(1);
+    let host = host.limit("patient", "timeout", "1s").limit("patient", "mailbox", 1).start().await;
+    let trap = async || assert_eq!(host.call("any", "patient", "trap", "").await["code"], "crashed");
+    trap().await;
+    assert_eq!(host.count("any", "patient").await, 1);
+    trap().await;
+    host.until("patient", 0, "state", "restarting").await;
+    let slot = host.slot("patient", 0).await;
+    assert!(slot["restartsIn"].as_u64().is_some_and(|wait| wait > 3_000_000), "{slot}");
+    let (waited, refused) = tokio::join!(host.get("/api/patient/ok"), async {
+        host.until_waiting("patient", 0, 1).await;
+        host.get("/api/patient/ok").await
+    });
+    assert_eq!((waited.status, waited.code(), refused.status), (504, "timeout".to_owned(), 503));
+    for (answer, why) in [(waited, "no answer by the deadline; "), (refused, "limits.mailbox allows no more; ")] {
+        let restarts = format!("{why}patient restarts after a crash, its next instance starts in 3");
+        assert_names(&answer.json()["detail"], &[&restarts, "unreachable"]);
+        assert!(answer.header("retry-after").is_some_and(|wait| wait.parse::<u32>().is_ok_and(|wait| wait > 3_000)));
+    }
+    assert!(host.log.contains(&["module=patient", "restarts generation", " at once, 1 of at most 10 restarts"]));
+    assert!(host.log.contains(&["module=patient", " in 3600.0s, 2 of at most 10 restarts", "unreachable"]));
+}
+
+#[tokio::test]
+async fn a_swap_forgets_the_crash_of_the_previous_generation() {
+    let host = TestHost::with("traps").workers(1).start().await;
+    trap(&host, "any").await;
+    assert_eq!(host.count("any", "traps").await, 1);
+    assert_names(&host.slot("traps", 0).await["reason"], &["unreachable"]);
+    host.reload("traps").await;
+    assert_names(&host.slot("traps", 0).await["reason"], &["unreachable"]);
+    let file = host.folder("traps").join("module.json");
+    let mut manifest: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    manifest["limits"] = json!({ "timeout": "9s" });
+    host.put_manifest("traps", &manifest);
+    host.reload("traps").await;
+    assert_eq!(host.slot("traps", 0).await["reason"], json!(null), "another generation");
 }
 
 #[tokio::test]

@@ -178,6 +178,8 @@ async fn the_root_of_a_module_without_a_slash_redirects() {
     for method in ["GET", "HEAD"] {
         let answer = host.request(method, "/api/flags?a=1", &[], "").await;
         assert_eq!((answer.status, answer.header("location")), (308, Some("/api/flags/?a=1")));
+        let body = if method == "GET" { "the module's root is /api/flags/?a=1\n" } else { "" };
+        assert_eq!(answer.text(), body);
     }
     assert_eq!(host.get("/api/flags/").await.status, 200);
     // Other methods have no relative links.
@@ -186,7 +188,9 @@ async fn the_root_of_a_module_without_a_slash_redirects() {
     let root = host.get("/api/echo/").await.json();
     assert_eq!(root["detail"], "this route does not accept `GET`: use one of POST, OPTIONS");
     let detail = |answer: &Answer| answer.json()["detail"].clone();
-    assert_eq!(detail(&host.post("/api/echo/none", "").await), "echo has no route `none`");
+    let answer = host.post("/api/echo/none", "").await;
+    assert_eq!(detail(&answer), "echo has no route `none`");
+    assert!(answer.text().ends_with("}\n"), "the prompt of a shell begins a new line");
 }
 
 #[tokio::test]

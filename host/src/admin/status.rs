@@ -170,6 +170,7 @@ fn isolate(slot: &Slot) -> IsolateStatus {
         state: state_of(&slot_state),
         generation: Some(slot.deployment().generation.short_digest().to_owned()),
         reason: slot_state.why().map(str::to_owned).or_else(|| slot.last_crash().as_deref().map(str::to_owned)),
+        restarts_in: slot_state.restarts_in().map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
         restarts: slot.stats.restarts.get(),
         in_flight: counted(slot.stats.in_flight.get()),
         held: slot.mailbox.is_held(),

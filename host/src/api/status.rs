@@ -243,9 +243,12 @@ pub struct IsolateStatus {
     /// The first digits of the digest of the generation that runs here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<String>,
-    /// Why the module is not ready, or why its last instance ended.
+    /// Why the module is not ready, or why the last instance of this generation ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The milliseconds until the next instance starts, while the module restarts after a crash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts_in: Option<u64>,
     /// The number of restarts since the module was installed here.
     #[serde(default)]
     pub restarts: u64,

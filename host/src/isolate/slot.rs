@@ -20,46 +20,12 @@ use super::mailbox::{Lane, Mailbox, Offer, QueuedCall};
 use super::program::Program;
 use super::running_calls::RunningCalls;
 use super::slot_core::SlotCore;
+use super::slot_state::SlotState;
 use super::stats::Stats;
 use crate::call::text::first_line;
 use crate::call::{CallError, Context, IsolateId, Payload, Trace, TriggerKind};
 use crate::config::Limits;
 use crate::registry::Generation;
-
-/// Whether a module can run calls in an isolate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SlotState {
-    /// The first instance is starting. Calls wait.
-    Starting,
-    Ready,
-    /// An instance has ended and the next one is starting. Calls wait.
-    Restarting {
-        why: String,
-    },
-    /// Instances crashed too often. No call runs here until a reload.
-    Failed {
-        why: String,
-    },
-}
-
-impl SlotState {
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            SlotState::Starting => "starting",
-            SlotState::Ready => "ready",
-            SlotState::Restarting { .. } => "restarting",
-            SlotState::Failed { .. } => "failed",
-        }
-    }
-
-    /// Why the last instance ended, when the slot is restarting or failed.
-    pub fn why(&self) -> Option<&str> {
-        match self {
-            SlotState::Restarting { why } | SlotState::Failed { why } => Some(why),
-            SlotState::Starting | SlotState::Ready => None,
-        }
-    }
-}
 
 /// The requests to the supervisor of a slot.
 pub struct SupervisorRequests {
@@ -87,7 +53,7 @@ pub struct Slot {
     serving: ArcSwapOption<Serving>,
     /// The instances that others have replaced, until they have ended.
     draining: Mutex<Vec<Killer>>,
-    /// Why the last instance ended.
+    /// Why the last instance of the generation that serves ended.
     last_crash: Mutex<Option<String>>,
     /// Cancelled when the module is removed or the host stops.
     pub(super) stop: CancellationToken,
@@ -221,7 +187,7 @@ impl Slot {
         self.placed.load(Ordering::Relaxed)
     }
 
-    /// Why the last instance ended or was replaced, in one line.
+    /// Why the last instance of the generation that serves ended or was replaced, in one line.
     pub fn last_crash(&self) -> Option<String> {
         self.last_crash.lock().clone()
     }
@@ -253,7 +219,11 @@ impl Slot {
         instance: Instance,
         old: oneshot::Sender<Option<Instance>>,
     ) {
-        self.deployment.store(deployment.clone());
+        let former = self.deployment.swap(deployment.clone());
+        if former.generation.digest != deployment.generation.digest {
+            // A crash of another generation says nothing about this one.
+            *self.last_crash.lock() = None;
+        }
         if let Some(serving) = &*self.serving.load() {
             instance.control.follow(serving.control.clone());
         }

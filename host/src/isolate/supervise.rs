@@ -12,7 +12,8 @@ use super::error::End;
 use super::instance::{Activation, Instance};
 use super::kill::{KillRequest, StartReport, kill_all};
 use super::services::Services;
-use super::slot::{Slot, SlotState, SupervisorRequests};
+use super::slot::{Slot, SupervisorRequests};
+use super::slot_state::SlotState;
 use super::stop_hook::{StopReason, run_stop_hook};
 use crate::call::text::first_line;
 use crate::call::{Blame, CallError, StartupReason};
@@ -196,7 +197,7 @@ impl Supervisor {
         let crashed = kill_all(&instances).await;
         self.restarts = Restarts::new(self.services.restart.clone());
         self.slot.stats.kills.inc();
-        self.slot.set(SlotState::Restarting { why: "the isolate was killed".to_owned() });
+        self.slot.set(SlotState::Restarting { why: "the isolate was killed".to_owned(), next: Instant::now() });
         self.slot.reopen(self.era);
         let (report, mut gate) = request.ended(crashed);
         self.start_report = Some(report);
@@ -216,7 +217,8 @@ impl Supervisor {
     fn ended(&mut self, end: &End, quiet: bool) -> Option<Duration> {
         let why = end.to_string();
         let Services { master, restart, .. } = &*self.services;
-        let Next { delay, too_many } = self.restarts.next(Instant::now());
+        let now = Instant::now();
+        let Next { delay, too_many } = self.restarts.next(now);
         let given_up = match master.crash_worker_on_error || end.fault() != Blame::Guest {
             true if !master.reboot_worker_on_crash => Some("master.rebootWorkerOnCrash is false".to_owned()),
             true if too_many => Some(format!(
@@ -229,9 +231,23 @@ impl Supervisor {
             fail(&self.slot, &rule, why, self.era, &self.services);
             return None;
         }
+        self.log_restart(&why, delay);
         self.count_restart(&why, quiet);
-        self.slot.set(SlotState::Restarting { why });
+        self.slot.set(SlotState::Restarting { why, next: now + delay });
         Some(delay)
+    }
+
+    /// Logs that the slot starts the next instance after `delay`, and how many ends the policy
+    /// still allows.
+    fn log_restart(&self, why: &str, delay: Duration) {
+        let generation = self.deployment.generation.short_digest();
+        let when = if delay.is_zero() { "at once".to_owned() } else { format!("in {delay:.1?}") };
+        let IsolateConfig { max_restarts, restart_window, .. } = &self.services.restart;
+        tracing::warn!(
+            module = %self.slot.module, isolate = %self.slot.isolate, %generation,
+            "restarts generation {generation} {when}, {} of at most {max_restarts} restarts within {restart_window:?}: {}",
+            self.restarts.recent.len(), first_line(why)
+        );
     }
 
     /// Counts a restart, and raises the event unless a hook was the cause.

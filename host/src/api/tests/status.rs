@@ -20,6 +20,7 @@ fn the_status_matches_its_golden_file() {
         IsolateStatus {
             isolate: "worker-1".into(),
             state: State::Restarting,
+            restarts_in: Some(200),
             generation: Some("0123456789ab".into()),
             reason: Some("wasm trap: unreachable".into()),
             restarts: 2,

@@ -5,6 +5,7 @@ use std::future::Future;
 use http::Method;
 
 use super::host_route::HostRoute;
+use super::restart_notice::RestartNotice;
 use crate::call::{CallError, CallResult, ExchangeRequest, HttpRequest, StreamedBody};
 use crate::registry::router::{MatchedRoute, RouteLookup};
 
@@ -30,6 +31,12 @@ pub trait Backend: Clone + Send + Sync + 'static {
         matched: MatchedRoute,
         request: HttpRequest,
     ) -> impl Future<Output = CallResult> + Send;
+
+    /// Why the module serves in no worker now although it will again without anybody's help, and
+    /// how long that takes.
+    fn restart(&self, _module: &Self::Module) -> Option<RestartNotice> {
+        None
+    }
 
     /// Whether the module answers requests that match no route, with [`Backend::exchange`].
     fn has_exchange(&self, _module: &Self::Module) -> bool {

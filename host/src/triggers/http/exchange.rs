@@ -20,7 +20,7 @@ use super::problem_response::ProblemResponse;
 use super::request::strip_hop_by_hop;
 use super::request_stream::RequestStream;
 use super::settings::Settings;
-use crate::call::{ExchangeRequest, StreamedBody, Trace};
+use crate::call::{CallError, ExchangeRequest, StreamedBody, Trace};
 
 /// The part of the path that the module does not see.
 const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
@@ -85,7 +85,7 @@ pub(super) async fn answer<B: Backend>(
     if exceeded.load(Relaxed) {
         return Err(MaxBody::of_server(max).exceeded());
     }
-    response(answered.map_err(ProblemResponse::of_call)?)
+    response(answered.map_err(|error| call_problem(backend, module, error))?)
 }
 
 impl IncomingExchange<'_> {
@@ -97,6 +97,13 @@ impl IncomingExchange<'_> {
         let authority = if self.authority.is_empty() { NO_AUTHORITY } else { &self.authority };
         Uri::builder().scheme(self.scheme).authority(authority).path_and_query(path).build().ok()
     }
+}
+
+/// The problem of a call that failed. It says when a module that restarts serves again.
+pub(super) fn call_problem<B: Backend>(backend: &B, module: &B::Module, error: CallError) -> ProblemResponse {
+    let needs_instance = matches!(error, CallError::Timeout | CallError::Overloaded(_) | CallError::Unavailable(_));
+    let restart = if needs_instance { backend.restart(module) } else { None };
+    ProblemResponse::of_call(error).with_restart(restart)
 }
 
 /// Checks the response of a module.

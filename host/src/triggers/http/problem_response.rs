@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::content::HttpResponse;
 use super::host_response::allow;
+use super::restart_notice::RestartNotice;
 use super::settings::Settings;
 use crate::call::{self, CallError, MAX_PATH, ProblemCode, Trace};
 use crate::net::BudgetExceeded;
@@ -156,6 +157,15 @@ impl ProblemResponse {
         problem
     }
 
+    /// Adds when a module that restarts serves again.
+    pub(super) fn with_restart(mut self, restart: Option<RestartNotice>) -> ProblemResponse {
+        if let Some(RestartNotice { detail, wait }) = restart {
+            self.0.problem.detail = format!("{}; {detail}", self.0.problem.detail);
+            self.0.retry = Some(u16::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u16::MAX).max(1));
+        }
+        self
+    }
+
     /// Sets the time after which the client may try again.
     pub(in crate::triggers) fn with_retry(mut self, seconds: u16) -> ProblemResponse {
         self.0.retry = Some(seconds);
@@ -185,12 +195,13 @@ impl ProblemResponse {
     }
 
     pub(super) fn document(self) -> String {
-        self.0.problem.into_document().to_string()
+        // The last line ends, so that the prompt of a shell begins a new one.
+        format!("{}\n", self.0.problem.into_document())
     }
 
     pub(in crate::triggers) fn into_response(self) -> HttpResponse {
         let status = self.0.problem.status;
-        let mut response = HttpResponse::new(self.0.problem.into_document().to_string().into());
+        let mut response = HttpResponse::new(format!("{}\n", self.0.problem.into_document()).into());
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(TYPE));

@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CONNECTION, LOCATION};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CONNECTION, CONTENT_TYPE, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
@@ -15,7 +15,7 @@ use super::backend::Backend;
 use super::body::{self, MaxBody};
 use super::buffer_lease::BufferLease;
 use super::content::{Content, HttpResponse, OwnOrigin};
-use super::exchange::{self, IncomingExchange};
+use super::exchange::{self, IncomingExchange, call_problem};
 use super::host_body::HostBody;
 use super::host_response::{allow, options};
 use super::host_route::{HostRequest, HostRoute};
@@ -190,7 +190,7 @@ impl<B: Backend> Responder<B> {
         let request = HttpRequest { method, query, payload, head, trace: parsed.trace, subdomain, spill };
         let replied = match self.backend.call(&module, matched, request).await {
             Ok(outcome) => reply::response(outcome.into_reply()),
-            Err(error) => Err(ProblemResponse::of_call(error)),
+            Err(error) => Err(call_problem(&self.backend, &module, error)),
         };
         replied.map_err(|problem| problem.with_module(&name))
     }
@@ -384,10 +384,12 @@ fn check_detach(
 
 /// Redirects to the root of the module, where relative links work.
 fn redirect(uri: &Uri) -> HttpResponse {
-    let mut response = HttpResponse::default();
-    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    if let Ok(location) = HeaderValue::try_from(format!("{}/{query}", uri.path())) {
+    let location = format!("{}/{query}", uri.path());
+    let mut response = HttpResponse::new(format!("the module's root is {location}\n").into());
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(LOCATION, location);
     }
     response
