@@ -109,13 +109,13 @@ async fn a_status_of_500_a_crash_and_a_timeout_count_as_failures() {
     let reload = host.start_canary("traps").await;
     host.call("worker-0", "traps", "go", "").await;
     let Err(why) = reload.await.unwrap().map_err(|error| error.to_string()) else { panic!("the reload succeeded") };
-    assert!(why.contains("1 calls failed"), "a crash: {why}");
+    assert!(why.contains("1 call failed"), "a crash: {why}");
 
     host.put_manifest("echo", &canary_manifest("new", "1m", 0));
     let reload = host.start_canary("echo").await;
     host.call("worker-0", "echo", "status", json!({ "status": 503 }).to_string()).await;
     let Err(why) = reload.await.unwrap().map_err(|error| error.to_string()) else { panic!("the reload succeeded") };
-    assert!(why.contains("1 calls failed"), "a status: {why}");
+    assert!(why.contains("1 call failed"), "a status: {why}");
 
     let mut never: Value =
         serde_json::from_slice(&std::fs::read(host.folder("never").join("module.json")).unwrap()).unwrap();
@@ -126,7 +126,7 @@ async fn a_status_of_500_a_crash_and_a_timeout_count_as_failures() {
     let reload = host.start_canary("never").await;
     host.call("worker-0", "never", &path, "").await;
     let Err(why) = reload.await.unwrap().map_err(|error| error.to_string()) else { panic!("the reload succeeded") };
-    assert!(why.contains("1 calls failed"), "a timeout: {why}");
+    assert!(why.contains("1 call failed"), "a timeout: {why}");
 }
 
 #[tokio::test]

@@ -39,6 +39,11 @@ async fn a_module_starts_when_its_missing_grant_is_added() {
     host.configure(json!({ "modules": {} }));
     eventually("the reload is rejected", || async { host.note("asks").await.contains("fanfare grant asks") }).await;
     assert_eq!(host.get("/api/asks/who").await.status, 200);
+    // It still has the capability, and everybody who looks sees that.
+    let kept = "keeps capabilities that fanfare.json no longer grants: broadcast: flags; to end the access, remove";
+    assert!(host.note("asks").await.contains(kept), "{}", host.note("asks").await);
+    assert!(host.log.contains(&["module=asks", kept]));
+    assert!(host.get("/").await.text().contains(kept), "the page for developers");
 }
 
 #[tokio::test]

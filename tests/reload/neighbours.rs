@@ -16,7 +16,7 @@ async fn echo_is_not_delayed(host: &Started) {
     let canary = host.start_canary("echo").await;
     host.fail(0, "echo").await;
     let Err(why) = canary.await.unwrap().map_err(|error| error.to_string()) else { panic!("the reload succeeded") };
-    assert!(why.contains("1 calls failed"), "{why}");
+    assert!(why.contains("1 call failed"), "{why}");
     assert_eq!(host.generations("echo").await, before);
 }
 

@@ -40,6 +40,24 @@ async fn a_rollback_pins_the_previous_generation_until_the_folder_changes() {
 }
 
 #[tokio::test]
+async fn the_log_tells_a_swap_a_restart_and_a_rollback_apart() {
+    let host = TestHost::empty().and_as("echo", "logged").start().await;
+    let generation = |answer: &Value| answer["generation"].as_str().unwrap().to_owned();
+    let one = generation(&host.operate("modules/logged/reload").await);
+    host.put_manifest("logged", &with_route("two"));
+    let two = generation(&host.operate("modules/logged/reload").await);
+    host.operate("modules/logged/rollback").await;
+    for line in [
+        format!("started generation {one}"),
+        format!("restarted generation {one}: a reload was requested"),
+        format!("swapped {one} -> {two}: a reload was requested"),
+        format!("rolled back {two} -> {one}: the operator asked for a rollback"),
+    ] {
+        assert_eq!(host.log.lines(&["module=logged", &line]).len(), 1, "{line}");
+    }
+}
+
+#[tokio::test]
 async fn an_empty_generation_is_invalid() {
     let host = two_generations().await;
     let refused = host.admin("POST", "/v1/modules/echo/rollback?to=", "").await;

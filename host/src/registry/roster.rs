@@ -48,8 +48,15 @@ pub enum Note {
     RolledBack { generation: String, why: String },
     #[error("generation {generation}: {why}")]
     NotRolledBack { generation: String, why: String },
-    #[error("the previous generation keeps serving, because the module's files are refused: {why}")]
-    Refused { why: String },
+    #[error(
+        "the previous generation keeps serving, because the module's files are refused: {why}{}",
+        kept.iter().map(|kept| format!("\n{kept}")).collect::<String>()
+    )]
+    Refused {
+        why: String,
+        /// The capabilities that this generation has although they are no longer granted.
+        kept: Option<String>,
+    },
     #[error("the last good generation serves, because the module's files cannot be loaded: {why}")]
     LastGood { why: String },
     #[error(

@@ -111,7 +111,10 @@ pub enum SwapError {
         error: Box<CallError>,
     },
     /// More calls of the canary failed than `rollout.maxFailures` allows, so it was rolled back.
-    #[error("rolled back after {after:.1?}: {failures} calls failed in {workers}, rollout.maxFailures allows {max}")]
+    #[error(
+        "rolled back after {after:.1?}: {} failed in {workers}, rollout.maxFailures allows {max}",
+        if *failures == 1 { "1 call".to_owned() } else { format!("{failures} calls") }
+    )]
     CanaryFailures {
         /// How long the canary ran.
         after: Duration,

@@ -20,13 +20,17 @@ pub struct ReloadOptions {
     pub force: bool,
     /// The host tries again by itself, so that it does not report the same error again.
     pub retry: bool,
+    /// The operator asked for an earlier generation.
+    pub rollback: bool,
 }
 
 impl ReloadOptions {
     /// For a file that changed.
-    pub const CHANGE: ReloadOptions = ReloadOptions { renew: false, force: false, retry: false };
+    pub const CHANGE: ReloadOptions = ReloadOptions { renew: false, force: false, retry: false, rollback: false };
     /// For an operator or a guest that requests the reload.
-    pub const RENEW: ReloadOptions = ReloadOptions { renew: true, force: false, retry: false };
+    pub const RENEW: ReloadOptions = ReloadOptions { renew: true, ..ReloadOptions::CHANGE };
+    /// For an operator who asks for an earlier generation.
+    pub(super) const ROLLBACK: ReloadOptions = ReloadOptions { rollback: true, ..ReloadOptions::RENEW };
     /// For the host, which could not load the module before.
     pub(super) const RETRY: ReloadOptions = ReloadOptions { retry: true, ..ReloadOptions::CHANGE };
 
@@ -35,6 +39,17 @@ impl ReloadOptions {
             renew: self.renew || other.renew,
             force: self.force || other.force,
             retry: self.retry && other.retry,
+            rollback: self.rollback || other.rollback,
+        }
+    }
+
+    /// Why a module is reloaded, for the log.
+    pub(super) fn cause(self) -> &'static str {
+        match self {
+            ReloadOptions { rollback: true, .. } => "the operator asked for a rollback",
+            ReloadOptions { renew: true, .. } => "a reload was requested",
+            ReloadOptions { retry: true, .. } => "the host tried again to load the module's files",
+            _ => "the module's files or settings changed",
         }
     }
 }

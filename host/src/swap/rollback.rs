@@ -49,7 +49,7 @@ impl Swapper {
         let (generation, options) = match (current, to) {
             // Ending the canary has already rolled back: this only pins the generation.
             (Some(current), None) if canary_ended => (current, ReloadOptions::CHANGE),
-            (current, to) => (self.rollback_target(module, current.as_deref(), to).await?, ReloadOptions::RENEW),
+            (current, to) => (self.rollback_target(module, current.as_deref(), to).await?, ReloadOptions::ROLLBACK),
         };
         let candidate = self.read_retained_aside(module, &generation, self.live_config.load_full()).await?;
         let pin = (generation != folder).then_some(Pin { generation, folder });

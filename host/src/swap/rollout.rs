@@ -55,7 +55,7 @@ impl Run<'_> {
         let canary =
             Canary { number, program, candidate, slots, rollout, started, running, report, result, _claim: claim };
         let module = self.module.to_owned();
-        tracing::info!(%module, %generation, workers, "canary started for {lasts:?}");
+        tracing::info!(%module, %generation, workers, "canary {} -> {generation} started for {lasts:?}", from.short_digest());
         self.swapper.raise(HostEvent::CanaryStarted {
             module: module.clone(),
             from: from.short_digest().to_owned(),
@@ -136,7 +136,7 @@ impl Swapper {
                 self.roster.set_note(module, None);
                 self.retain(&canary.candidate).await;
                 let (short, from) = (generation.short_digest(), from.short_digest());
-                tracing::info!(%module, generation = %short, %from, "canary promoted, every worker runs it");
+                tracing::info!(%module, generation = %short, %from, "canary promoted {from} -> {short}, every worker runs it");
                 self.raise_canary_ended(module, short, true);
                 self.raise_swap_committed(module, from, short);
                 self.retry_dependents(module);
@@ -199,7 +199,8 @@ impl Swapper {
                 (why, note)
             }
         };
-        tracing::error!(%module, %generation, fault = why.fault().as_str(), "{why}");
+        let to = previous.generation.short_digest();
+        tracing::error!(%module, %generation, fault = why.fault().as_str(), "canary {generation} -> {to}: {why}");
         self.roster.set_note(module, Some(note));
         // No caller may be waiting for the result.
         let _ = canary.report.send(Err(why));

@@ -22,7 +22,7 @@ use crate::call::IsolateId;
 use crate::call::text::first_line;
 use crate::events::HostEvent;
 use crate::isolate::{Program, Slot};
-use crate::registry::{Candidate, ModuleState, Note, short};
+use crate::registry::{Candidate, Generation, ModuleState, Note, short};
 
 pub(super) struct Run<'a> {
     pub swapper: &'a Arc<Swapper>,
@@ -147,7 +147,11 @@ impl Run<'_> {
                     module = %self.module, %generation, fault,
                     "reload rejected, the previous generation keeps serving: {why}"
                 );
-                roster.set_note(self.module, Some(Note::Refused { why: first_line(&why).to_owned() }));
+                let kept = self.swapper.revoked(&installed.program.generation);
+                if let Some(kept) = &kept {
+                    tracing::warn!(module = %self.module, %generation, "{kept}");
+                }
+                roster.set_note(self.module, Some(Note::Refused { why, kept }));
             }
             None => {
                 tracing::error!(module = %self.module, fault, "module rejected: {why}");
@@ -160,10 +164,11 @@ impl Run<'_> {
     /// Whether the status has this reason already.
     fn is_known(&self, current: &Option<InstalledModule>, why: &str) -> bool {
         let roster = &self.swapper.roster;
-        let first = why.lines().next().unwrap_or_default();
+        let first = first_line(why);
         match (current, roster.state(self.module)) {
             (Some(_), _) => match roster.note(self.module) {
-                Some(Note::Refused { why } | Note::LastGood { why }) => why == first,
+                Some(Note::Refused { why: known, .. }) => known == why,
+                Some(Note::LastGood { why: known }) => known == first,
                 _ => false,
             },
             (None, Some(ModuleState::Refused(known))) => known == why,
@@ -199,7 +204,15 @@ impl Run<'_> {
             self.swapper.retain(candidate).await;
         }
         let (generation, from) = (program.generation.short_digest(), from.short_digest());
-        tracing::info!(module = %self.module, %generation, %from, took = ?started.elapsed(), running, "swapped");
+        let what = match self.options.rollback {
+            true => format!("rolled back {from} -> {generation}"),
+            false if from == generation => format!("restarted generation {generation}"),
+            false => format!("swapped {from} -> {generation}"),
+        };
+        let cause = self.options.cause();
+        tracing::info!(
+            module = %self.module, %generation, %from, took = ?started.elapsed(), running, "{what}: {cause}"
+        );
         self.swapper.raise_swap_committed(self.module, from, generation);
         self.swapper.retry_dependents(self.module);
         let swapped = Run::outcome(self.module, ReloadOutcome::Swapped, &candidate.digest);
@@ -219,7 +232,8 @@ impl Run<'_> {
             self.swapper.retain(&candidate).await;
         }
         let started = Run::outcome(self.module, ReloadOutcome::Started, &candidate.digest);
-        tracing::info!(module = %self.module, generation = started.generation, "started");
+        let generation = program.generation.short_digest();
+        tracing::info!(module = %self.module, %generation, "started generation {generation}");
         self.swapper.raise_loaded(&program.generation);
         self.swapper.retry_dependents(self.module);
         Ok(started)
@@ -291,6 +305,21 @@ impl Swapper {
             Err(why) => return Err(why),
         }
         Ok(())
+    }
+
+    /// Says which capabilities a generation has although the settings no longer grant them. `None`
+    /// if there are none.
+    fn revoked(&self, generation: &Generation) -> Option<String> {
+        let granted = self.live_config.load().module(&generation.module).grants;
+        let kept = generation.manifest.capabilities.missing(&granted);
+        (!kept.is_empty()).then(|| {
+            format!(
+                "generation {} keeps capabilities that fanfare.json no longer grants: {}; to end the access, remove them \
+                 from module.json, remove the module's folder, or restart the host",
+                generation.short_digest(),
+                kept.join(", ")
+            )
+        })
     }
 
     /// Writes a generation to `stateDir`, so that a rollback or a start can load it.
