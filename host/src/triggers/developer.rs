@@ -3,7 +3,8 @@
 //!
 //! - `GET /`: the page, which works without JavaScript, but then has no forms
 //! - `GET /developer/page.css`, `GET /developer/page.js`: its style and its script
-//! - `GET /developer/docs/<page>.md`: the documentation of this version, as text
+//! - `GET /developer/docs/<page>.md`: the documentation of this version, as text, with
+//!   `/developer/docs/` as its index; `GET /developer/wit/README.md` and others to which it links
 //! - `POST /developer/modules/<module>/broadcasts/<name>`: emits the body as a broadcast; returns
 //!   one entry for each worker
 //!
@@ -20,7 +21,7 @@ use std::time::Duration;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method};
 
-pub use page::{DeveloperModule, DeveloperRoute};
+pub use page::{DeveloperModule, DeveloperRoute, DeveloperSchedule};
 
 use super::http::{HostRequest, HostRoute, HttpResponse, OwnOrigin, ProblemResponse, allow, json, options};
 use crate::api;
@@ -136,9 +137,12 @@ impl Developer {
 impl Wanted {
     fn of(path: &str) -> Option<Wanted> {
         let rest = match path {
-            "/" | "/developer/" => return Some(Wanted::Page),
+            "/" | "/developer" | "/developer/" => return Some(Wanted::Page),
             _ => path.strip_prefix("/developer/")?,
         };
+        if let Some(text) = docs::text(rest) {
+            return Some(Wanted::File { content_type: "text/plain; charset=utf-8", text });
+        }
         let decode = |text: &str| decode_segment(text).map(|text| text.into_owned());
         match *rest.split('/').collect::<Vec<_>>().as_slice() {
             ["page.css"] => {
@@ -148,9 +152,6 @@ impl Wanted {
                 content_type: "text/javascript; charset=utf-8",
                 text: include_str!("developer/page.js"),
             }),
-            ["docs", page] => {
-                docs::text(page).map(|text| Wanted::File { content_type: "text/plain; charset=utf-8", text })
-            }
             ["modules", module, "broadcasts", name] => {
                 Some(Wanted::Broadcast { module: decode(module)?, name: decode(name)? })
             }
@@ -182,18 +183,17 @@ mod tests {
 
     #[test]
     fn a_path_names_the_page_a_file_or_a_broadcast() {
-        for path in ["/", "/developer/"] {
+        for path in ["/", "/developer", "/developer/"] {
             assert_eq!(Wanted::of(path), Some(Wanted::Page));
         }
         let broadcast = Wanted::Broadcast { module: "flags".into(), name: "a/b".into() };
         assert_eq!(Wanted::of("/developer/modules/flags/broadcasts/a%2Fb"), Some(broadcast));
-        for path in ["/developer/page.css", "/developer/page.js", "/developer/docs/first-module.md"] {
+        for path in ["/developer/page.css", "/developer/page.js", "/developer/docs/", "/developer/wit/README.md"] {
             assert!(matches!(Wanted::of(path), Some(Wanted::File { .. })), "{path}");
         }
         for path in [
             "",
             "/x",
-            "/developer",
             "/developer/docs/none.md",
             "/developer/docs/../page.js",
             "/developer/modules/flags/broadcasts/%ff",

@@ -8,7 +8,7 @@ use crate::config::Capabilities;
 use crate::dispatch::Actor;
 use crate::isolate::{Slot, SlotState};
 use crate::registry::{Access, Manifest, ModuleState, Note};
-use crate::triggers::developer::{DeveloperBackend, DeveloperModule, DeveloperRoute};
+use crate::triggers::developer::{DeveloperBackend, DeveloperModule, DeveloperRoute, DeveloperSchedule};
 
 impl DeveloperBackend for WorkerModules {
     fn modules(&self, test_routes: bool) -> Vec<DeveloperModule> {
@@ -52,6 +52,7 @@ impl WorkerModules {
             routes: routes(manifest, test_routes),
             wasi_http: generation.exports.http.as_ref().map(|http| http.export.clone()),
             broadcasts: manifest.broadcasts.keys().cloned().collect(),
+            schedules: schedules(manifest),
             sockets: manifest.sockets.iter().map(|(pattern, _)| pattern.to_owned()).collect(),
             name,
         }
@@ -77,6 +78,22 @@ impl WorkerModules {
         let crashes = slots.iter().filter_map(|slot| crash(slot));
         refused.map(|note| note.to_string()).into_iter().chain(crashes).collect()
     }
+}
+
+/// The schedules as the manifest declares them. `fanfare schedules` shows them with the operator's
+/// settings.
+fn schedules(manifest: &Manifest) -> Vec<DeveloperSchedule> {
+    let described = manifest.schedules.iter().map(|(name, one)| {
+        let interval = one.settings.interval.map(|interval| format!("every {interval:?}"));
+        let cron = one.settings.cron.as_ref().map(|cron| {
+            let zone = one.settings.tz.as_deref().map(|zone| format!(" ({zone})")).unwrap_or_default();
+            format!("{cron}{zone}")
+        });
+        let when: Vec<String> = interval.into_iter().chain(cron).collect();
+        let route = one.route().map(|index| manifest.route_text(index)).unwrap_or_default();
+        DeveloperSchedule { name: name.clone(), when: when.join(", "), route }
+    });
+    described.collect()
 }
 
 fn routes(manifest: &Manifest, test_routes: bool) -> Vec<DeveloperRoute> {

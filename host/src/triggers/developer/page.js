@@ -13,7 +13,11 @@ for (const form of document.forms) {
 
 // Shows the field of the payload if the request has a body.
 function showPayload({ elements: { type, payload } }) {
-  if (payload) payload.labels[0].hidden = type.value === "";
+  if (!payload) return;
+  payload.labels[0].hidden = type.value === "";
+  // A payload that nobody has changed fits its type.
+  const fitting = type.value === "application/json" ? "{}" : "";
+  if (["", "{}"].includes(payload.value)) payload.value = fitting;
 }
 
 async function send(event) {

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::docs::PAGES;
+use super::docs::{PAGES, summary};
 use crate::registry::AccessError;
 
 const HEAD: &str = r##"<!doctype html>
@@ -49,6 +49,7 @@ pub struct DeveloperModule {
     pub wasi_http: Option<String>,
     /// The names of its broadcasts.
     pub broadcasts: Vec<String>,
+    pub schedules: Vec<DeveloperSchedule>,
     /// The patterns of its WebSockets.
     pub sockets: Vec<String>,
 }
@@ -61,6 +62,16 @@ pub struct DeveloperRoute {
     pub path: String,
     /// Why HTTP requests cannot call it.
     pub closed: Option<AccessError>,
+}
+
+/// A schedule on the page.
+#[derive(Debug, Clone)]
+pub struct DeveloperSchedule {
+    pub name: String,
+    /// The times at which it is due, as the manifest has them.
+    pub when: String,
+    /// The route that it runs, as `POST path`. Empty if it runs a program.
+    pub route: String,
 }
 
 /// Returns the page. `is_local` says whether the reader may emit broadcasts and see grants and
@@ -106,9 +117,12 @@ impl Page<'_> {
         for module in modules {
             self.module(module)?;
         }
-        self.text.push_str("</main>\n<footer id=\"docs\">\n<h2>Documentation of this version</h2>\n<ul>\n");
+        self.text.push_str("</main>\n<footer id=\"docs\">\n<h2>Documentation of this version</h2>\n");
+        self.text.push_str("<p><a href=\"/developer/docs/\">The index of all guides</a></p>\n<ul>\n");
         for (name, _) in PAGES {
-            writeln!(self.text, "<li><a href=\"/developer/docs/{name}.md\">{name}</a>")?;
+            let summary = summary(name);
+            let colon = if summary.is_empty() { "" } else { ": " };
+            writeln!(self.text, "<li><a href=\"/developer/docs/{name}.md\">{name}</a>{colon}{}", Html(&summary))?;
         }
         writeln!(self.text, "</ul>\n</footer>\n</body>\n</html>")
     }
@@ -138,12 +152,17 @@ impl Page<'_> {
         writeln!(self.text, "</dl>")?;
         if !module.routes.is_empty() {
             self.begin_table("Routes", "Route")?;
-            module.routes.iter().try_for_each(|route| self.route(&module.name, route))?;
+            module.routes.iter().try_for_each(|route| self.route(module, route))?;
             self.end_table()?;
         }
         if !module.broadcasts.is_empty() {
             self.begin_table("Broadcasts", "Broadcast")?;
             module.broadcasts.iter().try_for_each(|name| self.broadcast(&module.name, name))?;
+            self.end_table()?;
+        }
+        if !module.schedules.is_empty() {
+            self.begin_table("Schedules", "Schedule")?;
+            module.schedules.iter().try_for_each(|schedule| self.schedule(&module.name, schedule))?;
             self.end_table()?;
         }
         if !module.sockets.is_empty() {
@@ -199,7 +218,8 @@ impl Page<'_> {
         writeln!(self.text, "</td></tr>")
     }
 
-    fn route(&mut self, module: &str, route: &DeveloperRoute) -> fmt::Result {
+    fn route(&mut self, module: &DeveloperModule, route: &DeveloperRoute) -> fmt::Result {
+        let DeveloperModule { name: module, schedules, .. } = module;
         let path = format!("/api/{module}/{}", route.path);
         let note = route.closed.map_or("", closed_by);
         self.begin_row(route.method.as_str(), &path, note)?;
@@ -215,8 +235,14 @@ impl Page<'_> {
             }
             Some(why @ AccessError::Inner) => {
                 writeln!(self.text, "<p>{}.</p>", Html(&sentence(why)))?;
-                let path = quoted(&without_braces(&route.path));
-                self.command(&format!("fanfare call -X {} {module} {path}", route.method))?;
+                let text = format!("{} {}", route.method, route.path);
+                let mut of_route = schedules.iter().filter(|schedule| schedule.route == text).peekable();
+                if of_route.peek().is_none() {
+                    let path = quoted(&without_braces(&route.path));
+                    self.command(&format!("fanfare call -X {} {module} {path}", route.method))?;
+                }
+                // The run has the payload and the trigger of the schedule.
+                of_route.try_for_each(|schedule| self.command(&run_command(module, &schedule.name)))?;
             }
             Some(why) => writeln!(self.text, "<p>{}.</p>", Html(&sentence(why)))?,
         }
@@ -234,6 +260,16 @@ impl Page<'_> {
             writeln!(self.text, "<p>Only a browser on the machine of the host emits broadcasts here.</p>")?;
         }
         self.command(&format!("fanfare emit --gather {module} {} '{{}}'", quoted(name)))?;
+        self.end_row()
+    }
+
+    fn schedule(&mut self, module: &str, schedule: &DeveloperSchedule) -> fmt::Result {
+        self.begin_row("", &schedule.name, &schedule.when)?;
+        match schedule.route.as_str() {
+            "" => writeln!(self.text, "<p>Runs the program.</p>")?,
+            route => writeln!(self.text, "<p>Runs <code>{}</code>.</p>", Html(route))?,
+        }
+        self.command(&run_command(module, &schedule.name))?;
         self.end_row()
     }
 
@@ -305,6 +341,11 @@ fn without_braces(path: &str) -> String {
 /// Quotes a text for a shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// Returns the command that runs a schedule now.
+fn run_command(module: &str, schedule: &str) -> String {
+    format!("fanfare schedules run {module} {}", quoted(schedule))
 }
 
 /// Returns a line to paste into the console of a browser.

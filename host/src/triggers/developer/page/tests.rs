@@ -98,6 +98,18 @@ fn every_socket_has_a_line_for_the_console() {
 }
 
 #[test]
+fn a_schedule_and_its_route_have_the_command_that_runs_it() {
+    let schedule = DeveloperSchedule { name: "clean".into(), when: "every 5s".into(), route: "POST sweep".into() };
+    let routes = [(Method::POST, "sweep", Some(AccessError::Inner)), (Method::POST, "x", Some(AccessError::Inner))];
+    let text = shown(DeveloperModule { schedules: vec![schedule], ..module(&routes) });
+    let command = "fanfare schedules run flags &#39;clean&#39;";
+    assert_has(&text, &["<caption>Schedules</caption>", "<code>clean</code>", "every 5s", "<code>POST sweep</code>"]);
+    assert_eq!(text.matches(command).count(), 2, "the schedule, and its route: {text}");
+    assert_has(&text, &["fanfare call -X POST flags &#39;x&#39;"]);
+    assert!(!text.contains("flags &#39;sweep&#39;"), "{text}");
+}
+
+#[test]
 fn names_are_escaped_for_the_page_and_the_shell() {
     let evil = "failed: <script>alert(\"1\")</script>".to_owned();
     let module = DeveloperModule {
@@ -117,5 +129,12 @@ fn names_are_escaped_for_the_page_and_the_shell() {
 #[test]
 fn a_page_without_modules_says_how_to_add_one() {
     let text = html(&[], "http://h", true);
-    assert_has(&text, &["There are no modules yet", "<a href=\"/developer/docs/first-module.md\">first-module</a>"]);
+    assert_has(
+        &text,
+        &[
+            "There are no modules yet",
+            "<a href=\"/developer/docs/first-module.md\">first-module</a>: create, build",
+            "href=\"/developer/docs/\"",
+        ],
+    );
 }
