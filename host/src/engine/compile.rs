@@ -107,7 +107,10 @@ impl Compiler {
             tokio::time::timeout(self.timeout, finish).await.map_err(|_| CompileError::Timeout(self.timeout))??;
         match status.code().and_then(|code| u8::try_from(code).ok()) {
             Some(0) => Ok(FunctionCounts::parse(&counts)),
-            Some(REFUSED) => Err(CompileError::Refused { path: component.to_owned(), why: output }),
+            Some(REFUSED) => {
+                let why = invalid(&output).unwrap_or(output);
+                Err(CompileError::Refused { path: component.to_owned(), why })
+            }
             Some(UNWRITTEN) => {
                 let folder = artefact.parent().unwrap_or(artefact).to_owned();
                 Err(CompileError::Unwritten { folder, why: output })
@@ -115,6 +118,17 @@ impl Compiler {
             _ => Err(CompileError::Died { status, output }),
         }
     }
+}
+
+/// Says that a file is invalid and what to do, without the name of the function, which is mangled
+/// and cut. `None` if the compiler refused the file for another reason.
+fn invalid(why: &str) -> Option<String> {
+    const ERRORS: [&str; 2] = ["WebAssembly translation error: ", "failed to parse WebAssembly module: "];
+    let (_, fault) = ERRORS.iter().find_map(|error| why.split_once(error))?;
+    Some(format!(
+        "is not valid WebAssembly: {fault}; build the component again, and if the build finds nothing to do, first remove \
+         what it has made (for Rust with `cargo clean`)"
+    ))
 }
 
 /// Returns the trimmed text of at most `most` bytes that a child writes.
@@ -142,3 +156,25 @@ fn cpu_seconds(timeout: Duration, threads: usize) -> u64 {
 
 /// The seconds by which a child may outlast `engine.compileTimeout` when the host does not end it.
 const GRACE: u64 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invalid_file_is_named_without_mangled_names_and_with_a_remedy() {
+        let fault = "Invalid input WebAssembly code at offset 7: type mismatch";
+        for why in [
+            format!("failed to compile: wasm[0]::function[1]::_ZN4core3ptr1: WebAssembly translation error: {fault}"),
+            format!("failed to parse WebAssembly module: {fault}"),
+        ] {
+            let shown = invalid(&why).unwrap();
+            assert!(
+                shown.starts_with(&format!("is not valid WebAssembly: {fault}; build the component again")),
+                "{shown}"
+            );
+            assert!(shown.ends_with("(for Rust with `cargo clean`)") && !shown.contains("_ZN"), "{shown}");
+        }
+        assert_eq!(invalid("it is not a component"), None);
+    }
+}
