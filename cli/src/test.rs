@@ -191,6 +191,7 @@ fn host_config(config: &Config, manifest: &Manifest, tests: &Tests, temp: &TempD
     let mut operator = config.module(&manifest.name);
     operator.grant_for_test(&manifest.capabilities);
     overlay_json(&mut operator.config, &tests.config);
+    operator.env.extend(tests.env.clone());
     // Only cases run schedules, because a run at another time would disturb them.
     for name in manifest.schedules.keys() {
         operator.schedules.entry(name.clone()).or_default().disable = Some(true);

@@ -178,3 +178,18 @@ fn the_unit_of_the_recipes_is_that_of_the_package() {
     let unit = fs::read_to_string(root().join("packaging/fanfare.service")).unwrap();
     assert!(page.contains(&format!("```ini\n{unit}```")), "copy packaging/fanfare.service into docs/recipes.md");
 }
+
+#[test]
+fn the_signatures_in_the_page_about_tests_are_those_of_the_sdk() {
+    let page = fs::read_to_string(root().join("docs/testing.md")).unwrap();
+    let compact = |text: &str| text.split_whitespace().collect::<String>().replace(",)", ")");
+    let folder = root().join("sdk/rust/fanfare-sdk/src/testing");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let source: String = files.map(|path| compact(&fs::read_to_string(path).unwrap())).collect();
+    let signatures: Vec<&str> = page.lines().filter(|line| line.starts_with("fn ") && !line.ends_with('{')).collect();
+    assert!(signatures.len() > 30, "{signatures:?}");
+    for signature in signatures {
+        assert!(source.contains(&format!("pub{}{{", compact(signature))), "{signature}");
+    }
+}

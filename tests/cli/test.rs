@@ -48,6 +48,23 @@ async fn cases_run_in_order_in_one_host_with_every_kind_of_call() {
 }
 
 #[tokio::test]
+async fn a_file_of_cases_sets_variables() {
+    let of_project = json!({ "modules": { "outside": { "env": { "REGION": "us", "ZONE": "b" } } } });
+    let project = Project::with(&["outside"]).config(of_project);
+    let mut manifest: Value = serde_json::from_str(&project.read("modules/outside/module.json")).unwrap();
+    manifest["capabilities"] = json!({ "env": ["REGION", "ZONE"] });
+    let case = |name: &str, value: &str| json!({ "name": name, "call": { "path": "variable", "body": name }, "expect": { "json": value } });
+    let file = json!({ "env": { "REGION": "eu" }, "cases": [case("REGION", "eu"), case("ZONE", "b")] });
+    let project = project.file("modules/outside/module.json", manifest.to_string());
+    let project = project.file("modules/outside/a.test.json", file.to_string());
+    let ran = project.run(&["test", "outside"]).await;
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let wrong = json!({ "env": { "A=B": "eu" }, "cases": [case("REGION", "eu")] });
+    let ran = project.file("modules/outside/a.test.json", wrong.to_string()).run(&["test", "outside"]).await;
+    assert!(ran.code == 1 && ran.err.contains("env"), "{}{}", ran.out, ran.err);
+}
+
+#[tokio::test]
 async fn a_failed_case_prints_expected_and_actual_values() {
     let cases = json!([
         { "name": "wrong", "call": { "path": "who" }, "expect": { "json": { "count": 2 } } },

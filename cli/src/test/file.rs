@@ -1,5 +1,6 @@
 //! Reads and checks files of test cases, `*.test.json`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -34,6 +35,11 @@ pub struct Tests {
     #[serde(default)]
     #[schemars(extend("x-free" = true))]
     pub config: Map<String, Value>,
+    /// The values of variables that the module reads (the capability `env`), by the variable's
+    /// name. They replace those of `modules.<name>.env` in `fanfare.json`. Default none.
+    #[serde(default)]
+    #[schemars(extend("x-names" = "variable"))]
+    pub env: BTreeMap<String, String>,
     /// The cases, at most 1024. They run in this order in one host. Required.
     #[schemars(extend("maxItems" = MAX_CASES))]
     pub cases: Vec<Case>,
