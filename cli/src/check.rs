@@ -1,7 +1,7 @@
 //! `fanfare check`: reports every fault of `fanfare.json` and of all modules at once.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use clap::builder::FalseyValueParser;
 use serde_json::json;
 
 use super::config::{SettingsArgs, warnings};
-use super::project::Chosen;
+use super::project::{self, Chosen};
 use super::terminal::print;
 use fanfare::api::State;
 use fanfare::settings::Limits;
@@ -65,9 +65,8 @@ pub fn check(args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
     let Chosen { project, module } = match Chosen::of(args.dir.as_deref(), &args.settings) {
         Ok(chosen) => chosen,
         Err(error) => {
-            let named = args.dir.as_deref().unwrap_or(Path::new("."));
-            let origin = ValueOrigin::start_of(&source::shown(named));
-            report.faults.push(Fault::new(&origin, "", error.to_string()));
+            // The error names the argument, which may be no file.
+            report.faults.push(Fault::new(&ValueOrigin::Default, "", error.to_string()));
             return report;
         }
     };
@@ -136,9 +135,7 @@ fn scan(config: &Config, report: &mut Report) -> Vec<ModuleFolder> {
         Err(error) if origin == ValueOrigin::Default && error.kind() == std::io::ErrorKind::NotFound => {
             // With settings, the default folder may be missing.
             if config.file.is_none() {
-                let origin = ValueOrigin::start_of(&source::shown(&config.root));
-                let message = "is no project: neither this folder nor one above it has a fanfare.json or modules";
-                report.faults.push(Fault::new(&origin, "", message));
+                report.faults.push(Fault::new(&ValueOrigin::Default, "", project::no_project(&config.root)));
             }
             Vec::new()
         }

@@ -68,6 +68,9 @@ impl ServeHooks for Dev {
     /// Starts to watch the sources, then builds each module whose component is missing or older
     /// than its sources.
     async fn before_loading(&mut self) {
+        if let Some(hint) = nothing_to_serve(&self.config) {
+            eprint(&hint);
+        }
         // The watch starts before the builds, so that it sees files that change during a build.
         match SourceWatcher::new(self.config.modules_dir.clone(), self.manifests_to_build()) {
             Ok(watcher) => self.watcher = Some(watcher),
@@ -112,11 +115,15 @@ impl ServeHooks for Dev {
                 // must not wait for the reload.
                 tokio::spawn(async move {
                     // When the host refuses a reload, it logs the reason.
-                    if reload.await.is_ok() {
+                    if let Ok(reloaded) = reload.await {
                         // The result of the reload does not tell whether the component changed: the
                         // host watches the component too, and may have reloaded it first.
                         let changed = installed_digest(&roster, &manifest.name) != previous_digest;
-                        eprint(&build_report(&manifest.name, changed, saved_at.elapsed(), build_time));
+                        let (name, since_save) = (&manifest.name, saved_at.elapsed());
+                        eprint(&match reloaded.pinned && !changed {
+                            true => pinned_report(name, reloaded.generation.as_deref(), build_time),
+                            false => build_report(name, changed, since_save, build_time),
+                        });
                     }
                 });
             }
@@ -145,6 +152,24 @@ fn build_report(name: &str, changed: bool, since_save: Duration, build_time: Dur
         true => format!("{name}: live {since_save:.2} s after save (build {build_time:.2} s)\n"),
         false => format!("{name}: the build took {build_time:.2} s and did not change the component\n"),
     }
+}
+
+/// The build made what the module's files were when a rollback pinned another generation.
+fn pinned_report(name: &str, generation: Option<&str>, build_time: Duration) -> String {
+    let pinned = generation.unwrap_or("another generation");
+    format!(
+        "{name}: the build took {:.2} s, but a rollback has pinned {pinned}, which serves until the component changes: \
+         run `fanfare reload --force {name}` to serve the build\n",
+        build_time.as_secs_f64()
+    )
+}
+
+/// Names the next step if there is no module.
+fn nothing_to_serve(config: &Config) -> Option<String> {
+    if !manifest::folder_names(&config.modules_dir).unwrap_or_default().is_empty() {
+        return None;
+    }
+    Some(format!("{} has no modules yet: run `fanfare new hello`\n", shown(&config.modules_dir)))
 }
 
 impl Dev {

@@ -36,6 +36,8 @@ pub enum CommandError {
     NotAFolder(String),
     #[error("{path}: {error}; create this folder, or pass the folder of a module")]
     ModulesDir { path: String, error: io::Error },
+    #[error("{0}; run `fanfare init` to make it one, then `fanfare new hello`")]
+    NoProject(String),
     #[error("{0:?} is not {MODULE_RULE}")]
     ModuleName(String),
     #[error("there is no module {name} in {modules_dir}{hint}")]

@@ -42,10 +42,10 @@ pub struct GrantArgs {
 }
 
 /// Shows the capabilities, asks on a terminal, and writes the grants, or lists those of all
-/// modules. Exits with 1 if a capability stays ungranted.
+/// modules. Exits with 1 if a capability stays ungranted, or if a module still lacks a secret.
 pub fn run(args: &GrantArgs) -> ExitCode {
     exit_code(match args.module.as_deref().filter(|module| !module.is_empty()) {
-        Some(module) => grant(module, args).map(|()| ExitCode::SUCCESS),
+        Some(module) => grant(module, args),
         None => list(args),
     })
 }
@@ -74,7 +74,7 @@ fn list(args: &GrantArgs) -> Result<ExitCode, CommandError> {
     Ok(code)
 }
 
-fn grant(module: &str, args: &GrantArgs) -> Result<(), CommandError> {
+fn grant(module: &str, args: &GrantArgs) -> Result<ExitCode, CommandError> {
     let (name, folder) = project::module_of(module);
     if !formats::is_module(&name) {
         return Err(CommandError::ModuleName(name));
@@ -108,19 +108,24 @@ fn grant(module: &str, args: &GrantArgs) -> Result<(), CommandError> {
     let written = matches!(result, Ok(true));
     if written {
         say(format!("written to {}\n", source::shown(&file)));
+    }
+    let mut faults = Faults::default();
+    if result.is_ok() {
         // A secret needs a place, too, which only the operator knows.
-        let after = Config::load(sources)?;
-        let missing = check_grants(&manifest, &after).err().unwrap_or_default();
-        missing.list().iter().for_each(|fault| say(format!("still missing: {fault}\n")));
+        faults = check_grants(&manifest, &Config::load(sources)?).err().unwrap_or_default();
+        for fault in faults.list() {
+            say(format!("still missing: {fault}\n"));
+        }
     }
     if args.json {
         let whole = json!({
             "module": name, "asked": manifest.capabilities, "granted": granted, "missing": lacking,
             "file": &*source::shown(&file), "written": written,
+            "stillMissing": faults.list().iter().map(ToString::to_string).collect::<Vec<_>>(),
         });
         print(&format!("{whole:#}\n"));
     }
-    result.map(drop)
+    result.map(|_| if faults.list().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn described(capabilities: &Capabilities) -> String {

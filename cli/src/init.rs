@@ -28,8 +28,8 @@ const SETTINGS: &str = r#"// Every key is optional. `fanfare config` prints all 
 
 const IGNORE: &str = ".gitignore";
 
-/// The host's own files.
-const STATE: &str = ".fanfare/";
+/// What the repository of a project must not have: the host's own files, and the files of secrets.
+const IGNORED: [&str; 2] = [".fanfare/", "secrets/"];
 
 pub fn run(args: &InitArgs) -> ExitCode {
     exit_code(init(&args.dir).map(|text| {
@@ -58,12 +58,16 @@ fn init(dir: &Path) -> Result<String, CommandError> {
         Err(error) => return Err(CommandError::at(&ignore)(error)),
     };
     let text = ignored.as_deref().unwrap_or_default();
-    if !text.lines().any(|line| line.trim().trim_matches('/') == STATE.trim_matches('/')) {
+    let has = |folder: &str| text.lines().any(|line| line.trim().trim_matches('/') == folder.trim_matches('/'));
+    let missing: Vec<&str> = IGNORED.into_iter().filter(|folder| !has(folder)).collect();
+    if !missing.is_empty() {
         let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-        fs::write(&ignore, format!("{text}{newline}{STATE}\n")).map_err(CommandError::at(&ignore))?;
+        let lines = missing.join("\n");
+        fs::write(&ignore, format!("{text}{newline}{lines}\n")).map_err(CommandError::at(&ignore))?;
+        let names = missing.join(" and ");
         done.push(match ignored {
-            Some(_) => format!("added {STATE} to {}", shown(&ignore)),
-            None => format!("created {} with {STATE}", shown(&ignore)),
+            Some(_) => format!("added {names} to {}", shown(&ignore)),
+            None => format!("created {} with {names}", shown(&ignore)),
         });
     }
     let is_here = dir == Path::new(".");
@@ -85,7 +89,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("a/b");
         let done = init(&dir).unwrap();
-        for name in ["fanfare.json", "modules/", ".gitignore with .fanfare/"] {
+        for name in ["fanfare.json", "modules/", ".gitignore with .fanfare/ and secrets/"] {
             assert!(done.lines().any(|line| line.starts_with("created ") && line.ends_with(name)), "{done}");
         }
         let config = Config::from_text(&fs::read_to_string(dir.join("fanfare.json")).unwrap(), &dir).unwrap();
@@ -95,11 +99,11 @@ mod tests {
         fs::write(dir.join("fanfare.json"), "{}").unwrap();
         fs::write(dir.join(".gitignore"), "target").unwrap();
         let done = init(&dir).unwrap();
-        assert!(done.starts_with("added .fanfare/ to "), "{done}");
-        assert_eq!(fs::read_to_string(dir.join(".gitignore")).unwrap(), "target\n.fanfare/\n");
+        assert!(done.starts_with("added .fanfare/ and secrets/ to "), "{done}");
+        assert_eq!(fs::read_to_string(dir.join(".gitignore")).unwrap(), "target\n.fanfare/\nsecrets/\n");
         assert_eq!(fs::read_to_string(dir.join("fanfare.json")).unwrap(), "{}");
         for line in [".fanfare", "/.fanfare/", ".fanfare/"] {
-            fs::write(dir.join(".gitignore"), line).unwrap();
+            fs::write(dir.join(".gitignore"), format!("/secrets\n{line}")).unwrap();
             assert!(init(&dir).unwrap().ends_with(" is a project already\n"), "{line}");
         }
     }

@@ -166,6 +166,15 @@ fn settings(args: &InspectArgs, component: &Path) -> Result<(Config, Option<Temp
     Ok((config, Some(temp)))
 }
 
+/// A capability in the text. The standard libraries of most languages import the environment, also
+/// for code that reads no variable.
+fn shown_need(capability: &'static str) -> String {
+    match capability {
+        "env" => "env (only if its code reads variables)".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
 impl Description {
     fn faults(&self) -> Vec<String> {
         self.inspection.as_ref().err().map(|why| why.lines().map(str::to_owned).collect()).unwrap_or_default()
@@ -210,7 +219,7 @@ impl Description {
                 line("handlers", &handlers.map_or("unknown (no export describe)".to_owned(), |names| listed(&names)));
             }
         }
-        line("may need", &listed(&self.capabilities().into_iter().map(str::to_owned).collect::<Vec<_>>()));
+        line("may need", &listed(&self.capabilities().into_iter().map(shown_need).collect::<Vec<_>>()));
         for (name, value) in [("language", language), ("toolchain", toolchain)] {
             if let Some(value) = value {
                 line(name, &printable(value));

@@ -1,5 +1,6 @@
 //! Finds the project and the modules that a command works on.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Once;
@@ -124,8 +125,10 @@ impl Selection {
     fn all(project: PathBuf, settings: &SettingsArgs) -> Result<Selection, CommandError> {
         let config = Config::load(settings.sources(project))?;
         let modules_dir = &config.modules_dir;
-        let scanned = manifest::scan(modules_dir)
-            .map_err(|error| CommandError::ModulesDir { path: shown(modules_dir).to_string(), error })?;
+        let scanned = manifest::scan(modules_dir).map_err(|error| match error.kind() {
+            ErrorKind::NotFound if config.file.is_none() => CommandError::NoProject(no_project(&config.root)),
+            _ => CommandError::ModulesDir { path: shown(modules_dir).to_string(), error },
+        })?;
         let modules = scanned.into_iter().map(|module| module.dir).collect();
         Ok(Selection { config, modules, is_single_module: false })
     }
@@ -170,6 +173,11 @@ impl Chosen {
             false => Err(no_module(name, &config.modules_dir)),
         }
     }
+}
+
+/// Says that a folder is in no project.
+pub fn no_project(dir: &Path) -> String {
+    format!("{} is no project: neither this folder nor one above it has a fanfare.json or modules", shown(dir))
 }
 
 /// The error for a name that no module has.

@@ -27,6 +27,7 @@ mod streams;
 mod subscriptions;
 mod threads;
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,6 +67,7 @@ pub struct Host {
     events: Option<Listener>,
     /// The token of the event service, as text and as a digest.
     token: Option<(String, Token)>,
+    state_lock: Option<File>,
     /// The keys of clients' tokens.
     client_auth: Option<Arc<Auth>>,
     compiler: PathBuf,

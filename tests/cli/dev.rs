@@ -198,7 +198,7 @@ async fn the_log_is_short_and_says_nothing_that_worries() {
     project.dir.write("modules/made/src/next.wasm", component("echo", "two"));
     eventually("the module is live", || async { serving.log().contains("made: live ") }).await;
     // The log has a thread of its own.
-    eventually("the swap is logged", || async { serving.log().contains("made: swapped") }).await;
+    eventually("the swap is logged", || async { serving.log().contains("made: swapped ") }).await;
     for line in events(&serving) {
         let (time, rest) = line.split_at(9);
         assert!(time.ends_with('Z') && time.chars().filter(|c| *c == ':').count() == 2, "{line}");
@@ -221,11 +221,13 @@ async fn a_panic_has_two_lines_and_the_position_in_the_source() {
     let problem = Connection::open(serving.http).await.send("POST", "/api/made/panics", &[], "two\nlines").await.json();
     let position = "panicked at traps/src/lib.rs:";
     assert!(problem["detail"].as_str().unwrap().contains(position), "{problem}");
-    eventually("the crash is logged", || async { serving.log().contains("made: the instance crashed: ") }).await;
+    eventually("the crash and the restart are logged", || async { serving.log().contains(": restarts generation ") })
+        .await;
     let log = serving.log();
     let lines = &events(&serving)[said..];
-    assert!(lines.len() == 2 && lines[0].contains(&format!(" WARN  made: {position}")), "{log}");
-    assert!(lines[0].ends_with(": two lines") && lines[1].contains(" ERROR made: the instance crashed: "), "{log}");
+    assert!(lines.len() == 3 && lines[0].contains(" WARN  made worker-") && lines[0].contains(position), "{log}");
+    let crashed = lines[1].contains(" ERROR made worker-") && lines[1].contains(": the instance crashed: ");
+    assert!(lines[0].ends_with(": two lines") && crashed && lines[1].contains("handlers=[\"panics\"]"), "{log}");
     let crash = log.lines().skip_while(|line| !line.contains("the instance crashed"));
     assert!(crash.skip(1).filter(|line| line.starts_with("    at ")).count() <= 1, "{log}");
     assert!(!log.contains("RUST_BACKTRACE"), "{log}");
@@ -238,6 +240,40 @@ async fn a_faulty_manifest_is_reported_while_dev_runs() {
     project.dir.write("modules/made/module.json", "{ \"component\": \"target/out.wasm\" \"routes\": [] }");
     eventually("the fault is reported", || async { serving.log().contains("is not JSON: expected comma") }).await;
     assert_eq!(serving.get("/api/made/who").await.status, 200);
+}
+
+#[tokio::test]
+async fn dev_without_a_module_names_the_next_step() {
+    let project = Project::with(&[]);
+    let serving = dev(&project, &[]).await;
+    eventually("the hint", || async { serving.log().contains(" has no modules yet: run `fanfare new hello`") }).await;
+    let outside = Project::none().run(&["dev"]).await;
+    let hint = "neither this folder nor one above it has a fanfare.json or modules; run `fanfare init` to make it one";
+    assert!(outside.code == 1 && outside.err.contains(hint), "{}", outside.err);
+}
+
+#[tokio::test]
+async fn a_pinned_generation_is_named_after_a_build_without_changes() {
+    let project = project();
+    let serving = dev(&project, &[]).await;
+    let before = generation(&serving).await;
+    project.dir.write("modules/made/src/next.wasm", component("echo", "two"));
+    eventually("the new generation serves", || async { generation(&serving).await != before }).await;
+    assert_eq!(serving.operator("POST", "/v1/modules/made/rollback").await.status, 200);
+    project.dir.write("modules/made/src/other", "saved");
+    let hint = "which serves until the component changes: run `fanfare reload --force made` to serve the build";
+    eventually("the pin is named", || async { serving.log().contains(hint) }).await;
+    assert_eq!(generation(&serving).await, before);
+}
+
+#[tokio::test]
+async fn dev_builds_nothing_when_another_host_has_its_state() {
+    let project = project();
+    let _serving = dev(&project, &[]).await;
+    project.dir.write("modules/made/src/next.wasm", component("echo", "two"));
+    let other = project.run(&["dev"]).await;
+    assert!(other.code == 1 && other.err.contains("stateDir"), "{}", other.err);
+    assert!(!other.err.contains("building"), "{}", other.err);
 }
 
 #[tokio::test]

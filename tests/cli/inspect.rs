@@ -25,6 +25,7 @@ async fn inspect_describes_a_component() {
         ["handlers", "add, total, totals, counts"],
         ["language", "Rust"],
         ["processed-by", "rustc"],
+        ["may need", "env (only if its code reads variables)"],
     ] {
         let found = ran.out.lines().any(|line| words.iter().all(|word| line.contains(word)));
         assert!(found, "{words:?} in one line of:\n{}", ran.out);

@@ -169,6 +169,9 @@ async fn commands_work_from_every_folder_of_a_project() {
 async fn a_folder_without_a_project_is_not_checked_in_silence() {
     let checked = Project::none().run(&["check"]).await;
     assert!(checked.code == 1 && checked.out.contains("is no project: neither this folder nor"), "{}", checked.out);
+    assert!(!checked.out.contains(":1:1"), "{}", checked.out);
+    let unknown = Project::with(&[]).run(&["check", "nope"]).await;
+    assert!(unknown.code == 1 && unknown.out.starts_with("there is no module nope in "), "{}", unknown.out);
 }
 
 #[tokio::test]

@@ -132,6 +132,23 @@ async fn grant_prints_json() {
 }
 
 #[tokio::test]
+async fn grant_fails_while_a_secret_is_missing() {
+    let project = Project::with(&["outside"]);
+    let mut manifest: Value = serde_json::from_str(&project.read("modules/outside/module.json")).unwrap();
+    manifest["capabilities"] = json!({ "secrets": ["hmac"] });
+    let project = project.file("modules/outside/module.json", manifest.to_string());
+    let granted = project.run(&["grant", "outside", "--yes"]).await;
+    assert!(granted.code == 1 && granted.out.contains("\nstill missing: "), "{}{}", granted.out, granted.err);
+    let again = project.run(&["grant", "outside", "--json"]).await;
+    assert_eq!((again.code, again.json()["stillMissing"].as_array().unwrap().len()), (1, 1), "nothing to grant");
+    let mut settings: Value = serde_json::from_str(&project.read("fanfare.json")).unwrap();
+    settings["modules"]["outside"]["secrets"] = json!({ "hmac": { "file": "secrets/hmac.txt" } });
+    let project = project.file("secrets/hmac.txt", "sure").file("fanfare.json", settings.to_string());
+    let complete = project.run(&["grant", "outside"]).await;
+    assert_eq!(complete.code, 0, "{}{}", complete.out, complete.err);
+}
+
+#[tokio::test]
 async fn an_invalid_command_line_exits_with_2() {
     let project = Project::with(&[]);
     for args in [&["serve", "--wokers=2"][..], &["sevre"], &["emit"], &["call", "-X", "FETCH", "echo", "who"], &[]] {

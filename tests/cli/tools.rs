@@ -11,7 +11,7 @@ async fn a_module_can_be_created_in_a_project_of_init() {
     let project = Project::none();
     let ran = project.run(&["init", "app"]).await;
     assert_eq!(ran.code, 0, "{}", ran.err);
-    let expected = "created app/fanfare.json\ncreated app/modules/\ncreated app/.gitignore with .fanfare/\n\nnext:\n  \
+    let expected = "created app/fanfare.json\ncreated app/modules/\ncreated app/.gitignore with .fanfare/ and secrets/\n\nnext:\n  \
                     cd app\n  fanfare new hello\n  fanfare dev\n";
     assert_eq!(ran.out, expected);
     assert_eq!(project.run_in("app", &["check"]).await.out, "0 modules checked, no faults\n");

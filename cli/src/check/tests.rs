@@ -209,7 +209,7 @@ fn the_component_check_runs_for_ready_modules() {
 fn a_missing_folder_is_a_fault_only_if_it_was_named() {
     assert!(Project::new(&[("fanfare.json", "{}")]).check("", &none).faults.is_empty());
     let nothing = Project::new(&[("x", "")]).check("", &none).faults;
-    assert!(nothing[0].to_string().contains(":1:1: is no project: neither this folder"), "{nothing:?}");
+    assert!(nothing[0].to_string().contains(" is no project: neither this folder"), "{nothing:?}");
     let report = Project::new(&[("fanfare.json", r#"{"modulesDir": "mods"}"#)]).check("", &none);
     assert!(report.faults[0].to_string().contains("fanfare.json:1:16: modulesDir: cannot read the folder"));
     assert!(Project::new(&[]).check("none", &none).faults[0].to_string().contains("neither a folder nor"));

@@ -1,4 +1,5 @@
-//! The log of `fanfare dev`: a line has the time (UTC), the level, the module and the message.
+//! The log of `fanfare dev`: a line has the time (UTC), the level, the module, the isolate
+//! and the message.
 
 use std::fmt::{self, Debug, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,7 +13,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::terminal::visible;
 
 /// Fields that an author does not need. `log.` begins those that other crates' messages have.
-const HIDDEN: &[&str] = &["capability", "fault", "generation", "stream", "trace"];
+const HIDDEN: &[&str] = &["capability", "fault", "from", "generation", "stream", "trace"];
 
 /// What the names of functions begin with that are not those of the module's author: of the
 /// standard library and of the SDK.
@@ -33,6 +34,10 @@ const FOREIGN: &[&str] = &[
     "std::",
     "wit_bindgen::",
 ];
+
+/// What the names of functions contain that the SDK's macros and the bindings put into the author's
+/// crate.
+const GLUE: &[&str] = &["fanfare_sdk::", "wit_bindgen::", "exports::fanfare::", "_cabi", "cabi_", "[async-lift]"];
 
 /// The format.
 pub struct Short {
@@ -69,9 +74,10 @@ impl Short {
         let (on, off) =
             if writer.has_ansi_escapes() { (format!("\x1b[{color}m"), "\x1b[0m") } else { Default::default() };
         write!(writer, "{hours:02}:{minutes:02}:{seconds:02}Z {on}{:<5}{off} ", level.as_str())?;
-        let place = if fields.module.is_empty() { &fields.isolate } else { &fields.module };
+        let place = [&*fields.module, &*fields.isolate].into_iter().filter(|name| !name.is_empty());
+        let place = place.collect::<Vec<_>>().join(" ");
         if !place.is_empty() {
-            write!(writer, "{}: ", visible(place))?;
+            write!(writer, "{}: ", visible(&place))?;
         }
         // Reports have a fault in each line.
         write!(writer, "{}", visible(&fields.message).replace('\n', "\n  "))?;
@@ -96,7 +102,8 @@ fn frame_of_author(backtrace: &str) -> Option<&str> {
     };
     let is_own = |frame: &&str| {
         let function = frame.trim_start_matches("at ");
-        !FOREIGN.iter().any(|prefix| function.starts_with(prefix))
+        let is_glue = GLUE.iter().any(|part| function.contains(part));
+        !is_glue && !FOREIGN.iter().any(|prefix| function.starts_with(prefix))
     };
     frames().find(|frame| has_own_file(frame) && is_own(frame)).or_else(|| frames().find(is_own))
 }
@@ -107,7 +114,6 @@ struct Fields {
     message: String,
     module: String,
     backtrace: String,
-    /// Shown if there is no module.
     isolate: String,
     /// Whether the event is a call that ended because its instance crashed.
     is_crashed_call: bool,
@@ -159,11 +165,12 @@ mod tests {
         let fields = Fields {
             message: "the instance crashed: unreachable\u{1b}[2J".into(),
             module: "hello".into(),
+            isolate: "worker-1".into(),
             backtrace: BACKTRACE.into(),
             others: " handlers=[\"greet\"]".into(),
             ..Fields::default()
         };
-        let line = "01:01:01Z ERROR hello: the instance crashed: unreachable\\u001b[2J handlers=[\"greet\"]\n";
+        let line = "01:01:01Z ERROR hello worker-1: the instance crashed: unreachable\\u001b[2J handlers=[\"greet\"]\n";
         let short = written(&Short { whole_backtrace: false }, &fields);
         assert_eq!(short, format!("{line}    at hello::greet (src/lib.rs:9)\n"));
         assert_eq!(written(&Short { whole_backtrace: true }, &fields).lines().count(), 5);
@@ -175,5 +182,8 @@ mod tests {
     fn a_frame_without_a_file_is_better_than_none() {
         assert_eq!(frame_of_author("at std::x\nat hello::greet\nat hello::outer"), Some("at hello::greet"));
         assert_eq!(frame_of_author("at <wasm function 3>\nat std::x"), None);
+        let glue = "at <hello::Guest as fanfare_sdk::Handlers>::call\nat hello::exports::fanfare::module::_export_call_cabi\n\
+                    at [async-lift]fanfare:module/handler";
+        assert_eq!(frame_of_author(glue), None, "the line has the names of the handlers");
     }
 }

@@ -11,7 +11,7 @@ use crate::document::source::MAX_BYTES;
 use crate::engine;
 use crate::host::client_auth::client_auth;
 use crate::host::event_server::event_token;
-use crate::host::{Host, RunningHost, StartError};
+use crate::host::{Host, RunningHost, StartError, state_lock};
 use crate::net::{Listener, ListenerId, bind};
 use crate::registry::Module;
 
@@ -60,6 +60,8 @@ impl Builder {
         let http = bind(ListenerId::Http, config.http.listen)?;
         let admin = bind(ListenerId::Admin, config.admin.listen)?;
         let events = config.events.listen.map(|listen| bind(ListenerId::Events, listen)).transpose()?;
+        // A program that prepares something before the start learns first that it cannot start.
+        let state_lock = state_lock::lock(&config.state_dir, &config.node.id)?;
         Ok(Host {
             addr: http.address().map_err(StartError::Worker)?,
             admin_addr: admin.address().map_err(StartError::Worker)?,
@@ -69,6 +71,7 @@ impl Builder {
             admin,
             events,
             token,
+            state_lock,
             client_auth,
             compiler,
             modules: self.modules,
