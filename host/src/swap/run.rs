@@ -308,7 +308,7 @@ impl Swapper {
     }
 
     /// Says which capabilities a generation has although the settings no longer grant them. `None`
-    /// if there are none.
+    /// if it has none.
     fn revoked(&self, generation: &Generation) -> Option<String> {
         let granted = self.live_config.load().module(&generation.module).grants;
         let kept = generation.manifest.capabilities.missing(&granted);
