@@ -80,8 +80,10 @@ pub struct Reader<T> {
     journal: Arc<Journal<T>>,
     /// The number of the next entry, or less if it was dropped.
     next: u64,
-    /// The reader knows of everything that was dropped up to this number.
+    /// The reader was told of everything up to this number that had been dropped by then.
     told: u64,
+    /// The entries up to `told` that were there then, and which the reader has not taken since.
+    owed: u64,
     last: watch::Receiver<Last>,
 }
 
@@ -170,7 +172,7 @@ impl<T> Journal<T> {
     /// Reads the entries after the one with this number. The reader waits until there is one.
     pub fn read_after(self: &Arc<Self>, number: u64) -> Reader<T> {
         let next = number.saturating_add(1);
-        Reader { journal: self.clone(), next, told: 0, last: self.last.subscribe() }
+        Reader { journal: self.clone(), next, told: 0, owed: 0, last: self.last.subscribe() }
     }
 
     /// Reads the newest kept entries, at most this number, and then those from now on. The reader
@@ -180,7 +182,8 @@ impl<T> Journal<T> {
         let skipped = kept.places.len().saturating_sub(count);
         let first = kept.places.keys().nth(skipped).copied();
         let after = first.map_or_else(|| self.count(), |first| first.saturating_sub(1));
-        Reader { told: kept.dropped, ..self.read_after(after) }
+        let owed = kept.present(after.saturating_add(1));
+        Reader { told: kept.dropped, owed, ..self.read_after(after) }
     }
 }
 
@@ -191,6 +194,11 @@ impl<T> Kept<T> {
         share.bytes = share.bytes.saturating_add(place.cost);
         share.numbers.push_back(number);
         self.places.insert(number, place);
+    }
+
+    /// The number of entries from this number to the newest one that was dropped.
+    fn present(&self, first: u64) -> u64 {
+        if first > self.dropped { 0 } else { self.places.range(first..=self.dropped).count() as u64 }
     }
 
     /// Drops an entry, which must be the oldest one of its writer.
@@ -230,38 +238,53 @@ impl<T> Reader<T> {
         let journal = self.journal.clone();
         let mut kept = journal.kept.lock();
         journal.shrink(&mut kept, Instant::now(), &None);
-        let missed = self.missed(&kept);
         let (&number, place) = kept.places.range(self.next..).next()?;
+        let missed = self.missed(&kept, number);
         if missed > 0 {
+            let owed = if number > self.told { 0 } else { self.owed };
+            self.owed = owed.saturating_add(kept.present(self.untold()));
             (self.next, self.told) = (number, kept.dropped);
             return Some(Item::Missed(missed));
         }
         let entry = place.entry.clone();
-        self.next = number.saturating_add(1);
+        self.taken(number);
         Some(Item::Entry(entry))
     }
 
-    /// The number of entries that were dropped, of which the reader does not know yet.
-    fn missed(&self, kept: &Kept<T>) -> u64 {
-        let from = self.next.max(self.told.saturating_add(1));
-        if from > kept.dropped {
-            return 0;
-        }
-        let present = kept.places.range(from..=kept.dropped).count() as u64;
-        (kept.dropped - from).saturating_add(1).saturating_sub(present)
+    /// The first number that the reader has neither taken nor been told of.
+    fn untold(&self) -> u64 {
+        self.next.max(self.told.saturating_add(1))
     }
 
-    /// Takes the entries that exist, at most `most` of them, and none if the reader has missed
-    /// some. So a reader keeps up with many writers, because it needs the lock only once.
-    pub fn take(&mut self, most: usize) -> Vec<Arc<T>> {
-        let kept = self.journal.kept.lock();
-        if self.missed(&kept) > 0 {
-            return Vec::new();
+    /// The number of entries that were dropped, of which the reader does not know yet. `number` is
+    /// that of its next entry.
+    fn missed(&self, kept: &Kept<T>, number: u64) -> u64 {
+        let first = self.untold();
+        let all = kept.dropped.saturating_add(1).saturating_sub(first);
+        let new = if all > 0 { all.saturating_sub(kept.present(first)) } else { 0 };
+        let before = if number > self.told { self.owed } else { 0 };
+        new.saturating_add(before)
+    }
+
+    fn taken(&mut self, number: u64) {
+        if number <= self.told {
+            self.owed = self.owed.saturating_sub(1);
         }
+        self.next = number.saturating_add(1);
+    }
+
+    /// Takes the entries that exist, at most `most` of them, up to those that the reader has
+    /// missed. So a reader keeps up with many writers, because it needs the lock only once.
+    pub fn take(&mut self, most: usize) -> Vec<Arc<T>> {
+        let journal = self.journal.clone();
+        let kept = journal.kept.lock();
         let mut taken = Vec::new();
-        for (number, place) in kept.places.range(self.next..).take(most) {
+        for (&number, place) in kept.places.range(self.next..).take(most) {
+            if self.missed(&kept, number) > 0 {
+                break;
+            }
             taken.push(place.entry.clone());
-            self.next = number.saturating_add(1);
+            self.taken(number);
         }
         taken
     }

@@ -186,3 +186,60 @@ fn a_reader_learns_of_gaps_that_appear_while_it_reads() {
     (0..3).for_each(|_| add_of(&journal, "a", 1));
     assert_eq!(journal.read_after(6).take(9), [], "it has missed one");
 }
+
+/// A gap that was told can have entries before it, which may be dropped before the reader takes
+/// them.
+#[test]
+fn a_reader_learns_of_entries_that_are_dropped_before_a_gap_it_was_told_of() {
+    let journal = journal(LIMITS);
+    add_of(&journal, "b", 1);
+    (0..2).for_each(|_| add_of(&journal, "a", 1));
+    add_of(&journal, "b", 1);
+    (0..3).for_each(|_| add_of(&journal, "a", 1));
+    let (mut told, mut newest) = (journal.read_after(0), journal.read_newest(9));
+    assert_eq!((told.try_next(), told.number()), (Some(Item::Missed(3)), 0));
+    // Of 1, 4, 6 and 7, the first two leave.
+    ["c", "d"].iter().for_each(|writer| add_of(&journal, writer, 1));
+    assert_eq!(told.take(9), [], "it has missed some");
+    for reader in [&mut told, &mut newest] {
+        assert_eq!(read(reader), [vec![Item::Missed(2)], entries([6, 7, 8, 9])].concat());
+    }
+}
+
+/// In any order of writes and reads, each entry is read or told as missed, once.
+#[test]
+fn what_a_reader_reads_and_misses_is_all_that_was_added() {
+    let mut seed = 1_u64;
+    let mut random = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) % below
+    };
+    for round in 0..500 {
+        let journal = journal(JournalLimits { count: 8, ..LIMITS });
+        let mut reader = journal.read_after(0);
+        let (mut added, mut read, mut last) = (0, 0, 0);
+        for step in 0..200 {
+            let writer = ["a", "b", "c"][random(3) as usize];
+            (0..random(6)).for_each(|_| {
+                add_of(&journal, writer, 1);
+                added += 1;
+            });
+            let taken = if step == 199 { u64::MAX } else { random(4) };
+            for _ in 0..taken {
+                let items = match reader.try_next() {
+                    Some(Item::Missed(count)) => {
+                        read += count;
+                        vec![]
+                    }
+                    Some(Item::Entry(entry)) => [vec![entry], reader.take(random(3) as usize)].concat(),
+                    None => break,
+                };
+                for entry in items {
+                    assert!(*entry > last, "round {round}: {entry} after {last}");
+                    (last, read) = (*entry, read + 1);
+                }
+            }
+        }
+        assert_eq!(read, added, "round {round}");
+    }
+}
