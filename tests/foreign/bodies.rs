@@ -79,6 +79,20 @@ async fn a_body_is_aborted_when_the_guest_traps_or_drops_it() {
 }
 
 #[tokio::test]
+async fn a_body_that_the_guest_has_not_finished_when_it_returns_is_aborted() {
+    let host = TestHost::with("http-forgets").start().await;
+    for _ in 0..20 {
+        let finished = Raw::get(host.http, "/api/http-forgets/finish").await.until("0\r\n\r\n").await;
+        assert!(finished.contains("part\n"), "{finished}");
+        let forgotten = Raw::get(host.http, "/api/http-forgets/").await.rest().await;
+        // The connection may end before its head and the part are sent.
+        assert!(!forgotten.ends_with("0\r\n\r\n"), "{forgotten}");
+    }
+    eventually("no response streams", || async { host.streaming().await == 0.0 }).await;
+    assert!(host.log.contains(&["WARN", "module=http-forgets", "returned without finishing the body"]));
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_ends_the_response() {
     let host = TestHost::with("http-2").and("http-3").start().await;
     for module in BOTH {

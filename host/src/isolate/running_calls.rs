@@ -105,6 +105,11 @@ impl Streaming {
     pub fn was_cut(&self) -> bool {
         self.0.cut.load(Ordering::Acquire)
     }
+
+    /// Counts the body as a failure of the generation.
+    pub fn fail(&self) {
+        self.0.failures.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Streaming {
