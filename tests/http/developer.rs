@@ -26,7 +26,10 @@ async fn the_page_for_developers_is_served_in_development_only() {
         let curl = format!("curl &#39;http://{}/api/flags/&#39;", host.http);
         assert!(page.text().contains(&curl), "{}", page.text());
         let docs = host.get("/developer/docs/first-module.md").await;
-        assert_eq!((docs.status, docs.header("content-type")), (200, Some("text/plain; charset=utf-8")));
+        assert_eq!((docs.status, docs.header("content-type")), (200, Some("text/html; charset=utf-8")));
+        assert!(docs.text().contains("<h1 id=\""), "{}", docs.text());
+        let code = host.get("/developer/modules/limiter/src/lib.rs").await;
+        assert_eq!((code.status, code.header("content-type")), (200, Some("text/plain; charset=utf-8")));
         let refused = host.request("PUT", "/", &[], "").await;
         assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
     }

@@ -12,6 +12,7 @@
 //! grants and errors ([`local`]).
 
 mod docs;
+mod guide;
 mod local;
 mod page;
 
@@ -35,6 +36,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
     frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 const HTML: &str = "text/html; charset=utf-8";
+const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// The interface through which the page uses the worker that owns the connection.
 pub trait DeveloperBackend: Clone + Send + Sync + 'static {
@@ -65,8 +67,16 @@ pub struct Developer {
 #[derive(Debug, PartialEq, Eq)]
 enum Wanted {
     Page,
-    File { content_type: &'static str, text: &'static str },
-    Broadcast { module: String, name: String },
+    File {
+        content_type: &'static str,
+        text: &'static str,
+    },
+    /// A page of the documentation, in Markdown.
+    Guide(&'static str),
+    Broadcast {
+        module: String,
+        name: String,
+    },
 }
 
 impl Developer {
@@ -121,6 +131,7 @@ impl Developer {
                 Ok(document(HTML, page::html(&backend.modules(self.test_routes), &origin, is_local)))
             }
             Wanted::File { content_type, text } => Ok(document(content_type, text.to_owned())),
+            Wanted::Guide(text) => Ok(document(HTML, guide::html(text))),
             Wanted::Broadcast { module, name } => {
                 local::check(&request).map_err(|why| ProblemResponse::forbidden(why.to_string()))?;
                 let payload = Payload::guess(request.body.read(self.max_body, "http.maxBody").await?);
@@ -141,7 +152,9 @@ impl Wanted {
             _ => path.strip_prefix("/developer/")?,
         };
         if let Some(text) = docs::text(rest) {
-            return Some(Wanted::File { content_type: "text/plain; charset=utf-8", text });
+            // Pages link to files of code, too.
+            let is_code = rest.ends_with(".rs");
+            return Some(if is_code { Wanted::File { content_type: PLAIN, text } } else { Wanted::Guide(text) });
         }
         let decode = |text: &str| decode_segment(text).map(|text| text.into_owned());
         match *rest.split('/').collect::<Vec<_>>().as_slice() {
@@ -188,8 +201,11 @@ mod tests {
         }
         let broadcast = Wanted::Broadcast { module: "flags".into(), name: "a/b".into() };
         assert_eq!(Wanted::of("/developer/modules/flags/broadcasts/a%2Fb"), Some(broadcast));
-        for path in ["/developer/page.css", "/developer/page.js", "/developer/docs/", "/developer/wit/README.md"] {
+        for path in ["/developer/page.css", "/developer/page.js", "/developer/modules/limiter/src/lib.rs"] {
             assert!(matches!(Wanted::of(path), Some(Wanted::File { .. })), "{path}");
+        }
+        for path in ["/developer/docs/", "/developer/docs/events.md", "/developer/wit/README.md"] {
+            assert!(matches!(Wanted::of(path), Some(Wanted::Guide(_))), "{path}");
         }
         for path in [
             "",

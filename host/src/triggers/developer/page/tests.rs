@@ -110,6 +110,13 @@ fn a_schedule_and_its_route_have_the_command_that_runs_it() {
 }
 
 #[test]
+fn a_schedule_of_a_program_has_no_route() {
+    let schedule = DeveloperSchedule { name: "clean".into(), when: "every 5s".into(), route: String::new() };
+    let text = shown(DeveloperModule { schedules: vec![schedule], ..module(&[]) });
+    assert_has(&text, &["<p>Runs the program.</p>", "fanfare schedules run flags &#39;clean&#39;"]);
+}
+
+#[test]
 fn names_are_escaped_for_the_page_and_the_shell() {
     let evil = "failed: <script>alert(\"1\")</script>".to_owned();
     let module = DeveloperModule {
