@@ -95,6 +95,29 @@ async fn a_failed_canary_is_rolled_back_and_not_started_again() {
 }
 
 #[tokio::test]
+async fn the_log_tells_of_a_canary_and_of_its_end() {
+    let host = TestHost::empty().and_as("echo", "tried").start().await;
+    let one = host.generations("tried").await[0].as_str().unwrap().to_owned();
+    host.put_manifest("tried", &canary_manifest("new", "20ms", 0));
+    let swapped = host.operate("modules/tried/reload").await;
+    let two = swapped["generation"].as_str().unwrap().to_owned();
+    host.put_manifest("tried", &canary_manifest("newer", "1m", 0));
+    let reload = host.start_canary("tried").await;
+    let three = host.generations("tried").await[0].as_str().unwrap().to_owned();
+    host.fail(0, "tried").await;
+    reload.await.unwrap().unwrap_err();
+    for (level, line) in [
+        ("INFO", format!("canary {one} -> {two} started for 20ms")),
+        ("INFO", format!("canary promoted {one} -> {two}, every worker runs it")),
+        ("INFO", format!("canary {two} -> {three} started for 60s")),
+        ("ERROR", format!("canary {three} -> {two}: ")),
+    ] {
+        let lines = host.log.lines(&[level, "module=tried", &line]);
+        assert_eq!(lines.len(), 1, "{line}: {lines:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_status_of_500_a_crash_and_a_timeout_count_as_failures() {
     let manifest = |handler: &str| {
         json!({
