@@ -55,6 +55,14 @@ async fn a_faulty_manifest_or_component_is_rejected() {
     assert_eq!(host.get("/api/echo/who").await.status, 200);
 }
 
+/// A component that adds integers as if they were floats.
+fn invalid_code() -> Vec<u8> {
+    let mut component = super::component("snapshot-next");
+    let from = component.len() / 4;
+    component.iter_mut().skip(from).filter(|byte| **byte == 0x6a).take(40).for_each(|byte| *byte = 0x92);
+    component
+}
+
 #[tokio::test]
 async fn a_component_that_does_not_load_or_start_is_rejected_and_nothing_changes() {
     let host = TestHost::with("snapshot").start().await;
@@ -62,11 +70,12 @@ async fn a_component_that_does_not_load_or_start_is_rejected_and_nothing_changes
     let generation = host.generation("snapshot").await;
     let module = host.dir.path().join("modules/snapshot/module.json");
     let manifest = std::fs::read(&module).unwrap();
-    let ways: [(&str, Vec<u8>, serde_json::Value, &[&str]); 6] = [
+    let ways: [(&str, Vec<u8>, serde_json::Value, &[&str]); 7] = [
         ("no export", super::component("wrong-exports"), json!({}), &["snapshot.wasm", "handler"]),
         ("other types", super::component("wrong-types"), json!({}), &["snapshot.wasm", "wit/"]),
         ("no component", b"hello".to_vec(), json!({}), &["snapshot.wasm"]),
         ("nothing", Vec::new(), json!({}), &["snapshot.wasm"]),
+        ("invalid code", invalid_code(), json!({}), &["is not valid WebAssembly", "build the component again"]),
         ("traps", super::component("snapshot-next"), json!({ "config": { "startup": "traps" } }), &["unreachable"]),
         (
             "fails in one",
