@@ -29,6 +29,9 @@ use crate::isolate::running_calls::{RunningCalls, Streaming};
 use crate::isolate::slot_core::SlotCore;
 use crate::isolate::state::State;
 
+/// The next frame of a body, or `None` at its end.
+type GuestFrame = Option<Result<Frame<Bytes>, Error>>;
+
 /// Whether a guest of version 0.2 has returned, after which it writes no body.
 #[derive(Default)]
 struct Returned {
@@ -70,7 +73,7 @@ impl GuestBody {
     }
 
     /// Like `poll_frame` of the body. `Err` if the guest has returned without finishing it.
-    fn poll_guest(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Result<Frame<Bytes>, Error>>, BodyError>> {
+    fn poll_guest(&mut self, cx: &mut Context<'_>) -> Poll<Result<GuestFrame, BodyError>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             return Poll::Ready(Ok(frame));
         }
