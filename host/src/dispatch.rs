@@ -150,6 +150,10 @@ impl Dispatch {
                 matched.access.admits(trigger).map_err(closed)?;
                 Ok(matched)
             }
+            RouteLookup::NotFound if slot.deployment().generation.exports.http.is_some() => {
+                let why = "its module answers HTTP requests through wasi:http, which only requests reach";
+                Err(CallError::NotFound(format!("there is no route {}: {why}", route())))
+            }
             RouteLookup::NotFound => Err(CallError::NotFound(format!("there is no route {}", route()))),
             RouteLookup::BadPath => Err(CallError::Invalid(format!("{} contains a malformed percent escape", route()))),
             RouteLookup::MethodNotAllowed(methods) => {
@@ -230,11 +234,11 @@ impl Dispatch {
     fn enqueue(&self, slot: &Slot, matched: MatchedRoute, spec: CallSpec) -> Result<PendingCall, CallError> {
         let kind = spec.trigger.kind();
         let call = self.build_call(slot, matched, spec)?;
-        let context = call.context.clone();
+        let (context, handler) = (call.context.clone(), call.route.handler.clone());
         let lane = if context.is_nested() { Lane::Nested } else { Lane::Calls };
         let (reply, outcome) = oneshot::channel();
         slot.offer(lane, QueuedCall::new(call, Some(reply))).map_err(|(error, _)| error)?;
-        Ok(PendingCall { context, kind, outcome })
+        Ok(PendingCall { context, kind, handler, outcome })
     }
 
     /// Returns an error if `parent` must not wait for this slot, because the slot starts no call
@@ -286,6 +290,7 @@ fn check_size(limit: u64, module: &str, payload: usize, names: usize) -> Result<
 struct PendingCall {
     context: Arc<Context>,
     kind: TriggerKind,
+    handler: Arc<str>,
     outcome: oneshot::Receiver<CallResult>,
 }
 
@@ -306,7 +311,7 @@ impl PendingCall {
             }
             Err(_) => {
                 if self.context.end() {
-                    slot.stats.ended(self.kind, &self.context, Some(&CallError::Timeout));
+                    slot.stats.ended(self.kind, &self.handler, &self.context, Some(&CallError::Timeout));
                 }
                 Err(CallError::Timeout)
             }

@@ -60,6 +60,19 @@ async fn the_message_of_a_failure_is_escaped_and_shortened() {
     assert!(lines[0].len() < 1_500 && lines[0].contains('…'), "{lines:?}");
 }
 
+/// An HTTP client learns that its request was wrong. Nobody learns it of a broadcast.
+#[tokio::test]
+async fn a_failure_that_no_client_is_told_is_in_the_log_with_the_handler() {
+    let broadcasts = json!({ "broadcasts": { "told": { "path": "fail" } } });
+    let host = TestHost::empty().and_as("echo", "untold").manifest("untold", broadcasts).workers(1).start().await;
+    let failure = json!({ "name": "n", "message": "a wrong input", "status": 400 }).to_string();
+    assert_eq!(host.post("/api/untold/fail", failure.clone()).await.status, 400);
+    assert!(host.log.lines(&["WARN", "module=untold"]).is_empty());
+    host.emit("untold", "told", failure).await;
+    let line = ["WARN", "module=untold", "a call failed in `fail`: ", "a wrong input", "trigger=\"broadcast\""];
+    eventually("the log has it", || async { host.log.contains(&line) }).await;
+}
+
 #[tokio::test]
 async fn fresh_instances_share_the_log_rate() {
     let fresh = json!({ "isolation": "fresh", "limits": { "logRate": 3 } });

@@ -91,6 +91,13 @@ async fn a_component_that_does_not_load_or_start_is_rejected_and_nothing_changes
         let refused = host.reload("snapshot").await;
         assert_eq!((&refused["code"], &refused["status"]), (&json!("refused"), &json!(422)), "{what}: {refused}");
         assert_names(&refused["detail"], words);
+        if words.contains(&"startup `warm` failed") {
+            assert!(host.log.contains(&[
+                "ERROR",
+                "an instance did not start: startup `warm` failed",
+                "module=snapshot"
+            ]));
+        }
         assert_eq!(host.generation("snapshot").await, generation);
         assert_eq!(host.look(0).await["count"], 1, "{what}");
     }

@@ -97,6 +97,11 @@ impl TriggerKind {
         matches!(self, TriggerKind::Http | TriggerKind::Client)
     }
 
+    /// Whether no client and no other module waits for the call, as a rule.
+    pub fn is_own(self) -> bool {
+        matches!(self, TriggerKind::Broadcast | TriggerKind::Schedule | TriggerKind::Subscription)
+    }
+
     pub const ALL: [TriggerKind; 12] = [
         TriggerKind::Http,
         TriggerKind::Broadcast,

@@ -58,6 +58,18 @@ impl Crash {
         }
     }
 
+    /// Whether the instance has never served.
+    pub fn is_of_start(&self) -> bool {
+        match self {
+            Crash::NoAddressSpace(_)
+            | Crash::SlowInstantiation(_)
+            | Crash::SlowStartups(_)
+            | Crash::StartupFailed { .. }
+            | Crash::StartupWithoutOutcome(_) => true,
+            Crash::Trap { .. } | Crash::Unresponsive | Crash::HostPanic(_) => false,
+        }
+    }
+
     /// The reason and the backtrace, for the log, which has the output of the instance already.
     pub fn report(&self) -> String {
         match self {

@@ -205,7 +205,8 @@ impl InstanceTask {
         });
         if let End::Crashed(crash) = &end {
             self.running_calls.fail_streams();
-            self.log_crash("the instance crashed", &handlers, crash);
+            let event = if crash.is_of_start() { "an instance did not start" } else { "the instance crashed" };
+            self.log_crash(event, &handlers, crash);
         }
         end
     }
@@ -235,7 +236,8 @@ impl InstanceTask {
             text.split_once('\n').map_or((text.as_str(), None), |(reason, rest)| (reason, Some(rest)));
         tracing::error!(
             module = %generation.module, generation = generation.short_digest(), isolate = %self.slot.isolate,
-            fault = crash.fault().as_str(), ?handlers,
+            fault = crash.fault().as_str(),
+            handlers = (!handlers.is_empty()).then(|| tracing::field::debug(handlers)),
             backtrace = backtrace.map(|lines| tracing::field::display(format!("\n{lines}"))),
             "{event}: {reason}"
         );

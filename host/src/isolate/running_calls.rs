@@ -243,7 +243,7 @@ impl RunningCalls {
         self.stats.in_flight.dec();
         let in_time = started.context.end();
         if in_time {
-            self.stats.ended(started.trigger, &started.context, ended.as_ref().err());
+            self.stats.ended(started.trigger, &started.route.handler, &started.context, ended.as_ref().err());
         }
         if !in_time || is_failure(&ended) {
             started.fail(&self.failures);
@@ -356,7 +356,7 @@ impl RunningCalls {
             started.fail(&self.failures);
             started.late = true;
             if started.context.end() {
-                self.stats.ended(started.trigger, &started.context, Some(&CallError::Timeout));
+                self.stats.ended(started.trigger, &started.route.handler, &started.context, Some(&CallError::Timeout));
             }
             if let Some(reply) = started.reply.take() {
                 let _ = reply.send(Err(CallError::Timeout));

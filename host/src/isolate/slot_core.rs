@@ -23,7 +23,7 @@ impl SlotCore {
     pub(super) fn end(&self, queued: QueuedCall, error: &CallError) {
         let QueuedCall { call, reply, .. } = queued;
         if call.context.end() {
-            self.stats.ended(call.trigger.kind(), &call.context, Some(error));
+            self.stats.ended(call.trigger.kind(), &call.route.handler, &call.context, Some(error));
         }
         if let Some(reply) = reply {
             // The caller may no longer wait, which is not an error.

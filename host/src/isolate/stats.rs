@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
-use crate::call::text::escaped;
+use crate::call::text::{NAME, escaped};
 use crate::call::{Blame, CallError, Context, IsolateId, Trace, TriggerKind};
 
 /// Upper bounds of the duration buckets, in seconds.
@@ -43,6 +43,8 @@ pub struct Stats {
     pub dropped_events: Counter,
     /// For each fault, the second since `begun` in which the host last logged such an error.
     logged: [AtomicU64; Blame::ALL.len()],
+    /// The same for errors of a client's kind that no client was told.
+    untold: AtomicU64,
     begun: Instant,
 }
 
@@ -69,19 +71,20 @@ impl Stats {
             full_turns: Counter::default(),
             dropped_events: Counter::default(),
             logged: Default::default(),
+            untold: AtomicU64::default(),
             begun: Instant::now(),
         }
     }
 
-    /// Counts a call that has ended, with its outcome and its duration.
-    pub fn ended(&self, trigger: TriggerKind, context: &Context, error: Option<&CallError>) {
+    /// Counts a call of a handler that has ended, with its outcome and its duration.
+    pub fn ended(&self, trigger: TriggerKind, handler: &str, context: &Context, error: Option<&CallError>) {
         let stats = self.trigger(trigger);
         if let Some(counter) = stats.outcomes.get(error.map_or(0, |error| 1 + error.index())) {
             counter.inc();
         }
         stats.duration.get_or_init(|| Histogram::new(BUCKETS)).observe(context.made.elapsed().as_secs_f64());
         if let Some(error) = error {
-            self.count_fault(trigger, error, Some(context.trace));
+            self.count_fault(trigger, Some(handler), error, Some(context.trace));
         }
     }
 
@@ -90,11 +93,12 @@ impl Stats {
         if let Some(counter) = self.trigger(trigger).outcomes.get(1 + error.index()) {
             counter.inc();
         }
-        self.count_fault(trigger, error, trace);
+        self.count_fault(trigger, None, error, trace);
     }
 
     /// Counts an error by its fault and logs it at the level of that fault, at most once a second.
-    fn count_fault(&self, trigger: TriggerKind, error: &CallError, trace: Option<Trace>) {
+    /// The call of an own trigger has no client that could be told.
+    fn count_fault(&self, trigger: TriggerKind, handler: Option<&str>, error: &CallError, trace: Option<Trace>) {
         let fault = error.fault();
         let (Some(counter), Some(logged)) = (self.faults.get(fault as usize), self.logged.get(fault as usize)) else {
             return;
@@ -107,6 +111,9 @@ impl Stats {
         if of_client && matches!(error, CallError::Failure(failure) if failure.is_silent()) {
             return;
         }
+        // A client would have been told.
+        let is_untold = trigger.is_own() && fault.level() == tracing::Level::DEBUG;
+        let logged = if is_untold { &self.untold } else { logged };
         let second = self.begun.elapsed().as_secs() + 1;
         if logged.swap(second, Ordering::Relaxed) == second {
             return;
@@ -114,15 +121,17 @@ impl Stats {
         let (module, isolate, trigger, code, fault_name) =
             (&self.module, self.isolate, trigger.as_str(), error.code(), fault.as_str());
         let error = escaped([error.to_string().as_str()], MESSAGE);
+        let place = handler.map(|handler| format!(" in `{}`", escaped([handler], NAME))).unwrap_or_default();
         let trace = trace.map(|trace| trace.to_string()).unwrap_or_default();
         macro_rules! event {
             ($level:ident) => {
-                tracing::$level!(%module, %isolate, trigger, code, fault = fault_name, trace, "a call failed: {error}")
+                tracing::$level!(%module, %isolate, trigger, code, fault = fault_name, trace, "a call failed{place}: {error}")
             };
         }
         match fault.level() {
             tracing::Level::ERROR => event!(error),
             tracing::Level::WARN => event!(warn),
+            _ if is_untold => event!(warn),
             _ => event!(debug),
         }
     }
