@@ -31,6 +31,8 @@ pub struct RouteName {
 pub enum RouteNameError {
     #[error("`{0}` has no module name: write `module/path`, `module.path`, or `/path` for the caller's own module")]
     NoModule(String),
+    #[error("`{0}` has a dot in the name of its module: separate all parts with slashes or with dots, not with both")]
+    Mixed(String),
     #[error("`{0}` is not a method: write GET, POST, PUT, PATCH or DELETE, in capitals")]
     Method(String),
     #[error("the path has {0} bytes: at most {MAX_PATH} are allowed")]
@@ -48,6 +50,9 @@ impl RouteName {
             (None, Some((module, path))) => (module, path, '.'),
             (None, None) => (path, "", '/'),
         };
+        if module.contains('.') {
+            return Err(RouteNameError::Mixed(line(text, NAME)));
+        }
         if path.len() > MAX_PATH {
             bounds::PATH.count();
             return Err(RouteNameError::Long(path.len()));
@@ -120,6 +125,8 @@ mod tests {
         assert_eq!(parsed("chat/main/offline"), (None, chat(), "main/offline".into(), String::new()));
         assert_eq!(parsed("chat/v1.2"), (None, chat(), "v1.2".into(), String::new()));
         assert_eq!(parsed("GET chat/x?a=1/2"), (Some(Method::GET), chat(), "x".into(), "a=1/2".into()));
+        let mixed = RouteName::parse("chat.main/offline").unwrap_err();
+        assert!(mixed.to_string().contains("slashes or with dots"), "{mixed}");
         assert_eq!(parsed("chat"), (None, chat(), String::new(), String::new()));
     }
 
