@@ -44,6 +44,9 @@ async fn a_module_starts_when_its_missing_grant_is_added() {
     assert!(host.note("asks").await.contains(kept), "{}", host.note("asks").await);
     assert!(host.log.contains(&["module=asks", kept]));
     assert!(host.get("/").await.text().contains(kept), "the page for developers");
+    host.configure(json!({ "modules": { "asks": { "grants": { "broadcast": ["flags"] } } } }));
+    eventually("the note is removed", || async { host.note("asks").await.is_empty() }).await;
+    assert!(host.log.contains(&["INFO", "module=asks", "are those of the generation that serves again"]));
 }
 
 #[tokio::test]

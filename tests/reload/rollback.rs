@@ -173,6 +173,12 @@ async fn a_start_with_a_broken_folder_serves_the_last_good_generation() {
     );
 
     let dir = host.leave().await;
+    dir.write("modules/echo/module.json", r#"{ "component": "echo.wasm", "rotues": [], "broadcats": {} }"#);
+    let host = TestHost::empty().again(dir).start().await;
+    let note = host.note("echo").await;
+    assert!(note.contains("rotues") && note.contains("broadcats"), "every fault: {note}");
+
+    let dir = host.leave().await;
     dir.write("modules/echo/module.json", with_route("two").to_string());
     fs::remove_file(dir.path().join("modules/echo/echo.wasm")).unwrap();
     let host = TestHost::empty().again(dir).start().await;

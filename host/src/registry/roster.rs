@@ -38,7 +38,7 @@ const UNSAVED: &str = "; the host could not save the pin in stateDir, so it woul
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Note {
     #[error(
-        "pinned by a rollback to generation {generation}: the module's files are not served until they change or you run `fanfare reload --force`{}",
+        "pinned by a rollback to generation {generation}: the module's files are not served until they change or you run `fanfare reload --force` with the name of the module{}",
         if *.saved { "" } else { UNSAVED }
     )]
     Pinned { generation: String, saved: bool },

@@ -13,7 +13,6 @@ use super::installed::InstalledModule;
 use super::progress::CompileReporter;
 use super::swapper::Swapper;
 use crate::blocking::run_blocking;
-use crate::call::text::first_line;
 use crate::config::Config;
 use crate::isolate::{self, GuestLinker, Program, Services, Slot};
 use crate::registry::manifest::{Manifest, ManifestError, folder_names};
@@ -120,6 +119,12 @@ impl Swapper {
             Err(error) => error,
         };
         let (swapper, name) = (self.clone(), module.to_owned());
+        let mut others = Vec::new();
+        let report = |others: Vec<(String, ModuleError)>| {
+            for (generation, why) in others {
+                tracing::warn!(%module, %generation, "cannot load this retained generation either: {why}");
+            }
+        };
         for digest in run_blocking(move || swapper.kept.last_served(&name)).await {
             let loaded = match self.read_retained_aside(module, &digest, self.config.clone()).await {
                 Ok(candidate) => self.load_claimed(&candidate, threads, reporter).await,
@@ -133,14 +138,16 @@ impl Swapper {
                         %module, %generation,
                         "cannot load the module's files, the last good generation serves instead: {why}"
                     );
+                    report(others);
                     self.raise_rejected(module, Some(&program.generation), &why);
                     self.retry_after(module, Some(&error));
-                    let note = Some(Note::LastGood { why: first_line(&why).to_owned() });
+                    let note = Some(Note::LastGood { why });
                     return Ok(LoadedModule { program, candidate: None, note, claim });
                 }
-                Err(why) => tracing::warn!(%module, %generation, "cannot load a retained generation either: {why}"),
+                Err(why) => others.push((generation.to_owned(), why)),
             }
         }
+        report(others);
         Err(error)
     }
 

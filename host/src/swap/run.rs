@@ -19,7 +19,6 @@ use super::swapper::Swapper;
 use crate::api::{ReloadOutcome, Reloaded};
 use crate::blocking::run_blocking;
 use crate::call::IsolateId;
-use crate::call::text::first_line;
 use crate::events::HostEvent;
 use crate::isolate::{Program, Slot};
 use crate::registry::{Candidate, Generation, ModuleState, Note, short};
@@ -84,6 +83,10 @@ impl Run<'_> {
         self.swapper.end_canary(self.module, installed).await;
         let same = candidate.matches(&installed.program.generation);
         if same && !self.options.renew && self.runs_everywhere(&installed.program) {
+            if let Some(Note::Refused { .. } | Note::LastGood { .. }) = self.swapper.roster.note(self.module) {
+                let generation = short(&candidate.digest);
+                tracing::info!(module = %self.module, %generation, "the module's files are those of the generation that serves again");
+            }
             return Ok(RunOutcome::Done(Run::outcome(self.module, ReloadOutcome::Unchanged, &candidate.digest)));
         }
         // Until the generation is installed or, in a canary, until the canary ends.
@@ -164,11 +167,9 @@ impl Run<'_> {
     /// Whether the status has this reason already.
     fn is_known(&self, current: &Option<InstalledModule>, why: &str) -> bool {
         let roster = &self.swapper.roster;
-        let first = first_line(why);
         match (current, roster.state(self.module)) {
             (Some(_), _) => match roster.note(self.module) {
-                Some(Note::Refused { why: known, .. }) => known == why,
-                Some(Note::LastGood { why: known }) => known == first,
+                Some(Note::Refused { why: known, .. } | Note::LastGood { why: known }) => known == why,
                 _ => false,
             },
             (None, Some(ModuleState::Refused(known))) => known == why,
