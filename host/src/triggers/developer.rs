@@ -72,7 +72,10 @@ enum Wanted {
         text: &'static str,
     },
     /// A page of the documentation, in Markdown.
-    Guide(&'static str),
+    Guide {
+        path: String,
+        text: &'static str,
+    },
     Broadcast {
         module: String,
         name: String,
@@ -131,7 +134,7 @@ impl Developer {
                 Ok(document(HTML, page::html(&backend.modules(self.test_routes), &origin, is_local)))
             }
             Wanted::File { content_type, text } => Ok(document(content_type, text.to_owned())),
-            Wanted::Guide(text) => Ok(document(HTML, guide::html(text))),
+            Wanted::Guide { path, text } => Ok(document(HTML, guide::html(&path, text))),
             Wanted::Broadcast { module, name } => {
                 local::check(&request).map_err(|why| ProblemResponse::forbidden(why.to_string()))?;
                 let payload = Payload::guess(request.body.read(self.max_body, "http.maxBody").await?);
@@ -154,7 +157,11 @@ impl Wanted {
         if let Some(text) = docs::text(rest) {
             // Pages link to files of code, too.
             let is_code = rest.ends_with(".rs");
-            return Some(if is_code { Wanted::File { content_type: PLAIN, text } } else { Wanted::Guide(text) });
+            return Some(if is_code {
+                Wanted::File { content_type: PLAIN, text }
+            } else {
+                Wanted::Guide { path: rest.to_owned(), text }
+            });
         }
         let decode = |text: &str| decode_segment(text).map(|text| text.into_owned());
         match *rest.split('/').collect::<Vec<_>>().as_slice() {
@@ -205,7 +212,7 @@ mod tests {
             assert!(matches!(Wanted::of(path), Some(Wanted::File { .. })), "{path}");
         }
         for path in ["/developer/docs/", "/developer/docs/events.md", "/developer/wit/README.md"] {
-            assert!(matches!(Wanted::of(path), Some(Wanted::Guide(_))), "{path}");
+            assert!(matches!(Wanted::of(path), Some(Wanted::Guide { .. })), "{path}");
         }
         for path in [
             "",
