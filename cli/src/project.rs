@@ -177,11 +177,17 @@ impl Chosen {
 
 /// Says that a folder is in no project.
 pub fn no_project(dir: &Path) -> String {
-    format!("{} is no project: neither this folder nor one above it has a fanfare.json or modules", shown(dir))
+    let dir = shown(dir).to_string();
+    let dir = if dir.is_empty() { "." } else { &dir };
+    format!("{dir} is no project: neither this folder nor one above it has a fanfare.json or modules")
 }
 
 /// The error for a name that no module has.
 pub fn no_module(name: &str, modules_dir: &Path) -> CommandError {
+    let project = modules_dir.parent().unwrap_or(Path::new("."));
+    if !modules_dir.exists() && !project.join(config::FILE_NAME).exists() {
+        return CommandError::NoProject(no_project(project));
+    }
     let existing = manifest::folder_names(modules_dir).unwrap_or_default();
     let existing: Vec<&str> = existing.iter().map(String::as_str).collect();
     CommandError::NoModule {

@@ -105,7 +105,10 @@ fn outcome_line(reloaded: &Reloaded) -> String {
         0 => String::new(),
         count => format!("; {count} calls still ran when the state was saved, their later changes are lost"),
     };
-    let pinned = if *pinned { "; pinned until the folder changes or `fanfare reload --force`" } else { "" };
+    let pinned = match pinned {
+        true => format!("; pinned until the folder changes or `fanfare reload {module} --force`"),
+        false => String::new(),
+    };
     let undurable = if *durable { "" } else { "; not saved in stateDir yet, so a restart may load another generation" };
     format!("{module}: {what}{unsaved}{pinned}{undurable}\n")
 }

@@ -187,7 +187,7 @@ async fn rollback_prints_how_long_it_holds() {
     assert_eq!(project.run(&["reload", "echo", "--admin", &admin]).await.code, 0);
     let back = project.run(&["rollback", "echo", "--admin", &admin]).await;
     assert_eq!(back.code, 0, "{}", back.err);
-    assert!(back.out.contains("pinned until the folder changes or `fanfare reload --force`"), "{}", back.out);
+    assert!(back.out.contains("pinned until the folder changes or `fanfare reload echo --force`"), "{}", back.out);
     assert_eq!(serving.get("/api/echo/who").await.status, 200);
     let none = project.run(&["rollback", "echo", "--admin", &admin, "--to", "zzz"]).await;
     assert!(

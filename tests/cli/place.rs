@@ -170,6 +170,11 @@ async fn a_folder_without_a_project_is_not_checked_in_silence() {
     let checked = Project::none().run(&["check"]).await;
     assert!(checked.code == 1 && checked.out.contains("is no project: neither this folder nor"), "{}", checked.out);
     assert!(!checked.out.contains(":1:1"), "{}", checked.out);
+    for command in [&["grant"][..], &["build"], &["test"], &["build", "hello"], &["grant", "hello"]] {
+        let refused = Project::none().run(command).await;
+        assert!(refused.code == 1 && refused.err.contains(". is no project: neither"), "{command:?}: {}", refused.err);
+        assert!(refused.err.contains("fanfare init"), "{command:?}: {}", refused.err);
+    }
     let unknown = Project::with(&[]).run(&["check", "nope"]).await;
     assert!(unknown.code == 1 && unknown.out.starts_with("there is no module nope in "), "{}", unknown.out);
 }

@@ -137,7 +137,8 @@ impl Stray {
         let (component_shown, manifest) = (shown(component), Stray::manifest(component));
         format!(
             "is not loaded, because it has no {FILE_NAME}: write to {path}/{FILE_NAME}: {manifest}, and add a route \
-             for each handler that `fanfare inspect {component_shown}` shows"
+             for each handler that `fanfare inspect {component_shown}` shows; a component for wasi:http needs none, and \
+             a program needs a schedule with `command`"
         )
     }
 }
