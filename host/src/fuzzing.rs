@@ -16,7 +16,6 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use http::Method;
-use serde_json::Value;
 
 pub use clients::clients;
 pub use positions::positions;
@@ -166,15 +165,10 @@ pub fn answers(bytes: &[u8]) {
     let failure =
         Failure { name: first.to_owned(), message: head.to_string(), status, data: payload.clone(), extra: Vec::new() };
     let document = Problem::from(CallError::Failure(failure)).into_document().to_string();
-    // The data is sent as the guest wrote it, so it may be nested deeper than the parser allows.
-    let mut reader = serde_json::Deserializer::from_str(&document);
-    let read: Result<Value, _> = serde::Deserialize::deserialize(&mut reader);
-    match read {
-        Ok(problem) => {
-            assert!(problem["code"].is_string() && problem["status"].as_u64().is_some_and(|s| (400..600).contains(&s)))
-        }
-        Err(error) => assert!(error.to_string().contains("recursion limit"), "{error}: {document}"),
-    }
+    // The data is sent as the guest wrote it, so it may be nested deeper than the parser allows, or
+    // have numbers that no type holds. Fields that `Known` lacks are only checked for their syntax.
+    let problem: Known = serde_json::from_str(&document).unwrap_or_else(|error| panic!("{error}: {document}"));
+    assert!(!problem.code.is_empty() && (400..600).contains(&problem.status));
 
     if let Ok(response) = trigger::response_to(Reply { status, headers, payload, extra: Vec::new() }) {
         assert!((200..600).contains(&response.status().as_u16()));
@@ -182,6 +176,13 @@ pub fn answers(bytes: &[u8]) {
             assert!(!response.headers().contains_key(name), "{name}");
         }
     }
+}
+
+/// The members of each problem document.
+#[derive(serde::Deserialize)]
+struct Known {
+    code: String,
+    status: u16,
 }
 
 /// Parses a route name. The parsed name, written again, must parse to the same name.
