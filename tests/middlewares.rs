@@ -17,6 +17,23 @@ fn shop(chain: Value) -> TestHost {
         .grant("shop", rights)
 }
 
+/// Puts the module `gates` in front of a route of another module. `does` is what the gate does.
+pub fn behind(host: TestHost, module: &str, path: &str, does: &str) -> TestHost {
+    let rights = json!({ "rpc": ["gates"] });
+    let with_gate = |text: String| {
+        let mut manifest: Value = serde_json::from_str(&text).unwrap();
+        let routes = manifest["routes"].as_array_mut().unwrap();
+        let route = routes.iter_mut().find(|route| route["path"] == path).unwrap();
+        let before = route["middlewares"].as_str().map(str::to_owned);
+        route["middlewares"] = json!(before.into_iter().chain([gate(does)]).collect::<Vec<_>>());
+        manifest.to_string()
+    };
+    host.and("gates")
+        .manifest_text(module, with_gate)
+        .manifest(module, json!({ "capabilities": rights }))
+        .grant(module, rights)
+}
+
 fn gate(does: &str) -> String {
     format!("gates/gate?do={does}")
 }

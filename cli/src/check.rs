@@ -99,14 +99,20 @@ pub fn check(args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
     if !is_single_module {
         report.faults.extend(strays(&config));
     }
-    let manifests: Vec<Arc<Manifest>> = scanned.iter().filter_map(ready).collect();
+    // One module of a project has the others as its neighbours.
+    let neighbours = match scanned.first() {
+        Some(module) if is_single_module => neighbours(&config, module),
+        _ => Some(Vec::new()),
+    };
+    let manifests = scanned.iter().chain(neighbours.iter().flatten());
+    let manifests: Vec<Arc<Manifest>> = manifests.filter_map(ready).collect();
     for module in scanned {
         if let FolderState::Ready(manifest) | FolderState::Waiting(manifest) = &module.state {
             report.warnings.extend(manifest.warnings());
         }
         let (mut state, mut faults) = checker.check(&module);
-        // One module alone does not show the others.
-        if let Some(manifest) = ready(&module).filter(|_| !is_single_module) {
+        // A module outside of a project does not show the others.
+        if let Some(manifest) = ready(&module).filter(|_| neighbours.is_some()) {
             let find = |name: &str| manifests.iter().find(|manifest| manifest.name == name).cloned();
             for fault in manifest.check_chains(find) {
                 state = State::Refused;
@@ -117,6 +123,14 @@ pub fn check(args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
         report.add(faults.sorted());
     }
     report
+}
+
+/// The other modules of the project. `None` if the module is in no project.
+fn neighbours(config: &Config, module: &ModuleFolder) -> Option<Vec<ModuleFolder>> {
+    let mut all = manifest::scan(&config.modules_dir).ok()?;
+    let place = all.iter().position(|other| other.name == module.name)?;
+    all.remove(place);
+    Some(all)
 }
 
 /// The manifest of a module, if it has no faults.

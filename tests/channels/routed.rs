@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::harness::eventually;
+use crate::middlewares::behind;
 
 #[tokio::test]
 async fn the_route_hears_of_each_action_in_the_home_of_the_channel() {
@@ -33,6 +34,22 @@ async fn the_route_hears_of_each_action_in_the_home_of_the_channel() {
     let last = seen.as_array().unwrap().last().unwrap().clone();
     assert_eq!((&last["session"], &last["own"]), (&Value::Null, &Value::Null));
     assert!(last["origin"].as_str().unwrap().contains("channels"), "{last}");
+}
+
+#[tokio::test]
+async fn an_action_passes_the_middlewares_of_the_route() {
+    let channel = "channels/publish/1";
+    let host = behind(with(json!({})), GUEST, "decide", "fail").start().await;
+    let mut client = Client::subscribed(&host, 2, channel).await;
+    let error = client.error("#publish", json!({ "channel": channel, "data": "hi" })).await;
+    assert_eq!((&error["name"], &error["message"]), (&json!("no-ticket"), &json!("show a ticket")), "{error}");
+    assert_eq!(host.asked(channel).await, [""; 0]);
+    drop(host);
+    let host = behind(with(json!({})), GUEST, "decide", "pass").start().await;
+    let mut client = Client::subscribed(&host, 2, channel).await;
+    client.publish(channel, json!("hi")).await;
+    assert_eq!(client.data(1).await, [json!("hi")]);
+    assert_eq!(host.asked(channel).await, ["publish"]);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{assert_every_multiple_once, by_worker, due_times, scheduled};
 use crate::harness::{Log, TestHost, eventually};
+use crate::middlewares::behind;
 
 #[tokio::test]
 async fn the_workers_take_turns() {
@@ -48,6 +49,17 @@ async fn the_handler_gets_the_schedule_and_its_data() {
         (&json!("done"), &json!(1), &run["run"])
     );
     assert_eq!(host.ended("schedules", 0, "schedule", "ok").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_run_passes_the_middlewares_of_its_route() {
+    for (does, runs) in [("pass", 1), ("fail", 0)] {
+        let host = scheduled(json!({ "s": { "path": "tick", "immediate": true } })).workers(1);
+        let host = behind(host, "schedules", "tick", does).start().await;
+        let ended = host.until_ended(1).await.remove(0);
+        assert_eq!(ended["success"], runs == 1, "{ended}");
+        assert_eq!(host.recorded_runs(0).await.len(), runs, "{does}");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! Messages to clients, from them, and the end of a connection.
 
 use super::*;
-use crate::harness::Received;
+use crate::harness::{Received, eventually};
+use crate::middlewares::behind;
 
 fn send(to: Value, payload: Value) -> Value {
     json!({ "do": "send", "to": to, "name": "note", "payload": payload })
@@ -39,6 +40,19 @@ async fn a_message_reaches_a_session_a_user_a_group_the_bound_and_everyone() {
     assert_eq!(first.ask(json!({ "do": "count" })).await, json!([3, 1]));
     third.send("end").await;
     assert_eq!(third.text().await, "end");
+}
+
+#[tokio::test]
+async fn a_message_of_a_client_passes_the_middlewares_of_its_route() {
+    let host = behind(granted(), GUEST, "echo", "change").start().await;
+    let mut socket = host.socket("echo").await;
+    socket.send("hello").await;
+    assert_eq!(socket.text().await, "hello!");
+    let host = behind(granted(), GUEST, "append", "fail").start().await;
+    let mut socket = host.socket("append").await;
+    socket.send("hello").await;
+    let failed = ["trigger=\"client\"", "outcome=\"failure\""];
+    eventually("the message failed", || async { host.metric("fanfare_calls_total", &failed).await >= 1.0 }).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{GUEST, assert_in_order, by_topic, numbers, subscribed};
 use crate::harness::{EventStream, eventually};
+use crate::middlewares::behind;
 
 #[tokio::test]
 async fn a_handler_sees_the_event_its_type_and_its_position() {
@@ -28,6 +29,20 @@ async fn a_handler_sees_the_event_its_type_and_its_position() {
         host.metric("fanfare_subscription_messages_total", &["subscription=\"orders\"", "outcome=\"ok\""]).await >= 2.0
     );
     assert!(host.metric("fanfare_calls_total", &["trigger=\"subscription\"", "outcome=\"ok\""]).await >= 2.0);
+}
+
+#[tokio::test]
+async fn a_message_passes_the_middlewares_of_its_route() {
+    for (does, texts) in [("change", vec!["1!", "2!"]), ("fail", vec![])] {
+        let host = subscribed(json!({ "s": { "event": "t", "path": "on" } })).workers(1);
+        let host = behind(host, GUEST, "on", does).start().await;
+        host.emit_event("t", json!(1)).await;
+        host.emit_event("t", json!(2)).await;
+        let status = host.until_handled("s", 2).await;
+        assert_eq!(status["failed"], 2 - texts.len(), "{status}");
+        let got = host.got(0).await;
+        assert_eq!(got.iter().map(|one| one["text"].as_str().unwrap()).collect::<Vec<_>>(), texts);
+    }
 }
 
 #[tokio::test]

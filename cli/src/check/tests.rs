@@ -240,3 +240,28 @@ fn a_timeout_without_a_unit_is_a_warning() {
         assert!(check(clear).warnings.is_empty(), "{clear}");
     }
 }
+
+#[test]
+fn one_module_of_a_project_is_checked_with_the_routes_of_the_others() {
+    let shop = r#"{
+        "component": "a.wasm", "capabilities": {"rpc": ["gates"]},
+        "routes": [{ "path": "buy", "handler": "buy", "middlewares": ["gates/gate"] }]
+    }"#;
+    let gates = |path: &str| {
+        format!(
+            r#"{{ "component": "a.wasm", "routes": [{{ "path": "{path}", "handler": "h", "middlewares": "inner" }}] }}"#
+        )
+    };
+    let project = |gates: &str| {
+        let grants = r#"{ "modules": { "shop": { "grants": { "rpc": ["gates"] } } } }"#;
+        let files =
+            [("fanfare.json", grants), ("modules/shop/module.json", shop), ("modules/gates/module.json", gates)];
+        Project::built(&files)
+    };
+    for whole in ["", "modules/shop"] {
+        assert_eq!(keys(&project(&gates("gate")).check(whole, &none)), [""; 0], "{whole}");
+        let report = project(&gates("other")).check(whole, &none);
+        assert_eq!(keys(&report), ["routes[0].middlewares"], "{whole}");
+        assert_eq!(report.modules.last().unwrap().1, State::Refused);
+    }
+}
