@@ -16,30 +16,26 @@ use crate::report::{Report, Row, Target};
 use crate::{Effort, calls, machine};
 
 const SERVER_CORE: &str = "0";
-const LOAD_CORE: &str = "1";
+pub const LOAD_CORE: &str = "1";
 const CONNECTIONS: &str = "32";
 
 /// A server under load.
-struct Server {
-    name: &'static str,
+pub struct Server {
+    pub name: String,
     path: &'static str,
     /// Builds the command that starts the server, listening on a port.
-    start: Box<dyn Fn(u16) -> Command>,
-    requests: Vec<f64>,
+    pub start: Box<dyn Fn(u16) -> Command>,
+    pub requests: Vec<f64>,
     /// The processor time for a request, which other load on the core changes little.
-    processor: Vec<f64>,
+    pub processor: Vec<f64>,
     p50: Vec<f64>,
     p99: Vec<f64>,
 }
 
 pub fn run(effort: Effort) -> Report {
     let mut report = Report::new("http");
-    if !machine::has("wrk") {
-        report.not_run("HTTP hello", "wrk is not installed (Debian package wrk)");
-        return report;
-    }
-    if thread::available_parallelism().map_or(1, usize::from) < 2 {
-        report.not_run("HTTP hello", "needs two cores: one for the server and one for the load");
+    if let Err(why) = two_cores() {
+        report.not_run("HTTP hello", why);
         return report;
     }
     let mut servers = vec![
@@ -55,7 +51,7 @@ pub fn run(effort: Effort) -> Report {
     }
     match machine::has("wasmtime") {
         true => {
-            let server = wasmtime_serve();
+            let server = wasmtime_serve("`wasmtime serve`", "proxy-hello");
             match server.probe() {
                 Ok(()) => servers.push(server),
                 Err(why) => report.not_run("`wasmtime serve`", why),
@@ -75,10 +71,21 @@ pub fn run(effort: Effort) -> Report {
     report
 }
 
+/// Why there can be no load on a core of its own.
+pub fn two_cores() -> Result<(), &'static str> {
+    if !machine::has("wrk") {
+        return Err("wrk is not installed (Debian package wrk)");
+    }
+    if thread::available_parallelism().map_or(1, usize::from) < 2 {
+        return Err("needs two cores: one for the server and one for the load");
+    }
+    Ok(())
+}
+
 fn summarise(report: &mut Report, servers: &[Server], guest_calls: Vec<f64>) {
     let rows: Vec<(&str, Row)> = servers
         .iter()
-        .map(|server| (server.name, report.row(server.name, "requests/s", server.requests.clone())))
+        .map(|server| (server.name.as_str(), report.row(server.name.as_str(), "requests/s", server.requests.clone())))
         .collect();
     let of = |name: &str| rows.iter().find(|(known, _)| known.starts_with(name)).map(|(_, row)| row);
     let ours = of("fanfare").unwrap();
@@ -132,7 +139,7 @@ fn fanfare() -> Server {
     })
 }
 
-fn bare_hyper() -> Server {
+pub fn bare_hyper() -> Server {
     let program = std::env::current_exe().unwrap();
     Server::new("bare hyper", "/", move |port| {
         let mut command = pinned(&program);
@@ -141,7 +148,7 @@ fn bare_hyper() -> Server {
     })
 }
 
-fn proxy(name: &'static str, guest: &str, reuse: &'static [&'static str]) -> Server {
+pub fn proxy(name: &str, guest: &str, reuse: &'static [&'static str]) -> Server {
     let (program, component) = (machine::proxy(), machine::component(guest));
     Server::new(name, "/", move |port| {
         let mut command = pinned(&program);
@@ -159,9 +166,9 @@ fn node() -> Server {
     })
 }
 
-fn wasmtime_serve() -> Server {
-    let component = machine::component("proxy-hello");
-    Server::new("`wasmtime serve`", "/", move |port| {
+pub fn wasmtime_serve(name: &str, guest: &str) -> Server {
+    let component = machine::component(guest);
+    Server::new(name, "/", move |port| {
         let mut command = pinned(&PathBuf::from("wasmtime"));
         // Without `cli` it links only the world `proxy`, and Rust's std imports more than that.
         command.args(["serve", "-Scli", "-Sp3", "-Wcomponent-model-async", "--addr", &format!("127.0.0.1:{port}")]);
@@ -171,14 +178,21 @@ fn wasmtime_serve() -> Server {
 }
 
 /// Pins a program to the server's core.
-fn pinned(program: &PathBuf) -> Command {
+pub fn pinned(program: &PathBuf) -> Command {
     let mut command = Command::new("taskset");
     command.args(["-c", SERVER_CORE]).arg(program);
     command
 }
 
 /// A server process, killed when dropped.
-struct Running(Child);
+pub struct Running(pub Child);
+
+impl Running {
+    pub fn start(command: &mut Command) -> Running {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
+        Running(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -188,9 +202,9 @@ impl Drop for Running {
 }
 
 impl Server {
-    fn new(name: &'static str, path: &'static str, start: impl Fn(u16) -> Command + 'static) -> Server {
+    pub fn new(name: &str, path: &'static str, start: impl Fn(u16) -> Command + 'static) -> Server {
         Server {
-            name,
+            name: name.to_owned(),
             path,
             start: Box::new(start),
             requests: Vec::new(),
@@ -225,11 +239,10 @@ impl Server {
     }
 
     /// Starts the server, measures it under load, and ends it.
-    fn measure(&mut self, effort: Effort) {
+    pub fn measure(&mut self, effort: Effort) {
         let port = free_port();
         let mut command = (self.start)(port);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
-        let child = Running(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")));
+        let child = Running::start(&mut command);
         wait_for(port);
         let seconds = if effort.divisor == 1 { "5s" } else { "1s" };
         wrk(port, self.path, "1s");
@@ -287,7 +300,7 @@ pub fn free_port() -> u16 {
 }
 
 /// The time that a server may need to listen, and to respond.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends a request and returns the status line of the response.
 fn status_of(port: u16, path: &str) -> io::Result<String> {
@@ -299,7 +312,7 @@ fn status_of(port: u16, path: &str) -> io::Result<String> {
     Ok(line.trim().to_owned())
 }
 
-fn wait_for(port: u16) {
+pub fn wait_for(port: u16) {
     let begun = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(begun.elapsed() < PATIENCE, "no server on port {port}");
@@ -336,7 +349,7 @@ mod tests {
 
     #[test]
     fn wasmtime_serve_links_all_of_wasi() {
-        let command = (wasmtime_serve().start)(1);
+        let command = (wasmtime_serve("test", "proxy-hello").start)(1);
         let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
         assert!(args.contains(&"-Scli".to_owned()), "{args:?}");
     }

@@ -6,6 +6,7 @@ mod broadcast;
 mod calls;
 mod channels;
 mod events;
+mod foreign;
 mod http;
 mod kills;
 mod machine;
@@ -41,9 +42,10 @@ pub struct Effort {
 
 type Bench = fn(Effort) -> Report;
 
-const ALL: [(&str, Bench); 15] = [
+const ALL: [(&str, Bench); 16] = [
     ("calls", calls::run),
     ("http", http::run),
+    ("foreign", foreign::run),
     ("broadcast", broadcast::run),
     ("rpc", rpc::run),
     ("messages", messages::run),
@@ -64,7 +66,7 @@ const SOAK: &str = "soak";
 
 const USAGE: &str =
     "usage: target/release/fanfare-bench [--quick] [--rounds N] [--swaps N] [--kills N] [--dry] [name..]
-  names: calls, http, broadcast, rpc, messages, streams, websockets, channels, events, schedules, redis, start, swap, kills, soak; without a name, all except soak
+  names: calls, http, foreign, broadcast, rpc, messages, streams, websockets, channels, events, schedules, redis, start, swap, kills, soak; without a name, all except soak
   --rounds: the number of rounds; default 5
   --swaps: the number of swaps of soak, at least 10; default 10000
   --kills: the number of kills, at least 8; default 1000
@@ -79,6 +81,8 @@ fn main() {
         match argument.as_str() {
             // The bare server of the benchmark `http`, in a process of its own.
             "serve-bare" => return http::bare::serve(),
+            // The client of the benchmark `foreign`, in a process of its own.
+            "transfer" => return foreign::bodies::main(&arguments.collect::<Vec<_>>()),
             // The client of the benchmarks `swap`, `kills` and `soak`, in a process of its own.
             "paced" => return paced::main(&arguments.collect::<Vec<_>>()),
             // Servers and clients of the benchmarks `streams`, `websockets`, `channels` and
