@@ -35,7 +35,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("dispatch", &["call", "config", "isolate", "ports", "registry"]),
     ("hub", &["call", "config", "events", "journal"]),
-    ("triggers", &["api", "blocking", "call", "config", "events", "hub", "journal", "net", "ports", "registry"]),
+    (
+        "triggers",
+        &["api", "blocking", "call", "config", "events", "hub", "journal", "net", "ports", "registry", "stores"],
+    ),
     ("worker", &["call", "config", "dispatch", "events", "hub", "isolate", "net", "registry", "triggers"]),
     (
         "swap",

@@ -8,6 +8,7 @@ mod flood;
 pub mod publishing;
 mod receiving;
 pub mod refusals;
+mod stores;
 pub mod streams;
 
 use serde_json::{Value, json};

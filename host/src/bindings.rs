@@ -40,9 +40,9 @@ pub mod wasi {
         path: "wit",
         world: "fanfare:wasi/imports",
         imports: {
-            "wasi:keyvalue/store": trappable,
-            "wasi:keyvalue/atomics": trappable,
-            "wasi:keyvalue/batch": trappable,
+            "wasi:keyvalue/store": async | trappable,
+            "wasi:keyvalue/atomics": async | trappable,
+            "wasi:keyvalue/batch": async | trappable,
         },
         with: {
             "wasi:keyvalue/store.bucket": crate::stores::Bucket,

@@ -32,7 +32,7 @@ use wasmtime::component::Component;
 pub use access::{Access, AccessError};
 pub use component::{Exports, HttpVersion, WasiHttp};
 pub use component_info::{ComponentInfo, ComponentInfoError, component_info};
-pub use disk_usage::DiskUsage;
+pub use disk_usage::{DiskUsage, Disks, Reserved};
 pub use generation_store::{GenerationStore, GenerationStoreError, Pin, folder_digest};
 pub use instance_cost::InstanceCost;
 #[cfg(any(test, fuzzing))]
@@ -90,7 +90,7 @@ pub struct Generation {
     /// The endpoints of its sockets.
     pub sockets: Sockets,
     /// Its stores, by name.
-    pub stores: BTreeMap<String, Arc<Store>>,
+    pub stores: BTreeMap<String, Arc<dyn Store>>,
     /// What the module has in the folders that it may write to.
     pub disk: Arc<DiskUsage>,
     /// The refusals that the log has already.

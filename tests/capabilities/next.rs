@@ -94,6 +94,14 @@ async fn streams_have_a_largest_number_and_keep_no_thread() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_open_to_read_is_not_written_to() {
+    let host = host(&json!({ "dirs": { "/data": "rw" } })).start().await;
+    assert_eq!(run(&host, json!({ "do": "append", "folder": "/data", "name": "0", "size": 5 })).await, true);
+    fails(&host, json!({ "do": "overwrite", "folder": "/data", "name": "0" }), "BadDescriptor").await;
+    assert_eq!(run(&host, json!({ "do": "read", "folder": "/data", "name": "0" })).await, 5);
+}
+
+#[tokio::test]
 async fn a_folder_to_read_is_not_written_to() {
     let host = host(&json!({ "dirs": { "/shared": "ro" } }))
         .config(json!({ "modules": { "outside": { "dirs": { "/shared": { "path": "shared" } } } } }))
@@ -102,6 +110,7 @@ async fn a_folder_to_read_is_not_written_to() {
         .await;
     for command in [
         json!({ "do": "append", "folder": "/shared", "name": "greeting", "size": 1 }),
+        json!({ "do": "overwrite", "folder": "/shared", "name": "greeting" }),
         json!({ "do": "resize", "folder": "/shared", "name": "greeting", "size": 1 }),
         json!({ "do": "makeFolder", "folder": "/shared", "name": "below" }),
     ] {

@@ -1,5 +1,5 @@
-//! The baseline for HTTP: the same response from hyper and nothing else, on one thread. `/upload` and
-//! `/download/<size>` are the baseline for large bodies.
+//! The baseline for HTTP: the same response from hyper and nothing else, on one thread. `/upload`
+//! and `/download/<size>` are the baseline for large bodies.
 
 use std::convert::Infallible;
 

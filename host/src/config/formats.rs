@@ -78,6 +78,8 @@ formats! {
     RedisName = "redis-name", r"^[^\u0000-\u001f\u007f-\u009f]+$", at most topic::MAX;
     /// The name of a connection to an outside server.
     ConnectionName = "connection", r"^[a-z][a-z0-9-]{0,63}$";
+    /// The begin of the keys of a store on a Redis server.
+    KeyPrefix = "key-prefix", r"^[^\u0000-\u001f\u007f-\u009f]*$", at most 256;
     /// The key of a live stream, in which `{topic}` stands for the topic of a message.
     KeyTemplate = "key-template", r"^[^\u0000-\u001f\u007f-\u009f]*$", at most stream_key::MAX;
     /// The type of server-sent events.
@@ -175,6 +177,7 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
             is_module(text),
             "the name of a connection: a lower case letter followed by lower case letters, digits and `-`, at most 64 characters",
         ),
+        "key-prefix" => ok(stream_key::is_key(text), "at most 256 bytes without control characters"),
         "key-template" => ok(stream_key::is_key(text), "a key of at most 256 bytes without control characters"),
         "stream-event" => ok(
             (1..=1_024).contains(&text.len()) && !text.contains(['\0', '\n', '\r']),

@@ -44,8 +44,8 @@ pub struct RedisConnection {
     /// relative to the folder of this file. Default null: those of the system.
     #[schemars(with = "Option<FilePath>")]
     pub ca: Option<String>,
-    /// The number of the database, 0 to 65535. Channels are the same in all databases, streams are
-    /// not. Default 0.
+    /// The number of the database, 0 to 65535. Channels are the same in all databases, streams and
+    /// stores are not. Default 0.
     #[schemars(extend("minimum" = 0, "maximum" = 65_535))]
     pub database: u32,
     /// How long the server may take to answer, 10 ms to 10 m. The host then closes the connection

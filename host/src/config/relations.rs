@@ -20,6 +20,7 @@ pub fn check(settings: &Settings, tree: &Node, faults: &mut Faults) {
     let found = [relation.listeners(), relation.credentials(), relation.backoff(), relation.ping(), relation.silence()];
     let found = found.into_iter().flatten().chain(relation.headers()).chain(relation.events());
     let found = found.chain(relation.redis(settings)).chain(relation.secrets(settings));
+    let found = found.chain(relation.stores(settings));
     let web_sockets = settings.websocket.faults(&settings.sse.path);
     let found = found.chain(web_sockets.into_iter().map(|(path, message)| relation.fault(&path, message)));
     found.chain(relation.ceilings(settings)).for_each(|fault| faults.push(fault));
@@ -221,6 +222,31 @@ impl Relation<'_> {
             let message = format!("must be at least reconnect ({least}), found {most}");
             let sound = !self.faulty.contains(&path.key("reconnect").to_string());
             rule("reconnectMax", sound && connection.reconnect_max < connection.reconnect, message);
+        }
+        faults
+    }
+
+    /// A store names a connection that exists.
+    fn stores(&self, settings: &Settings) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for (name, store) in &settings.keyvalue.0 {
+            let path = KeyPath::of(&["keyvalue", name]);
+            let mut rule = |key: &str, message: String| {
+                let key = path.key(key);
+                if !self.faulty.contains(&key.to_string()) {
+                    faults.push(self.fault(&key, message));
+                }
+            };
+            match &store.redis {
+                Some(connection) if !settings.redis.0.contains_key(connection) => {
+                    let known: Vec<&str> = settings.redis.0.keys().map(String::as_str).collect();
+                    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                    let found = quoted(connection);
+                    rule("redis", format!("must be a connection of `redis`, which has {known}, found {found}"));
+                }
+                None if store.prefix.is_some() => rule("prefix", "needs `redis`, which names the server".to_owned()),
+                _ => {}
+            }
         }
         faults
     }

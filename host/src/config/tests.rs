@@ -310,6 +310,26 @@ fn one_connection_to_redis_or_several_are_checked_in_place() {
 }
 
 #[test]
+fn a_store_names_a_connection_to_redis() {
+    let all = r#"{ "redis": { "a": { "url": "redis://h" } }, "keyvalue": STORES }"#;
+    // Without file, line and column.
+    let faults_of = |text: &str| -> Vec<String> {
+        faults(text).iter().map(|fault| fault.splitn(4, ':').nth(3).unwrap().trim().to_owned()).collect()
+    };
+    let found = |stores: &str| faults_of(&all.replace("STORES", stores));
+    assert_eq!(found(r#"{ "s": { "redis": "a", "prefix": "" }, "t": {} }"#), [""; 0]);
+    assert_eq!(
+        found(r#"{ "s": { "redis": "b" } }"#),
+        ["keyvalue.s.redis: must be a connection of `redis`, which has a, found \"b\""]
+    );
+    assert_eq!(
+        faults_of(r#"{ "keyvalue": { "s": { "redis": "default" } } }"#),
+        ["keyvalue.s.redis: must be a connection of `redis`, which has none, found \"default\""]
+    );
+    assert_eq!(found(r#"{ "s": { "prefix": "a:" } }"#), ["keyvalue.s.prefix: needs `redis`, which names the server"]);
+}
+
+#[test]
 fn a_duration_below_a_second_without_a_unit_is_a_warning() {
     let text = "{\n  \"http\": { \"bodyTimeout\": 5 },\n  \"shutdown\": { \"drain\": 5000 },\n\
         \"environments\": { \"development\": { \"calls\": { \"maxDepth\": 7 } } }\n}";

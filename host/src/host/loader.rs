@@ -10,7 +10,7 @@ use crate::config::{Config, opens_test_routes};
 use crate::engine::{Cache, Compiler, Engine};
 use crate::isolate::{self, GuestLinker};
 use crate::outgoing::Outgoing;
-use crate::registry::{Loader, PlacesOf};
+use crate::registry::{Disks, Loader, PlacesOf};
 use crate::stores::Stores;
 
 /// Builds the parts that load modules: the engine with its linker, the cache and the compiler.
@@ -43,6 +43,7 @@ pub(super) fn loader(
         places_of,
         refused: Counter::default(),
         stores: Arc::new(Stores::new(config.keyvalue.clone())),
+        disks: Disks::default(),
         outgoing: Arc::new(Outgoing::new(config.outgoing.clone(), config.outgoing.ca_file(&config.root))),
     };
     let linker = isolate::linker(&loader.engine).map_err(engine_error)?;

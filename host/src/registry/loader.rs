@@ -10,8 +10,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
-    DiskUsage, Exports, Generation, Isolation, Manifest, Outside, PlaceKinds, Schedule, component, instantiation,
-    manifest,
+    Disks, Exports, Generation, Isolation, Manifest, Outside, PlaceKinds, Schedule, component, instantiation, manifest,
 };
 use crate::blocking::run_blocking;
 use crate::call::Blame;
@@ -86,6 +85,8 @@ pub struct Loader {
     pub outgoing: Arc<Outgoing>,
     /// The stores that modules share.
     pub stores: Arc<Stores>,
+    /// The folders to which modules write.
+    pub disks: Disks,
 }
 
 /// A module that was read and checked, with the operator's settings, and is not compiled yet.
@@ -302,7 +303,7 @@ impl Loader {
                 .map(|name| (name.clone(), self.stores.open(name)))
                 .collect(),
             sockets: self.outgoing.sockets(&manifest.capabilities.sockets.0),
-            disk: Arc::new(DiskUsage::of(&candidate.outside, &candidate.limits)),
+            disk: Arc::new(self.disks.usage(&candidate.outside, &candidate.limits)),
             denials: Denials::default(),
             manifest: manifest.clone(),
             inside: OnceLock::new(),

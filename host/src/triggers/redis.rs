@@ -1,5 +1,5 @@
-//! Redis: receives messages of channels, patterns and streams for the subscriptions of modules, and
-//! publishes messages of modules.
+//! Redis: receives messages of channels, patterns and streams for the subscriptions of modules,
+//! publishes messages of modules, and has stores of keys and values.
 //!
 //! Each connection of the settings is a [`Link`]. Everything runs on the thread `links`.
 
@@ -16,6 +16,8 @@ mod pending;
 mod reader;
 mod receive;
 mod sources;
+mod stores;
+mod stores_connection;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -33,30 +35,59 @@ use super::subscriptions::{Subscription, Subscriptions};
 use crate::api::RedisStatus;
 use crate::call::text::{NAME, line};
 use crate::call::{CallError, Payload, topic};
-use crate::config::RedisConfig;
+use crate::config::{KeyValueConfig, RedisConfig, StoreConfig};
 use crate::events::{EventLog, HostEvent, Origin};
 use crate::ports::{Caller, Messages};
 use crate::registry::{RedisTopic, SourceKind};
+use crate::stores::Store;
 use link::Link;
 use sources::{connection_of, label_of, topic_of};
+use stores::RedisStore;
 
 /// All connections to Redis.
 pub struct Redis {
     links: BTreeMap<String, Arc<Link>>,
+    stores: Vec<Arc<RedisStore>>,
     events: Arc<EventLog>,
     /// Cancelled when the host begins to stop: streams read no more.
     stopping: CancellationToken,
 }
 
 impl Redis {
-    pub fn new(config: &RedisConfig, node: RedisNode<'_>, events: Arc<EventLog>, stopping: CancellationToken) -> Redis {
+    pub fn new(
+        config: &RedisConfig,
+        stores: &KeyValueConfig,
+        node: RedisNode<'_>,
+        events: Arc<EventLog>,
+        stopping: CancellationToken,
+    ) -> Redis {
         let link = |(name, connection): (&String, _)| {
             (name.clone(), Arc::new(Link::new(name, connection, node, events.clone())))
         };
-        Redis { links: config.0.iter().map(link).collect(), events, stopping }
+        let links: BTreeMap<String, Arc<Link>> = config.0.iter().map(link).collect();
+        let store = |(name, settings): (&String, &StoreConfig)| {
+            let link = links.get(settings.redis.as_ref()?)?.clone();
+            Some(Arc::new(RedisStore { name: name.clone(), prefix: settings.prefix(name), link }))
+        };
+        Redis { stores: stores.0.iter().filter_map(store).collect(), links, events, stopping }
     }
 
-    /// Starts the connections on the runtime of the thread `links`. They end when `end` is
+    /// The stores of keys and values that are on Redis servers, by name.
+    pub fn stores(&self) -> impl Iterator<Item = (&str, Arc<dyn Store>)> {
+        self.stores.iter().map(|store| (store.name.as_str(), store.clone() as Arc<dyn Store>))
+    }
+
+    /// Starts the connections of the stores, which modules may use as soon as they are loaded. They
+    /// end when `end` is cancelled.
+    pub fn start_stores(&self, runtime: &Handle, end: &CancellationToken) {
+        for link in self.links.values() {
+            if self.stores.iter().any(|store| Arc::ptr_eq(&store.link, link)) {
+                runtime.spawn(end.clone().run_until_cancelled_owned(stores::run(link.clone())));
+            }
+        }
+    }
+
+    /// Starts the other connections on the runtime of the thread `links`. They end when `end` is
     /// cancelled, and streams read no more once the host begins to stop.
     pub fn start(self: &Arc<Self>, runtime: &Handle, subscriptions: Arc<Subscriptions>, end: CancellationToken) {
         let redis = self.clone();

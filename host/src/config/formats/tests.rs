@@ -102,6 +102,7 @@ fn what_subscriptions_name_is_short_and_printable() {
     let (longest, longer) = ("k".repeat(256), "k".repeat(257));
     all("redis-name", &["news", "price:*", &"k".repeat(512)], &["", "a\n", &"k".repeat(513)]);
     all("connection", &["default", "cache-2"], &["", "A", "a.b", "a:b"]);
+    all("key-prefix", &["", "app:cache:", &longest], &["a\n", &longer]);
     all("key-template", &["", "{topic}", "a/{topic}", &longest], &["a\n", &longer]);
     all("sub-protocol", &["v1", "chat.v2+json", &"k".repeat(64)], &["", "a b", "a,b", &"k".repeat(65)]);
     all("stream-event", &["data", "a b"], &["", "a\n", &"k".repeat(1_025)]);

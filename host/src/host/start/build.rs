@@ -96,6 +96,8 @@ impl Built {
             tasks.stopping.announced.clone(),
         );
         let redis = redis(&config, &events, &tasks);
+        redis.stores().for_each(|(name, store)| loader.stores.add(name, store));
+        redis.start_stores(&links.handle, &tasks.end_of_links);
         let synced = Arc::downgrade(&subscriptions);
         roster.on_change(move || {
             if let Some(subscriptions) = synced.upgrade() {
@@ -224,5 +226,5 @@ fn redis(config: &Config, events: &Arc<EventLog>, tasks: &Tasks) -> Arc<Redis> {
         variables: config.sources.as_ref().map_or(&empty, |sources| &sources.variables),
         max_payload: config.limits.max.payload,
     };
-    Arc::new(Redis::new(&config.redis, node, events.clone(), tasks.stopping.announced.clone()))
+    Arc::new(Redis::new(&config.redis, &config.keyvalue, node, events.clone(), tasks.stopping.announced.clone()))
 }

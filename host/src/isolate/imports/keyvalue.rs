@@ -1,4 +1,5 @@
-//! `wasi:keyvalue`: the stores of the node that were granted.
+//! `wasi:keyvalue`: the stores of the node that were granted. The functions block: an instance runs
+//! nothing else while its store answers.
 
 use std::sync::Arc;
 
@@ -18,13 +19,13 @@ impl From<StoreError> for store::Error {
 }
 
 impl State {
-    fn bucket(&self, bucket: &Resource<Bucket>) -> wasmtime::Result<Arc<Store>> {
+    fn bucket(&self, bucket: &Resource<Bucket>) -> wasmtime::Result<Arc<dyn Store>> {
         Ok(self.table.get(bucket)?.0.clone())
     }
 }
 
 impl store::Host for State {
-    fn open(&mut self, identifier: String) -> Returned<Resource<Bucket>> {
+    async fn open(&mut self, identifier: String) -> Returned<Resource<Bucket>> {
         let generation = &self.guest.generation;
         match generation.stores.get(&identifier) {
             Some(store) => Ok(Ok(self.table.push(Bucket(store.clone()))?)),
@@ -37,53 +38,61 @@ impl store::Host for State {
 }
 
 impl store::HostBucket for State {
-    fn get(&mut self, bucket: Resource<Bucket>, key: String) -> Returned<Option<Vec<u8>>> {
-        Ok(Ok(self.bucket(&bucket)?.get(&key).map(Vec::from)))
+    async fn get(&mut self, bucket: Resource<Bucket>, key: String) -> Returned<Option<Vec<u8>>> {
+        let most = self.guest.generation.limits.memory;
+        let found = self.bucket(&bucket)?.get(&[key], most).await;
+        Ok(found.map(|values| values.into_iter().flatten().next().map(Vec::from)).map_err(Into::into))
     }
 
-    fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> Returned<()> {
-        Ok(self.bucket(&bucket)?.set(vec![(key, Bytes::from(value))]).map_err(Into::into))
+    async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> Returned<()> {
+        Ok(self.bucket(&bucket)?.set(vec![(key, Bytes::from(value))]).await.map_err(Into::into))
     }
 
-    fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> Returned<()> {
-        self.bucket(&bucket)?.delete(&[key]);
-        Ok(Ok(()))
+    async fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> Returned<()> {
+        Ok(self.bucket(&bucket)?.delete(vec![key]).await.map_err(Into::into))
     }
 
-    fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> Returned<bool> {
-        Ok(Ok(self.bucket(&bucket)?.get(&key).is_some()))
+    async fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> Returned<bool> {
+        Ok(self.bucket(&bucket)?.exists(key).await.map_err(Into::into))
     }
 
-    fn list_keys(&mut self, bucket: Resource<Bucket>, cursor: Option<u64>) -> Returned<store::KeyResponse> {
-        let (keys, cursor) = self.bucket(&bucket)?.keys(cursor.unwrap_or(0));
-        Ok(Ok(store::KeyResponse { keys, cursor }))
+    async fn list_keys(&mut self, bucket: Resource<Bucket>, cursor: Option<u64>) -> Returned<store::KeyResponse> {
+        let page = self.bucket(&bucket)?.keys(cursor.unwrap_or(0)).await;
+        Ok(page.map(|(keys, cursor)| store::KeyResponse { keys, cursor }).map_err(Into::into))
     }
 
-    fn drop(&mut self, bucket: Resource<Bucket>) -> wasmtime::Result<()> {
+    async fn drop(&mut self, bucket: Resource<Bucket>) -> wasmtime::Result<()> {
         self.table.delete(bucket)?;
         Ok(())
     }
 }
 
 impl atomics::Host for State {
-    fn increment(&mut self, bucket: Resource<Bucket>, key: String, delta: u64) -> Returned<u64> {
-        Ok(self.bucket(&bucket)?.increment(&key, delta).map_err(Into::into))
+    async fn increment(&mut self, bucket: Resource<Bucket>, key: String, delta: u64) -> Returned<u64> {
+        Ok(self.bucket(&bucket)?.increment(key, delta).await.map_err(Into::into))
     }
 }
 
 impl batch::Host for State {
-    fn get_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> Returned<Vec<Option<(String, Vec<u8>)>>> {
+    async fn get_many(
+        &mut self,
+        bucket: Resource<Bucket>,
+        keys: Vec<String>,
+    ) -> Returned<Vec<Option<(String, Vec<u8>)>>> {
         let most = self.guest.generation.limits.memory;
-        Ok(self.bucket(&bucket)?.get_many(keys, most).map_err(Into::into))
+        let found = self.bucket(&bucket)?.get(&keys, most).await;
+        let entries = |values: Vec<Option<Bytes>>| {
+            keys.into_iter().zip(values).map(|(key, value)| Some((key, value?.into()))).collect()
+        };
+        Ok(found.map(entries).map_err(Into::into))
     }
 
-    fn set_many(&mut self, bucket: Resource<Bucket>, entries: Vec<(String, Vec<u8>)>) -> Returned<()> {
+    async fn set_many(&mut self, bucket: Resource<Bucket>, entries: Vec<(String, Vec<u8>)>) -> Returned<()> {
         let entries = entries.into_iter().map(|(key, value)| (key, Bytes::from(value))).collect();
-        Ok(self.bucket(&bucket)?.set(entries).map_err(Into::into))
+        Ok(self.bucket(&bucket)?.set(entries).await.map_err(Into::into))
     }
 
-    fn delete_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> Returned<()> {
-        self.bucket(&bucket)?.delete(&keys);
-        Ok(Ok(()))
+    async fn delete_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> Returned<()> {
+        Ok(self.bucket(&bucket)?.delete(keys).await.map_err(Into::into))
     }
 }

@@ -16,7 +16,7 @@ use wasmtime_wasi::p2::{DynOutputStream, FsError, FsResult, OutputStream, Pollab
 
 use super::open_files::STEP;
 use crate::isolate::state::State;
-use crate::registry::DiskUsage;
+use crate::registry::{DiskUsage, Reserved};
 
 type Fd = Resource<Descriptor>;
 type Store<'a> = StoreContextMut<'a, State>;
@@ -34,19 +34,17 @@ fn full() -> FsError {
     ErrorCode::InsufficientSpace.into()
 }
 
-/// Counts a new file.
-async fn one_more(store: &mut Store<'_>) -> FsResult<()> {
-    let disk = store.data().disk();
-    if disk.reserve(0, 1).await { Ok(()) } else { Err(full()) }
+/// Counts bytes and files that the guest is about to write.
+async fn reserve(store: &mut Store<'_>, bytes: u64, files: u64) -> FsResult<Reserved> {
+    store.data().disk().reserve(bytes, files).await.ok_or_else(full)
 }
 
 async fn open_at(
     store: &mut Store<'_>,
     (fd, path_flags, path, open, flags): (Fd, PathFlags, String, OpenFlags, DescriptorFlags),
 ) -> FsResult<Fd> {
-    if open.contains(OpenFlags::CREATE) {
-        one_more(store).await?;
-    }
+    let creates = open.contains(OpenFlags::CREATE);
+    let _reserved = if creates { Some(reserve(store, 0, 1).await?) } else { None };
     if !store.data_mut().files.open() {
         return Err(ErrorCode::InsufficientMemory.into());
     }
@@ -56,17 +54,13 @@ async fn open_at(
 }
 
 async fn write(store: &mut Store<'_>, (fd, bytes, offset): (Fd, Vec<u8>, u64)) -> FsResult<u64> {
-    if !store.data().disk().reserve(bytes.len() as u64, 0).await {
-        return Err(full());
-    }
+    let _reserved = reserve(store, bytes.len() as u64, 0).await?;
     store.data_mut().filesystem().write(fd, bytes, offset).await
 }
 
 async fn set_size(store: &mut Store<'_>, (fd, size): (Fd, u64)) -> FsResult<()> {
     let growth = store.data_mut().growth(&fd, size);
-    if growth > 0 && !store.data().disk().reserve(growth, 0).await {
-        return Err(full());
-    }
+    let _reserved = if growth > 0 { Some(reserve(store, growth, 0).await?) } else { None };
     store.data_mut().filesystem().set_size(fd, size).await
 }
 
@@ -74,7 +68,8 @@ async fn set_size(store: &mut Store<'_>, (fd, size): (Fd, u64)) -> FsResult<()> 
 fn counting(state: &mut State, stream: FsResult<Resource<DynOutputStream>>) -> FsResult<Resource<DynOutputStream>> {
     let (disk, table) = (state.disk(), &mut *state.filesystem().table);
     let inner = table.delete(stream?)?;
-    let stream: DynOutputStream = Box::new(CountingStream { inner, disk, left: 0, full: false });
+    let stream: DynOutputStream =
+        Box::new(CountingStream { inner, reserved: disk.nothing(), disk, left: 0, full: false });
     Ok(table.push(stream)?)
 }
 
@@ -91,15 +86,15 @@ pub fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     replace!("write", (Fd, Vec<u8>, u64) => write);
     replace!("set-size", (Fd, u64) => set_size);
     replace!("create-directory-at", (Fd, String) => async |store: &mut Store<'_>, (fd, path)| {
-        one_more(store).await?;
+        let _reserved = reserve(store, 0, 1).await?;
         store.data_mut().filesystem().create_directory_at(fd, path).await
     });
     replace!("symlink-at", (Fd, String, String) => async |store: &mut Store<'_>, (fd, old, new)| {
-        one_more(store).await?;
+        let _reserved = reserve(store, 0, 1).await?;
         store.data_mut().filesystem().symlink_at(fd, old, new).await
     });
     replace!("link-at", (Fd, PathFlags, String, Fd, String) => async |store: &mut Store<'_>, (fd, flags, old, to, new)| {
-        one_more(store).await?;
+        let _reserved = reserve(store, 0, 1).await?;
         store.data_mut().filesystem().link_at(fd, flags, old, to, new).await
     });
     replace!("read-directory", (Fd,) => async |store: &mut Store<'_>, (fd,)| {
@@ -128,7 +123,9 @@ pub fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 struct CountingStream {
     inner: DynOutputStream,
     disk: Arc<DiskUsage>,
-    /// The bytes that were counted and not written yet.
+    /// What was counted and may not be written yet.
+    reserved: Reserved,
+    /// The bytes of it that the guest may write.
     left: u64,
     full: bool,
 }
@@ -136,25 +133,38 @@ struct CountingStream {
 impl CountingStream {
     async fn count(&mut self, wanted: u64) {
         if self.left < wanted {
-            let more = wanted - self.left;
-            let fits = self.disk.reserve(more, 0).await;
-            self.left += if fits { more } else { 0 };
+            self.settle().await;
+            self.add(self.disk.reserve(wanted - self.left, 0).await);
         }
+    }
+
+    fn add(&mut self, more: Option<Reserved>) {
+        if let Some(more) = more {
+            self.left += more.bytes();
+            self.reserved.add(more);
+        }
+    }
+
+    /// Waits until all is written that the guest has written.
+    async fn settle(&mut self) {
+        self.inner.ready().await;
+        self.reserved.written_except(self.left);
     }
 }
 
 impl Drop for CountingStream {
     fn drop(&mut self) {
-        self.disk.release(self.left);
+        self.reserved.written_except(self.left);
+        self.reserved.release();
     }
 }
 
 #[async_trait]
 impl Pollable for CountingStream {
     async fn ready(&mut self) {
-        self.inner.ready().await;
+        self.settle().await;
         if self.left == 0 {
-            self.left = self.disk.reserve_some(STEP).await;
+            self.add(self.disk.reserve_some(STEP).await);
         }
         self.full = self.left == 0;
     }
@@ -189,7 +199,9 @@ impl OutputStream for CountingStream {
             return Err(StreamError::LastOperationFailed(io::Error::from(Errno::NOSPC).into()));
         };
         self.left = left;
-        self.inner.blocking_write_and_flush(bytes).await
+        let written = self.inner.blocking_write_and_flush(bytes).await;
+        self.reserved.written_except(self.left);
+        written
     }
 
     async fn cancel(&mut self) {

@@ -26,7 +26,7 @@ use pieces::{Ended, Pieces};
 use super::open_files::{Place, STEP};
 use crate::blocking::run_blocking;
 use crate::isolate::state::State;
-use crate::registry::DiskUsage;
+use crate::registry::{DiskUsage, Reserved};
 
 type Fd = Resource<Descriptor>;
 type Store<'a> = StoreContextMut<'a, State>;
@@ -51,18 +51,17 @@ fn files(accessor: &Accessor<State>) -> Accessor<State, WasiFilesystem> {
     accessor.with_getter(|state| state.filesystem())
 }
 
-/// Counts a new file.
-async fn one_more(accessor: &Accessor<State>) -> FilesystemResult<()> {
-    if disk(accessor).reserve(0, 1).await { Ok(()) } else { Err(full()) }
+/// Counts bytes and files that the guest is about to write.
+async fn reserve(accessor: &Accessor<State>, bytes: u64, files: u64) -> FilesystemResult<Reserved> {
+    disk(accessor).reserve(bytes, files).await.ok_or_else(full)
 }
 
 async fn open_at(
     accessor: &Accessor<State>,
     (fd, path_flags, path, open, flags): (Fd, PathFlags, String, OpenFlags, DescriptorFlags),
 ) -> FilesystemResult<Fd> {
-    if open.contains(OpenFlags::CREATE) {
-        one_more(accessor).await?;
-    }
+    let creates = open.contains(OpenFlags::CREATE);
+    let _reserved = if creates { Some(reserve(accessor, 0, 1).await?) } else { None };
     if !accessor.with(|mut access| access.get().files.open()) {
         return Err(ErrorCode::InsufficientMemory.into());
     }
@@ -73,9 +72,7 @@ async fn open_at(
 
 async fn set_size(accessor: &Accessor<State>, (fd, size): (Fd, u64)) -> FilesystemResult<()> {
     let growth = accessor.with(|mut access| access.get().growth(&fd, size));
-    if growth > 0 && !disk(accessor).reserve(growth, 0).await {
-        return Err(full());
-    }
+    let _reserved = if growth > 0 { Some(reserve(accessor, growth, 0).await?) } else { None };
     WasiFilesystem::set_size(&files(accessor), fd, size).await
 }
 
@@ -94,15 +91,15 @@ pub fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     replace!("open-at", (Fd, PathFlags, String, OpenFlags, DescriptorFlags) => open_at);
     replace!("set-size", (Fd, u64) => set_size);
     replace!("create-directory-at", (Fd, String) => async |accessor: &Accessor<State>, (fd, path)| {
-        one_more(accessor).await?;
+        let _reserved = reserve(accessor, 0, 1).await?;
         WasiFilesystem::create_directory_at(&files(accessor), fd, path).await
     });
     replace!("symlink-at", (Fd, String, String) => async |accessor: &Accessor<State>, (fd, old, new)| {
-        one_more(accessor).await?;
+        let _reserved = reserve(accessor, 0, 1).await?;
         WasiFilesystem::symlink_at(&files(accessor), fd, old, new).await
     });
     replace!("link-at", (Fd, PathFlags, String, Fd, String) => async |accessor: &Accessor<State>, (fd, flags, old, to, new)| {
-        one_more(accessor).await?;
+        let _reserved = reserve(accessor, 0, 1).await?;
         WasiFilesystem::link_at(&files(accessor), fd, flags, old, to, new).await
     });
     type Written = wasmtime::Result<(FutureReader<Result<(), ErrorCode>>,)>;
@@ -237,10 +234,13 @@ async fn count_and_write(
     at: Option<u64>,
     bytes: Vec<u8>,
 ) -> Result<usize, ErrorCode> {
-    if !disk.reserve(bytes.len() as u64, 0).await {
-        return Err(ErrorCode::InsufficientSpace);
-    }
-    Ok(run_blocking(move || write_some(&file, at, &bytes)).await?)
+    let reserved = disk.reserve(bytes.len() as u64, 0).await.ok_or(ErrorCode::InsufficientSpace)?;
+    let write = move || {
+        // It is written even if nothing waits for it any more.
+        let _reserved = reserved;
+        write_some(&file, at, &bytes)
+    };
+    Ok(run_blocking(write).await?)
 }
 
 impl StreamConsumer<State> for CountingWriter {

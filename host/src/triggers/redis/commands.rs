@@ -1,4 +1,5 @@
-//! The connection that publishes, and notices a server that does not answer.
+//! The connections for commands: one that publishes, and one of the [stores](super::stores). Each
+//! notices a server that does not answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,55 +11,75 @@ use super::link::{Commands, Link, reason};
 use super::outbox::Outgoing;
 use crate::call::text::{NAME, line};
 
-/// The part of the connection, in its status.
+/// The connection that publishes, in the status.
 const PART: &str = "commands";
 
 /// What the server refuses, in its status, if it refuses a message.
 const PUBLISH: &str = "publish";
 
-/// Connects, and connects again, until it is dropped.
+/// Publishes, until it is dropped.
 pub async fn run(link: Arc<Link>) {
+    keep(&link, PART, link.max_payload, serve, |link, _| link.outbox.away()).await;
+}
+
+/// Connects, and connects again, until it is dropped. The connection receives values of at most
+/// `most` bytes. `serve` returns why the connection is lost, and `away` gets the reason of that and
+/// of each failed attempt.
+pub async fn keep<F: Future<Output = RedisError>>(
+    link: &Arc<Link>,
+    part: &str,
+    most: u64,
+    serve: fn(Arc<Link>, Commands) -> F,
+    away: fn(&Link, &str),
+) {
     let mut retry = link.retry();
-    link.health.begin(PART);
+    link.health.begin(part);
     loop {
-        let reason = match link.open_commands(Duration::ZERO).await {
+        let reason = match link.open_commands(Duration::ZERO, most).await {
             Ok(commands) => {
                 retry.reset();
-                link.health.connected(PART);
-                link.outbox.back();
-                let error = serve(&link, commands).await;
+                link.health.connected(part);
+                let error = serve(link.clone(), commands).await;
                 link.counts.downs.inc();
-                link.outbox.ended();
                 reason(&error)
             }
             Err(reason) => reason,
         };
-        link.outbox.away();
-        link.health.lost(PART, &reason);
+        away(link, &reason);
+        link.health.lost(part, &reason);
         tokio::time::sleep(retry.delay()).await;
     }
 }
 
+/// Fails if the server does not answer.
+pub async fn ping(commands: &mut Commands) -> Result<(), RedisError> {
+    match cmd("PING").query_async::<Value>(&mut commands.connection).await {
+        Err(error) if !is_answer(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Publishes what waits, until the connection is lost.
-async fn serve(link: &Link, mut commands: Commands) -> RedisError {
+async fn serve(link: Arc<Link>, mut commands: Commands) -> RedisError {
+    link.outbox.back();
     let mut refused = None;
-    loop {
+    let error = loop {
         tokio::select! {
             batch = link.outbox.take() => {
-                if let Err(error) = publish(link, &commands, batch, &mut refused).await {
-                    return error;
+                if let Err(error) = publish(&link, &commands, batch, &mut refused).await {
+                    break error;
                 }
                 link.outbox.ended();
             }
             () = tokio::time::sleep(link.settings.timeout) => {
-                let answer: Result<Value, RedisError> = cmd("PING").query_async(&mut commands.connection).await;
-                match answer {
-                    Err(error) if !is_answer(&error) => return error,
-                    _ => {}
+                if let Err(error) = ping(&mut commands).await {
+                    break error;
                 }
             }
         }
-    }
+    };
+    link.outbox.ended();
+    error
 }
 
 /// Publishes messages in their order. A message that the server refuses is counted, and those that

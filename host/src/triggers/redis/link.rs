@@ -17,6 +17,7 @@ use super::counts::{Counts, Snapshot};
 use super::gate::Gate;
 use super::health::Health;
 use super::outbox::Outbox;
+use super::stores_connection::Connection;
 use crate::api::{RedisState, RedisStatus};
 use crate::blocking::run_blocking;
 use crate::config::RedisConnection;
@@ -46,6 +47,7 @@ pub struct Link {
     pub health: Health,
     pub counts: Arc<Counts>,
     pub outbox: Outbox,
+    pub stores: Connection,
     pub events: Arc<EventLog>,
     /// The channels and patterns that the server sends, for the status.
     pub topics: AtomicU64,
@@ -74,6 +76,7 @@ impl Link {
             health: Health::new(name, events.clone()),
             outbox: Outbox::new(name, settings.queue, counts.clone()),
             counts,
+            stores: Connection::default(),
             events,
             topics: AtomicU64::new(0),
             messages: AtomicU64::new(0),
@@ -98,15 +101,17 @@ impl Link {
     /// Opens a connection for messages of channels. It reads as the gate allows.
     pub async fn open_pubsub(&self) -> Result<(PubSub, Arc<Gate>), String> {
         let gate = Arc::<Gate>::default();
-        let pubsub = self.open(Some(gate.clone()), async |info, stream| PubSub::new(&info, stream).await).await?;
+        let pubsub = self
+            .open(self.max_payload, Some(gate.clone()), async |info, stream| PubSub::new(&info, stream).await)
+            .await?;
         Ok((pubsub, gate))
     }
 
     /// Opens a connection for commands, each of which may take `patience` longer than the server
-    /// may take to answer.
-    pub async fn open_commands(&self, patience: Duration) -> Result<Commands, String> {
+    /// may take to answer. Values have at most `most` bytes.
+    pub async fn open_commands(&self, patience: Duration, most: u64) -> Result<Commands, String> {
         let answer = self.settings.timeout.saturating_add(patience);
-        self.open(None, async move |info, stream| {
+        self.open(most, None, async move |info, stream| {
             let config = AsyncConnectionConfig::new().set_response_timeout(Some(answer));
             let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, config).await?;
             let driver: JoinHandle<()> = tokio::spawn(driver);
@@ -118,6 +123,7 @@ impl Link {
     /// Connects, with RESP3 if the server has it. The connection reads as the gate allows.
     async fn open<T>(
         &self,
+        most: u64,
         gate: Option<Arc<Gate>>,
         begin: impl AsyncFn(RedisConnectionInfo, Bounded<Outgoing>) -> Result<T, RedisError>,
     ) -> Result<T, String> {
@@ -140,7 +146,7 @@ impl Link {
             if let Some(password) = &password {
                 info = info.set_password(password);
             }
-            begin(info, Bounded::new(stream, self.max_payload, gate.clone())).await
+            begin(info, Bounded::new(stream, most, gate.clone())).await
         };
         let both = async {
             if !self.old.load(Relaxed) {

@@ -161,8 +161,8 @@ impl Reader {
     async fn connection(&mut self, end: &CancellationToken, retry: &mut Retry) -> Result<(), Broken> {
         // Half of the time that a server may take, so that a server that stops is noticed.
         let block = self.link.settings.timeout / 2;
-        let reading = self.link.open_commands(block).await.map_err(Broken::Lost)?;
-        let mut control = self.link.open_commands(Duration::ZERO).await.map_err(Broken::Lost)?;
+        let reading = self.link.open_commands(block, self.link.max_payload).await.map_err(Broken::Lost)?;
+        let mut control = self.link.open_commands(Duration::ZERO, self.link.max_payload).await.map_err(Broken::Lost)?;
         self.link.health.connected(&self.part);
         self.group.create(&mut control.connection).await?;
         let block = u64::try_from(block.as_millis()).unwrap_or(u64::MAX).max(1);

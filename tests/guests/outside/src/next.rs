@@ -40,6 +40,11 @@ pub enum Command {
         name: String,
         size: usize,
     },
+    /// Writes a byte to a file that is open to read.
+    Overwrite {
+        folder: String,
+        name: String,
+    },
     Resize {
         folder: String,
         name: String,
@@ -106,6 +111,15 @@ pub async fn run(command: Command) -> Result<Value, String> {
             let (mut writer, reader) = wit_stream::new();
             let written = file.append_via_stream(reader);
             writer.write_all(vec![b'x'; size]).await;
+            drop(writer);
+            written.await.map_err(text)?;
+            true.into()
+        }
+        Command::Overwrite { folder, name } => {
+            let file = open(&folder, name, OpenFlags::empty(), DescriptorFlags::READ).await?;
+            let (mut writer, reader) = wit_stream::new();
+            let written = file.write_via_stream(reader, 0);
+            writer.write_all(vec![b'x']).await;
             drop(writer);
             written.await.map_err(text)?;
             true.into()

@@ -3,7 +3,7 @@
 use fanfare_sdk::prelude::*;
 use serde::Deserialize;
 
-use crate::wasi::wasi::keyvalue::{atomics, store};
+use crate::wasi::wasi::keyvalue::{atomics, batch, store};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -20,7 +20,15 @@ pub enum Action {
     Set { key: String, value: String },
     Delete { key: String },
     Increment { key: String, delta: u64 },
-    Keys,
+    Exists { key: String },
+    Keys { after: Option<u64> },
+    /// The sizes of values.
+    GetMany { keys: Vec<String> },
+    /// The values are repeated so often.
+    SetMany { entries: Vec<(String, String)>, times: usize },
+    DeleteMany { keys: Vec<String> },
+    /// Sets a value of this many bytes.
+    Fill { key: String, bytes: usize },
 }
 
 pub fn run(command: &Command) -> Result<Value, String> {
@@ -33,6 +41,22 @@ pub fn run(command: &Command) -> Result<Value, String> {
         Action::Set { key, value } => bucket.set(key, value.as_bytes()).map(|()| true).map_err(failed)?.into(),
         Action::Delete { key } => bucket.delete(key).map(|()| true).map_err(failed)?.into(),
         Action::Increment { key, delta } => atomics::increment(&bucket, key, *delta).map_err(failed)?.into(),
-        Action::Keys => bucket.list_keys(None).map_err(failed)?.keys.into(),
+        Action::Exists { key } => bucket.exists(key).map_err(failed)?.into(),
+        Action::Keys { after } => {
+            let page = bucket.list_keys(*after).map_err(failed)?;
+            json!({ "keys": page.keys, "next": page.cursor })
+        }
+        Action::GetMany { keys } => {
+            let found = batch::get_many(&bucket, keys).map_err(failed)?;
+            let sizes = found.into_iter().map(|entry| entry.map(|(key, value)| (key, value.len())));
+            json!(sizes.collect::<Vec<_>>())
+        }
+        Action::SetMany { entries, times } => {
+            let entries: Vec<(String, Vec<u8>)> =
+                entries.iter().map(|(key, value)| (key.clone(), value.repeat(*times).into_bytes())).collect();
+            batch::set_many(&bucket, &entries).map(|()| true).map_err(failed)?.into()
+        }
+        Action::DeleteMany { keys } => batch::delete_many(&bucket, keys).map(|()| true).map_err(failed)?.into(),
+        Action::Fill { key, bytes } => bucket.set(key, &vec![b'x'; *bytes]).map(|()| true).map_err(failed)?.into(),
     })
 }
