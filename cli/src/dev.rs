@@ -159,7 +159,7 @@ fn pinned_report(name: &str, generation: Option<&str>, build_time: Duration) -> 
     let pinned = generation.unwrap_or("another generation");
     format!(
         "{name}: the build took {:.2} s, but a rollback has pinned {pinned}, which serves until the component changes: \
-         run `fanfare reload --force {name}` to serve the build\n",
+         run `fanfare reload {name} --force` to serve the build\n",
         build_time.as_secs_f64()
     )
 }

@@ -261,7 +261,7 @@ async fn a_pinned_generation_is_named_after_a_build_without_changes() {
     eventually("the new generation serves", || async { generation(&serving).await != before }).await;
     assert_eq!(serving.operator("POST", "/v1/modules/made/rollback").await.status, 200);
     project.dir.write("modules/made/src/other", "saved");
-    let hint = "which serves until the component changes: run `fanfare reload --force made` to serve the build";
+    let hint = "which serves until the component changes: run `fanfare reload made --force` to serve the build";
     eventually("the pin is named", || async { serving.log().contains(hint) }).await;
     assert_eq!(generation(&serving).await, before);
 }

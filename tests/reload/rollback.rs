@@ -24,7 +24,8 @@ async fn a_rollback_pins_the_previous_generation_until_the_folder_changes() {
     assert_eq!((&back["outcome"], &back["pinned"]), (&json!("swapped"), &json!(true)), "{back}");
     assert_eq!(host.get("/api/echo/one").await.status, 200);
     assert_eq!(host.get("/api/echo/two").await.status, 404);
-    assert!(host.note("echo").await.contains("pinned by a rollback"));
+    let note = host.note("echo").await;
+    assert!(note.contains("pinned by a rollback") && note.ends_with("`fanfare reload echo --force`"), "{note}");
     let renewed = host.operate("modules/echo/reload").await;
     assert_eq!((&renewed["generation"], &renewed["pinned"]), (&back["generation"], &json!(true)));
 
@@ -113,7 +114,7 @@ async fn a_pinned_generation_without_its_grant_is_not_replaced_by_the_folder() {
     host.operate("modules/pinned/rollback").await;
     host.configure(json!({ "modules": {} }));
     eventually("the reload is rejected", || async { host.note("pinned").await.contains("fanfare grant pinned") }).await;
-    assert!(host.note("pinned").await.contains("`fanfare reload --force` loads the folder instead"));
+    assert!(host.note("pinned").await.contains("`fanfare reload pinned --force` loads the folder instead"));
     assert_eq!(host.get("/api/pinned/asking").await.status, 200);
     assert_eq!(host.get("/api/pinned/plain").await.status, 404);
 }

@@ -33,7 +33,7 @@ async fn a_forced_reload_swaps_without_the_state() {
     let host = swapping(json!({ "timeout": "20ms" }), json!({ "save": "never" })).start().await;
     assert_eq!(super::count(&host).await, 1);
     let refused = host.reload("snapshot").await;
-    assert_names(&refused["detail"], &["`fanfare reload --force` swaps without the state"]);
+    assert_names(&refused["detail"], &["`fanfare reload snapshot --force` swaps without the state"]);
     assert_eq!(super::count(&host).await, 2);
     let forced = host.admin("POST", "/v1/modules/snapshot/reload?force=true", "").await.json();
     assert_eq!(forced["outcome"], "swapped", "{forced}");

@@ -38,10 +38,10 @@ const UNSAVED: &str = "; the host could not save the pin in stateDir, so it woul
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Note {
     #[error(
-        "pinned by a rollback to generation {generation}: the module's files are not served until they change or you run `fanfare reload --force` with the name of the module{}",
+        "pinned by a rollback to generation {generation}: the module's files are not served until they change or you run `fanfare reload {module} --force`{}",
         if *.saved { "" } else { UNSAVED }
     )]
-    Pinned { generation: String, saved: bool },
+    Pinned { module: String, generation: String, saved: bool },
     #[error("generation {generation} is a canary in {places} for {lasts:?}")]
     Canary { generation: String, places: String, lasts: Duration },
     #[error("generation {generation} was {why}")]

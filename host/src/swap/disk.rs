@@ -162,7 +162,7 @@ impl Swapper {
         let Some(pin) = pin else { return read.map(|candidate| Selection { candidate, pinned: false }) };
         match self.read_retained(module, &pin.generation, config) {
             Ok(candidate) => Ok(Selection { candidate, pinned: true }),
-            Err(error) => Err(SwapError::Pinned(Arc::new(error))),
+            Err(error) => Err(SwapError::Pinned { module: module.to_owned(), error: Arc::new(error) }),
         }
     }
 

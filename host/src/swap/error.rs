@@ -12,8 +12,10 @@ use crate::isolate::{Crash, End, SnapshotError};
 use crate::registry::manifest::ManifestError;
 use crate::registry::{GenerationStoreError, LoadError};
 
-/// How to swap when the state cannot be handed over.
-const FORCE: &str = "`fanfare reload --force` swaps without the state";
+/// The command that does what a reload refuses.
+fn force(module: &str) -> String {
+    format!("`fanfare reload {module} --force`")
+}
 
 /// Why a reload or a rollback changed nothing. If the module was loaded, its previous generation
 /// keeps serving in every worker.
@@ -46,8 +48,13 @@ pub enum SwapError {
     #[error("{0}")]
     Module(Arc<ModuleError>),
     /// A rollback pinned a generation that cannot be loaded.
-    #[error("{0}; a rollback pinned this generation, `fanfare reload --force` loads the folder instead")]
-    Pinned(Arc<ModuleError>),
+    #[error("{error}; a rollback pinned this generation, {} loads the folder instead", force(.module))]
+    Pinned {
+        /// The module.
+        module: String,
+        /// Why it cannot be loaded.
+        error: Arc<ModuleError>,
+    },
     /// No retained generation matches the requested rollback.
     #[error(
         "{module} has no {}; retained generations, newest first: {}",
@@ -69,7 +76,7 @@ pub enum SwapError {
     #[error("not every worker started the earlier broadcasts within swap.quiesce ({0:?}); reload again")]
     Quiesce(Duration),
     /// An instance could not save its state.
-    #[error("{module} in {isolate}: save failed: {error}; {FORCE}")]
+    #[error("{module} in {isolate}: save failed: {error}; {} swaps without the state", force(.module))]
     Save {
         /// The module.
         module: Arc<str>,
@@ -79,7 +86,10 @@ pub enum SwapError {
         error: SnapshotError,
     },
     /// An instance saved more bytes than `swap.state` allows.
-    #[error("{module} in {isolate}: save returned {size} bytes, but swap.state allows {max}; {FORCE}")]
+    #[error(
+        "{module} in {isolate}: save returned {size} bytes, but swap.state allows {max}; {} swaps without the state",
+        force(.module)
+    )]
     StateSize {
         /// The module.
         module: Arc<str>,
@@ -91,8 +101,13 @@ pub enum SwapError {
         max: u64,
     },
     /// Not every instance saved its state within `swap.timeout`.
-    #[error("save took longer than swap.timeout ({0:?}); {FORCE}")]
-    SlowSave(Duration),
+    #[error("save took longer than swap.timeout ({timeout:?}); {} swaps without the state", force(.module))]
+    SlowSave {
+        /// The module.
+        module: Arc<str>,
+        /// `swap.timeout`.
+        timeout: Duration,
+    },
     /// A new instance rejected the state or ended while it loaded it.
     #[error("{0}")]
     Load(SnapshotError),
@@ -295,13 +310,13 @@ impl SwapError {
             | SwapError::Preempted
             | SwapError::CanaryReplaced
             | SwapError::Stopping => Blame::Operator,
-            SwapError::Module(error) | SwapError::Pinned(error) => error.fault(),
+            SwapError::Module(error) | SwapError::Pinned { error, .. } => error.fault(),
             SwapError::NotPromoted(error) | SwapError::NotRolledBack { why: error, .. } => error.fault(),
             SwapError::Start(end) => end.fault(),
             SwapError::Save { error, .. } | SwapError::Load(error) => error.fault(),
             SwapError::Quiesce(_)
             | SwapError::StateSize { .. }
-            | SwapError::SlowSave(_)
+            | SwapError::SlowSave { .. }
             | SwapError::SlowLoad(_)
             | SwapError::CanaryDown { .. }
             | SwapError::CanaryFailures { .. } => Blame::Guest,
@@ -313,7 +328,7 @@ impl SwapError {
     /// process.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            SwapError::Module(error) | SwapError::Pinned(error) => match &error.0 {
+            SwapError::Module(error) | SwapError::Pinned { error, .. } => match &error.0 {
                 Reason::Load(error) => error.is_transient(),
                 _ => false,
             },

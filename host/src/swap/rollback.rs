@@ -121,7 +121,11 @@ impl Swapper {
 
     /// The note about a pinned generation in the status.
     pub(super) fn pin_note(&self, module: &str, generation: &str) -> Note {
-        Note::Pinned { generation: short(generation).to_owned(), saved: self.kept.is_saved(module) }
+        Note::Pinned {
+            module: module.to_owned(),
+            generation: short(generation).to_owned(),
+            saved: self.kept.is_saved(module),
+        }
     }
 
     /// Notes in the status that a generation is pinned, or removes the module's note.

@@ -88,7 +88,7 @@ impl Swapper {
         let handed_over = turn.unless_killed(async {
             self.wait_for_mark(&slots).await?;
             match keep_state && from.exports.snapshot && program.generation.exports.snapshot {
-                true => self.hand_over_state(&scope.stay, &mut prepared, &from.digest).await,
+                true => self.hand_over_state(&scope.stay, &mut prepared, from).await,
                 false => Ok(0),
             }
         });
@@ -122,7 +122,7 @@ impl Swapper {
         &self,
         slots: &[Arc<Slot>],
         prepared: &mut [Prepared],
-        from: &str,
+        from: &Generation,
     ) -> Result<usize, SwapError> {
         let SwapConfig { quiesce, timeout, state, .. } = self.config.swap;
         let quiesced = wait_until(|| slots.iter().all(|slot| slot.has_quiesced()));
@@ -131,9 +131,10 @@ impl Swapper {
         let _ = tokio::time::timeout(quiesce, quiesced).await;
         let running = slots.iter().map(|slot| slot.running()).sum();
         let saves = try_join_all(slots.iter().map(|slot| save(slot, state)));
-        let states = tokio::time::timeout(timeout, saves).await.map_err(|_| SwapError::SlowSave(timeout))??;
+        let slow = |_| SwapError::SlowSave { module: from.module.clone(), timeout };
+        let states = tokio::time::timeout(timeout, saves).await.map_err(slow)??;
         let loads = prepared.iter_mut().zip(states).filter_map(|(prepared, state)| Some((prepared, state?)));
-        let loads = try_join_all(loads.map(|(prepared, state)| prepared.load(from.to_owned(), state)));
+        let loads = try_join_all(loads.map(|(prepared, state)| prepared.load(from.digest.clone(), state)));
         let loaded = tokio::time::timeout(timeout, loads).await.map_err(|_| SwapError::SlowLoad(timeout))?;
         loaded.map_err(SwapError::Load)?;
         Ok(running)
