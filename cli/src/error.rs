@@ -77,8 +77,12 @@ pub enum CommandError {
     Differs(String),
 
     // inspect
-    #[error("{0}: this folder is not that of a module; name a component or a module")]
-    NoComponent(String),
+    #[error(
+        "{} is not the folder of a module; name a component or a module: `fanfare inspect hello` or \
+         `fanfare inspect hello.wasm`",
+        .0.as_deref().filter(|dir| !dir.is_empty()).unwrap_or("the current folder")
+    )]
+    NoComponent(Option<String>),
     #[error("{file}: cannot read the file: {error}")]
     Unreadable { file: String, error: io::Error },
     #[error("{file}: the file has {size} bytes, more than engine.maxComponent, {most}")]

@@ -27,9 +27,10 @@ use fanfare::tooling::{ComponentInfo, Inspection, Manifest, component_info};
 /// Flags of `fanfare inspect`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct InspectArgs {
-    /// The file of the component, or the module whose component it is: its name or its folder.
+    /// The file of the component, or the module whose component it is: its name or its folder
+    /// [default: the module around the current folder].
     #[arg(value_name = "WASM|MODULE", env = "FANFARE_COMPONENT")]
-    pub file: PathBuf,
+    pub file: Option<PathBuf>,
     #[command(flatten)]
     pub settings: FileArgs,
     /// Print JSON.
@@ -143,13 +144,14 @@ fn inspect(args: &InspectArgs) -> Result<Description, CommandError> {
 
 /// The file that the argument names, itself or through a module.
 fn component_of(args: &InspectArgs) -> Result<PathBuf, CommandError> {
-    let is_name = args.file.to_str().is_some_and(formats::is_module);
-    if args.file.is_file() || !(is_name || args.file.is_dir()) {
-        return Ok(args.file.clone());
+    let file = args.file.as_deref().unwrap_or(Path::new("."));
+    let is_name = file.to_str().is_some_and(formats::is_module);
+    if file.is_file() || !(is_name || file.is_dir()) {
+        return Ok(file.to_owned());
     }
-    match Chosen::of(Some(&args.file), &args.settings.alone())?.module {
+    match Chosen::of(Some(file), &args.settings.alone())?.module {
         Some(module) => Ok(Manifest::load(&module)?.component),
-        None => Err(CommandError::NoComponent(source::shown(&args.file).to_string())),
+        None => Err(CommandError::NoComponent(args.file.as_deref().map(|file| source::shown(file).to_string()))),
     }
 }
 
@@ -167,10 +169,15 @@ fn settings(args: &InspectArgs, component: &Path) -> Result<(Config, Option<Temp
 }
 
 /// A capability in the text. The standard libraries of most languages import the environment, also
-/// for code that reads no variable.
+/// for code that reads no variable, and a module needs no grant for calls within itself.
 fn shown_need(capability: &'static str) -> String {
     match capability {
         "env" => "env (only if its code reads variables)".to_owned(),
+        "broadcast" => "broadcast (only for broadcasts of other modules)".to_owned(),
+        "rpc" => "rpc (only for routes of other modules)".to_owned(),
+        "sse" => "sse (only for streams of others)".to_owned(),
+        "channels" => "channels (only for channels of others)".to_owned(),
+        "events" => "events (only for types of others)".to_owned(),
         other => other.to_owned(),
     }
 }

@@ -26,6 +26,8 @@ async fn inspect_describes_a_component() {
         ["language", "Rust"],
         ["processed-by", "rustc"],
         ["may need", "env (only if its code reads variables)"],
+        ["may need", "broadcast (only for broadcasts of other modules)"],
+        ["may need", "rpc (only for routes of other modules)"],
     ] {
         let found = ran.out.lines().any(|line| words.iter().all(|word| line.contains(word)));
         assert!(found, "{words:?} in one line of:\n{}", ran.out);
@@ -152,6 +154,38 @@ async fn a_file_that_is_no_component_is_named() {
         assert_eq!((ran.code, ran.out.as_str()), (1, ""));
         assert!(ran.err.contains(why), "{why}: {}", ran.err);
     }
+}
+
+/// A component whose code says that a function is longer than the code.
+fn with_wrong_end() -> Vec<u8> {
+    let function_type = section(1, vector([[0x60, 0, 0]]));
+    let sections = [function_type, section(3, vector([[0]])), section(10, vec![1, 3, 0, 0x0b])];
+    of_module(&sections, &[])
+}
+
+#[tokio::test]
+async fn inspect_and_check_name_the_same_fault_of_a_damaged_component() {
+    let module = r#"{ "component": "bad.wasm", "routes": [{ "path": "x", "handler": "x" }] }"#;
+    let project = Project::with(&[]).file("modules/bad/module.json", module);
+    let project = project.file("modules/bad/bad.wasm", with_wrong_end());
+    let (inspected, checked) = (project.run(&["inspect", "bad"]).await, project.run(&["check"]).await);
+    assert_eq!((inspected.code, checked.code), (1, 1));
+    let fault = inspected.err.trim_end().strip_prefix("error: modules/bad/bad.wasm: ").unwrap();
+    assert!(fault.starts_with("is not valid WebAssembly: ") && !fault.contains("truncated"), "{fault}");
+    assert!(checked.out.contains(fault), "{fault} in {}", checked.out);
+}
+
+#[tokio::test]
+async fn inspect_finds_the_module_around_the_current_folder() {
+    let project = Project::with(&["counter"]);
+    let mut command = project.command(&["inspect"]);
+    command.current_dir(project.path().join("modules/counter"));
+    let ran = CommandOutput::of(command).await;
+    assert!(ran.code == 0 && ran.out.contains("counter.wasm: a component of "), "{}{}", ran.out, ran.err);
+    let ran = project.run(&["inspect"]).await;
+    let hint =
+        "the current folder is not the folder of a module; name a component or a module: `fanfare inspect hello`";
+    assert!(ran.code == 1 && ran.err.contains(hint), "{}", ran.err);
 }
 
 /// A component of one core module with these sections, after the sections of the component itself.

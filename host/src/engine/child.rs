@@ -206,7 +206,7 @@ fn compile(args: &CompileJob) -> wasmtime::Result<(Vec<u8>, Option<Arc<Functions
     let compiled = engine.precompile_component(&component);
     if compiled.is_err() {
         // Says more than the position at which the compiler failed.
-        format::check_end(&component).map_err(wasmtime::Error::msg)?;
+        format::check_sections(&component).map_err(wasmtime::Error::msg)?;
     }
     Ok((compiled?, functions))
 }

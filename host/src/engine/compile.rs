@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 use super::child::{COMMAND, REFUSED, UNWRITTEN};
+use super::format::BUILD_AGAIN;
 use super::functions::FunctionCounts;
 use crate::blocking::remedy;
 use crate::files::{self, ReadError};
@@ -125,10 +126,7 @@ impl Compiler {
 fn invalid(why: &str) -> Option<String> {
     const ERRORS: [&str; 2] = ["WebAssembly translation error: ", "failed to parse WebAssembly module: "];
     let (_, fault) = ERRORS.iter().find_map(|error| why.split_once(error))?;
-    Some(format!(
-        "is not valid WebAssembly: {fault}; build the component again, and if the build finds nothing to do, first remove \
-         what it has made (for Rust with `cargo clean`)"
-    ))
+    Some(format!("is not valid WebAssembly: {fault}; {BUILD_AGAIN}"))
 }
 
 /// Returns the trimmed text of at most `most` bytes that a child writes.

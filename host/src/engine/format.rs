@@ -1,6 +1,6 @@
 //! Recognises files that are no components, and says what they are.
 
-use wasmparser::{Chunk, Parser, Payload};
+use wasmparser::{BinaryReader, BinaryReaderError, Parser};
 
 /// The first bytes of every WebAssembly file.
 const MAGIC: &[u8] = b"\0asm";
@@ -39,42 +39,59 @@ pub fn check(bytes: &[u8]) -> Result<(), NotAComponent> {
     }
 }
 
-/// Returns an error if a component ends within a section. The end between two sections of the
-/// component itself cannot be recognised.
-pub fn check_end(bytes: &[u8]) -> Result<(), NotAComponent> {
-    let mut outer = Vec::new();
-    let (mut parser, mut rest) = (Parser::new(0), bytes);
-    loop {
-        match parser.parse(rest, false) {
-            Err(_) => return Ok(()),
-            Ok(Chunk::NeedMoreData(_)) if rest.is_empty() && outer.is_empty() => return Ok(()),
-            Ok(Chunk::NeedMoreData(_)) => return Err(NotAComponent::Truncated(bytes.len())),
-            Ok(Chunk::Parsed { consumed, payload }) => {
-                rest = rest.get(consumed..).unwrap_or_default();
-                match payload {
-                    Payload::ModuleSection { parser: inner, .. } | Payload::ComponentSection { parser: inner, .. } => {
-                        outer.push(std::mem::replace(&mut parser, inner));
-                    }
-                    Payload::End(_) => match outer.pop() {
-                        Some(next) => parser = next,
-                        None => return Ok(()),
-                    },
-                    _ => {}
-                }
-            }
-        }
+/// What to do about a component that is invalid.
+pub const BUILD_AGAIN: &str = "build the component again, and if the build finds nothing to do, first remove what it \
+    has made (for Rust with `cargo clean`)";
+
+/// Why the bytes of a component cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Damage {
+    #[error(transparent)]
+    NotAComponent(#[from] NotAComponent),
+    #[error("is not valid WebAssembly: {0}; {BUILD_AGAIN}")]
+    Damaged(#[from] BinaryReaderError),
+}
+
+/// Returns an error if the bytes are no component, or if its sections cannot be read. A component
+/// that passes may still be invalid, which the compiler reports.
+pub fn check_sections(bytes: &[u8]) -> Result<(), Damage> {
+    check(bytes)?;
+    check_end(bytes)?;
+    Parser::new(0).parse_all(bytes).try_for_each(|payload| payload.map(drop))?;
+    Ok(())
+}
+
+/// Returns an error if a component ends within a section, by the size of the section. The end
+/// between two sections cannot be recognised.
+fn check_end(bytes: &[u8]) -> Result<(), NotAComponent> {
+    let mut rest = BinaryReader::new(bytes, 0);
+    let header = rest.read_bytes(HEADER);
+    let mut is_cut = header.is_err();
+    while !is_cut && !rest.eof() {
+        let section = rest.read_u8().and_then(|_| rest.read_var_u32());
+        is_cut = match section {
+            Ok(size) => rest.read_bytes(size as usize).is_err(),
+            // A size that is no number says nothing about the end.
+            Err(_) if !rest.eof() => return Ok(()),
+            Err(_) => true,
+        };
     }
+    if is_cut { Err(NotAComponent::Truncated(bytes.len())) } else { Ok(()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn example() -> Vec<u8> {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../modules/counter/counter.wasm");
+        std::fs::read(path).unwrap()
+    }
+
     #[test]
     fn every_cut_within_a_section_is_recognised() {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../modules/counter/counter.wasm");
-        let bytes = std::fs::read(path).unwrap();
-        assert_eq!((check(&bytes), check_end(&bytes)), (Ok(()), Ok(())));
+        let bytes = example();
+        assert!(check_sections(&bytes).is_ok());
         assert_eq!(check(&[]), Err(NotAComponent::Empty));
         for end in 1..HEADER {
             assert_eq!(check(&bytes[..end]), Err(NotAComponent::Truncated(end)));
@@ -82,5 +99,22 @@ mod tests {
         let cuts = (HEADER + 1..bytes.len()).step_by(997);
         let (all, found) = (cuts.clone().count(), cuts.filter(|end| check_end(&bytes[..*end]).is_err()).count());
         assert!(found + 3 >= all, "{found} of {all}");
+    }
+
+    #[test]
+    fn a_file_with_all_its_bytes_is_damaged_and_not_truncated() {
+        // A core module whose code section says that its function is longer than the section.
+        let code =
+            |size: u8| [&b"\0asm\x01\0\0\0"[..], &[1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 10, 4, 1, size, 0, 0x0b]].concat();
+        let component = |module: Vec<u8>| {
+            let size = u8::try_from(module.len()).unwrap();
+            [b"\0asm\x0d\0\x01\0".to_vec(), vec![1, size], module].concat()
+        };
+        assert!(check_sections(&component(code(2))).is_ok());
+        let damaged = component(code(3));
+        let why = check_sections(&damaged).unwrap_err().to_string();
+        assert!(why.starts_with("is not valid WebAssembly: ") && why.contains("; build the component again"), "{why}");
+        let cut = check_sections(&damaged[..damaged.len() - 1]).unwrap_err().to_string();
+        assert!(cut.starts_with("the file is truncated: "), "{cut}");
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use wasmparser::{BinaryReaderError, KnownCustom, Parser, Payload};
 
 use super::toolchain::{Producer, Toolchain, Traces};
-use crate::engine::format::{self, NotAComponent};
+use crate::engine::format::{self, Damage};
 
 /// The contents of a component's file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -31,21 +31,15 @@ pub struct ComponentInfo {
 const MOST: usize = 64;
 
 /// Why bytes cannot be read as a component.
-#[derive(Debug, thiserror::Error)]
-pub enum ComponentInfoError {
-    #[error(transparent)]
-    NotAComponent(#[from] NotAComponent),
-    #[error("the component is damaged: {0}; build it again")]
-    Damaged(#[from] BinaryReaderError),
-}
+pub type ComponentInfoError = Damage;
 
 /// Reads the bytes of a component's file.
 pub fn component_info(bytes: &[u8]) -> Result<ComponentInfo, ComponentInfoError> {
-    format::check(bytes)?;
-    match read(bytes) {
+    match format::check(bytes).map(|()| read(bytes))? {
         Ok(found) => Ok(found),
         Err(error) => {
-            format::check_end(bytes)?;
+            // The compiler of a host reports the same.
+            format::check_sections(bytes)?;
             Err(error.into())
         }
     }
