@@ -11,7 +11,7 @@
 //! `pending` has the requests that have not started, `installed` what the lock of a module guards,
 //! `kill_turns` the order of kills, `memory` kills workers that use too much of it, and `retry`
 //! loads modules again that a full disk has refused. `strays` reports components without a
-//! manifest.
+//! manifest, and `missing` settings of modules that do not exist.
 
 mod canary;
 mod chains;
@@ -29,6 +29,7 @@ mod kill_turns;
 mod load;
 mod lock;
 mod memory;
+mod missing;
 mod outcome;
 mod pending;
 mod progress;

@@ -1,6 +1,7 @@
 //! `fanfare dev`: builds and swaps a module when its sources change.
 
 use std::fs;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -141,6 +142,40 @@ async fn a_module_created_while_dev_runs_is_built() {
 async fn rollout_delays_no_save() {
     let project = project();
     let mut manifest: Value = serde_json::from_str(&project.read("modules/made/module.json")).unwrap();
+/// A named pipe, which a build reads, so that it ends only when the test has written to it.
+fn gate(project: &Project) -> PathBuf {
+    let gate = project.path().join("gate");
+    mknodat(CWD, &gate, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    gate
+}
+
+#[tokio::test]
+async fn a_module_that_dev_builds_is_not_reported_as_waiting() {
+    let project = Project::with(&["echo"]).config(json!({ "swap": { "watch": true } }));
+    let gate = gate(&project);
+    let serving = dev(&project, &[]).await;
+    let mut manifest: Value = serde_json::from_str(&self::project().read("modules/made/module.json")).unwrap();
+    manifest["build"]["command"] = "cat ../../gate && mkdir -p target && cp src/next.wasm target/out.wasm".into();
+    project.dir.write("modules/made/src/next.wasm", component("echo", "one"));
+    project.dir.write("modules/made/module.json", manifest.to_string());
+    eventually("it waits", || async { serving.operator("GET", "/v1/status").await.text().contains("waiting") }).await;
+    // This blocks until the build reads the gate.
+    tokio::task::spawn_blocking(move || fs::write(gate, "").unwrap()).await.unwrap();
+    eventually("the module is live", || async { serving.log().contains("made: live ") }).await;
+    let log = serving.log();
+    assert!(log.contains("made: building") && !log.contains("waiting for the component"), "{log}");
+}
+
+#[tokio::test]
+async fn a_build_that_fails_at_the_start_is_in_the_status() {
+    let project = project().file("modules/made/src/broken", "");
+    let serving = dev(&project, &[]).await;
+    let made = serving.status("made").await;
+    assert_eq!(made["state"], "waiting");
+    assert!(made["note"].as_str().is_some_and(|note| note.starts_with("the last build failed, ")), "{made}");
+    assert!(serving.get("/").await.text().contains("the last build failed, "));
+}
+
     manifest["rollout"] = json!({ "for": "1h" });
     let project = project.file("modules/made/module.json", manifest.to_string());
     let serving = dev(&project, &[]).await;
@@ -163,8 +198,7 @@ async fn a_manifest_and_its_code_saved_together_show_no_error() {
         .file("modules/made/module.json", manifest.to_string())
         .file("modules/other/module.json", r#"{ "component": "none.wasm" }"#);
     // A build ends only when the test opens the gate, long after the manifest was saved.
-    let gate = project.path().join("gate");
-    mknodat(CWD, &gate, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let gate = gate(&project);
     let open = || {
         let gate = gate.clone();
         // This blocks until the build reads the gate.

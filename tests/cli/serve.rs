@@ -54,6 +54,16 @@ async fn serve_warns_about_a_listener_whose_module_does_not_exist() {
 }
 
 #[tokio::test]
+async fn serve_and_status_warn_about_settings_of_a_module_that_does_not_exist() {
+    let project = Project::with(&["echo"]).config(json!({ "modules": { "ecko": {}, "echo": {} } }));
+    let serving = project.serve(&[]).await;
+    let warning = "modules.ecko: there is no such module in modules; did you mean ";
+    eventually("the log names it", || async { serving.log().contains(warning) }).await;
+    let status = project.run(&["status", "--admin", &serving.admin()]).await;
+    assert!(status.out.contains(warning) && !status.out.contains("modules.echo: "), "{}", status.out);
+}
+
+#[tokio::test]
 async fn strict_exits_with_the_reason_if_a_module_is_not_ready() {
     let broken = Project::with(&["echo"])
         .file("modules/broken/module.json", r#"{ "component": "broken.wasm", "rotues": [] }"#)

@@ -96,7 +96,6 @@ impl TestHost {
             "workers": 2,
             "stateDir": TempDir::STATE,
             "swap": { "watch": false },
-            "modules": { "test-party": { "grants": { "reload": true } } },
             "http": { "listen": "127.0.0.1:0" },
             "admin": { "listen": "127.0.0.1:0" },
             "shutdown": { "drain": "5s", "linger": "100ms" },
@@ -133,7 +132,10 @@ impl TestHost {
                 fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
             }
         }
-        self
+        match module {
+            "test-party" => self.grant(name, json!({ "reload": true })),
+            _ => self,
+        }
     }
 
     /// Merges a patch into a module's manifest.

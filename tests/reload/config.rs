@@ -138,3 +138,20 @@ async fn without_the_settings_file_the_previous_settings_stay_in_effect() {
     .await;
     assert_eq!(notes().await, "[]");
 }
+
+#[tokio::test]
+async fn settings_of_a_module_that_does_not_exist_are_reported_until_it_does() {
+    let host = TestHost::empty().and_as("echo", "here").watched();
+    let host = host.config(json!({ "modules": { "elsewhere": {} } })).start().await;
+    let notes = || async { host.status().await["notes"].to_string() };
+    assert!(notes().await.contains("modules.elsewhere: there is no such module in "), "{}", notes().await);
+    assert!(host.log.contains(&["WARN", "modules.elsewhere: there is no such module in "]));
+    fs::create_dir(host.folder("elsewhere")).unwrap();
+    for file in ["echo.wasm", "module.json"] {
+        fs::copy(host.folder("here").join(file), host.folder("elsewhere").join(file)).unwrap();
+    }
+    eventually("the module exists", || async { notes().await == "[]" }).await;
+    host.configure(json!({ "modules": { "nowhere": {} } }));
+    eventually("the changed settings are reported", || async { notes().await.contains("modules.nowhere: ") }).await;
+    assert!(host.log.contains(&["WARN", "modules.nowhere: there is no such module in "]));
+}

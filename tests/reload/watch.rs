@@ -278,7 +278,8 @@ async fn a_module_without_its_component_is_listed_as_waiting_at_once() {
         modules.iter().any(|module| module["name"] == "unbuilt" && module["state"] == "waiting")
     })
     .await;
-    assert!(host.log.contains(&["unbuilt", "waiting for the component"]));
+    assert_eq!(host.operate("modules/unbuilt/reload").await["code"], "refused");
+    assert_eq!(host.log.lines(&["unbuilt", "waiting for the component"]).len(), 1);
     fs::copy(source_of("echo").join("echo.wasm"), host.folder("unbuilt").join("echo.wasm")).unwrap();
     host.until_served("/api/unbuilt/who").await;
 }

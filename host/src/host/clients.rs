@@ -1,5 +1,4 @@
-//! Warns about listeners without a module, and ends the connections of clients whose socket was
-//! removed.
+//! Ends the connections of clients whose socket was removed.
 //!
 //! After each event that can remove a socket, the host looks whether the worker of each client
 //! still has its socket. A client that is just connecting looks itself, after it is in the list of
@@ -7,22 +6,11 @@
 
 use std::sync::Arc;
 
-use crate::config::Config;
 use crate::dispatch::Dispatch;
 use crate::events::{EventItem, EventReader, HostEvent};
 use crate::hub::SocketName;
-use crate::registry::Roster;
 use crate::triggers::websocket::WebSockets;
 use crate::worker::has_socket;
-
-/// Logs a warning for each listener whose module does not exist.
-pub(super) fn warn_of_missing_modules(config: &Config, roster: &Roster) {
-    let states = roster.states();
-    let existing: Vec<&str> = states.keys().map(String::as_str).collect();
-    for warning in config.listeners_without_module(&existing) {
-        tracing::warn!("{warning}");
-    }
-}
 
 /// After each change of a module, ends the connections to sockets that it no longer has. Such a
 /// client would get no answer to any message.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::messages::Messages;
 use super::running::{RunningHost, Tasks};
-use super::{Host, StartError, clients};
+use super::{Host, StartError};
 use crate::admin::{self, AdminState};
 use crate::config::Config;
 use crate::dispatch::Dispatch;
@@ -122,7 +122,6 @@ impl Built {
         }
         let modules_dir = |source| StartError::ModulesDir { path: self.config.modules_dir.clone(), source };
         self.swapper.load_all().await.map_err(modules_dir)?;
-        clients::warn_of_missing_modules(&self.config, &self.roster);
         self.services.events.raise(HostEvent::WorkerClusterReady { pid: std::process::id(), child_process: None });
         Ok(())
     }

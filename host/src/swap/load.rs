@@ -94,6 +94,7 @@ impl Swapper {
         for generation in self.roster.installed() {
             self.retry_dependents(&generation.module);
         }
+        self.report_missing_modules().await;
         Ok(())
     }
 

@@ -124,6 +124,7 @@ impl Swapper {
         self.runtime.spawn(async move {
             let result = swapper.until_stop(swapper.run_pending(&module)).await;
             swapper.retry_after(&module, result.as_ref().err());
+            swapper.report_missing_modules().await;
             // The caller may have dropped the future.
             let _ = report.send(result);
         });

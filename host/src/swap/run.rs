@@ -126,8 +126,14 @@ impl Run<'_> {
 
     /// Reports that the component does not exist yet. The module starts once it is built.
     fn await_component(&self, why: String) -> SwapError {
-        tracing::warn!(module = %self.module, "waiting for the component: {why}");
-        self.swapper.roster.set(self.module, ModuleState::Waiting(why.clone()));
+        let roster = &self.swapper.roster;
+        let is_known = matches!(roster.state(self.module), Some(ModuleState::Waiting(known)) if known == why);
+        // `fanfare dev` says that it builds the module.
+        let is_built = self.swapper.is_built(&self.swapper.config.modules_dir.join(self.module));
+        if !is_known && !is_built {
+            tracing::warn!(module = %self.module, "waiting for the component: {why}");
+        }
+        roster.set(self.module, ModuleState::Waiting(why.clone()));
         SwapError::Waiting(why)
     }
 

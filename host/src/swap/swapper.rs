@@ -160,6 +160,7 @@ impl Swapper {
         if !restart.is_empty() {
             tracing::warn!("changed settings that take effect after a restart: {}", restart.join(", "));
         }
+        self.set_missing_modules(&config);
         self.live_config.store(Arc::new(config));
         Ok(restart)
     }
