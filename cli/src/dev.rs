@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::build::{self, Group};
+use super::build::{self, BuildError, Group};
 use super::log::Format;
 use super::project::Selection;
 use super::serve::{self, ServeArgs, ServeHooks, Signals};
@@ -37,7 +37,7 @@ pub fn run(args: &DevArgs) -> ExitCode {
     exit_code(selection.and_then(|selection| {
         let Selection { config, modules, is_single_module } = selection;
         let selected_dirs = is_single_module.then_some(modules);
-        let dev = Dev { config: config.clone(), selected_dirs, watcher: None };
+        let dev = Dev { config: config.clone(), selected_dirs, watcher: None, failed: Vec::new() };
         serve::serve(&args.serve, config, dev)
     }))
 }
@@ -52,6 +52,8 @@ struct Dev {
     /// `None` until [`ServeHooks::before_loading`] runs, after [`ServeHooks::while_serving`] has
     /// taken it, and when the sources cannot be watched.
     watcher: Option<SourceWatcher>,
+    /// The modules whose build failed before the host served, each with the reason.
+    failed: Vec<(String, BuildError)>,
 }
 
 impl ServeHooks for Dev {
@@ -84,6 +86,7 @@ impl ServeHooks for Dev {
                 eprint(&format!("{}: building\n", manifest.name));
                 if let Err(error) = build::run_command(&manifest, &self.config, Group::Own).await {
                     eprint(&format!("{error}\n"));
+                    self.failed.push((manifest.name.clone(), error));
                 }
             }
         }
@@ -92,6 +95,9 @@ impl ServeHooks for Dev {
     /// Builds each module whose sources change, then asks the host to reload it. Does nothing when
     /// the sources cannot be watched.
     async fn while_serving(&mut self, host: &RunningHost) -> Infallible {
+        for (name, error) in self.failed.drain(..) {
+            host.roster().set_failed_build(&name, Some(failure(&error)));
+        }
         let Some(mut watcher) = self.watcher.take() else { return std::future::pending().await };
         let selected_dirs = self.selected_dirs.clone();
         host.swapper().set_builder(move |dir| is_built(dir, selected_dirs.as_deref()));
@@ -101,7 +107,9 @@ impl ServeHooks for Dev {
                 let name = &manifest.name;
                 eprint(&format!("{name}: building\n"));
                 let (build_start, previous_digest) = (Instant::now(), installed_digest(host.roster(), name));
-                if let Err(error) = build::run_command(&manifest, &self.config, Group::Own).await {
+                let built = build::run_command(&manifest, &self.config, Group::Own).await;
+                host.roster().set_failed_build(name, built.as_ref().err().map(failure));
+                if let Err(error) = built {
                     let consequence = match previous_digest {
                         Some(_) => "so the previous generation keeps serving",
                         None => "so the host cannot serve the module yet",
@@ -129,6 +137,11 @@ impl ServeHooks for Dev {
             }
         }
     }
+}
+
+/// What the status and the page for developers say about a failed build.
+fn failure(error: &BuildError) -> String {
+    format!("the last build failed, and `fanfare dev` has printed its output: {error}")
 }
 
 /// Whether `fanfare dev` builds the module in a folder. It cannot build one with a faulty manifest,

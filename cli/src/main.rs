@@ -31,6 +31,7 @@ mod service_client;
 mod status;
 mod subscribe;
 mod subscriptions;
+mod table;
 mod temp;
 mod terminal;
 mod test;

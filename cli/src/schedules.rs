@@ -11,7 +11,8 @@ use time::format_description::well_known::iso8601::{Config, EncodedConfig, TimeP
 use super::call::reply_output;
 use super::client::{self, AdminArgs, AdminClient, ClientError, Effect, Output, encoded, module, printable};
 use super::entries;
-use super::status::aligned;
+use super::project::module_of;
+use super::table::aligned;
 use fanfare::api::{GatherEntry, LastRun, ScheduleState, ScheduleStatus};
 
 /// Flags of `fanfare schedules`.
@@ -36,7 +37,7 @@ pub struct SchedulesArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Action {
-    /// Run a schedule now, also a disabled one, and print the reply.
+    /// Run a schedule now, also a disabled one, and print the reply, or that it succeeded.
     Run,
 }
 
@@ -65,7 +66,14 @@ impl SchedulesArgs {
             true => entries::output(&response.parse::<Vec<GatherEntry>>()?),
             false => reply_output(response.parse()?),
         };
-        Ok(if client.json { Output { text: response.text(), ..output } } else { output })
+        Ok(match output {
+            output if client.json => Output { text: response.text(), ..output },
+            Output { text, failure: None } if text.is_empty() => {
+                let module = printable(&module_of(named).0);
+                Output::of(format!("{module}:{} succeeded, without a payload\n", printable(name)))
+            }
+            output => output,
+        })
     }
 
     async fn show(&self, client: &AdminClient) -> Result<Output, ClientError> {
@@ -108,18 +116,31 @@ fn table(schedules: &[ScheduleStatus]) -> String {
             schedule.missed.to_string(),
         ]
     }));
-    let mut text = aligned(&rows);
+    let mut text = aligned(&rows) + &failures(schedules);
     for schedule in schedules {
-        let failure = schedule.last.as_ref().and_then(|last| Some((last.worker, last.message.as_deref()?)));
-        let name = format!("{}:{}", printable(&schedule.module), printable(&schedule.name));
-        if let Some((worker, message)) = failure {
-            _ = writeln!(text, "\n{name} failed in worker-{worker}: {}", printable(message));
-        }
         if let Some(reason) = &schedule.reason {
-            _ = writeln!(text, "\n{name} is disabled: {}", printable(reason));
+            _ = writeln!(text, "\n{} is disabled: {}", full_name(schedule), printable(reason));
         }
     }
     text
+}
+
+/// A paragraph for each schedule whose last run has failed.
+pub(super) fn failures(schedules: &[ScheduleStatus]) -> String {
+    let mut text = String::new();
+    for schedule in schedules {
+        if let Some(LastRun { worker, due, message: Some(message), .. }) = &schedule.last {
+            let (name, due) = (full_name(schedule), at(*due));
+            _ = writeln!(text, "\n{name} failed in worker-{worker}, in its run of {due}: {}", printable(message));
+        }
+    }
+    text
+}
+
+/// `ticker:clean`, and the subdomain that it runs for.
+fn full_name(schedule: &ScheduleStatus) -> String {
+    let subdomain = schedule.subdomain.as_deref().map(|name| format!(" ({})", printable(name)));
+    format!("{}:{}{}", printable(&schedule.module), printable(&schedule.name), subdomain.unwrap_or_default())
 }
 
 /// The interval, the cron expression with its zone, and `once`.
@@ -142,7 +163,8 @@ fn duration(ms: u64) -> String {
 /// Times of the table have seconds.
 const TIME: EncodedConfig = Config::DEFAULT.set_time_precision(TimePrecision::Second { decimal_digits: None }).encode();
 
-fn at(ms: u64) -> String {
+/// A time as text: in UTC, with seconds.
+pub(super) fn at(ms: u64) -> String {
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok();
     time.and_then(|time| time.format(&Iso8601::<TIME>).ok()).unwrap_or_default()
 }
@@ -179,9 +201,9 @@ ticker  tick          worker  every 5s                 2026-11-26T05:22:50Z  ok,
 ticker  clean (acme)  all     0 3 * * * Europe/Berlin  disabled              failed, 90 ms  0   0       0        0
 ticker  warm          all     once                     done                  -              0   0       0        0
 
-ticker:clean failed in worker-1: no \\u{1b}room
+ticker:clean (acme) failed in worker-1, in its run of 1970-01-01T00:00:00Z: no \\u{1b}room
 
-ticker:clean is disabled: `disable` is true
+ticker:clean (acme) is disabled: `disable` is true
 ";
         assert_eq!(output.unwrap().text, expected);
         assert_eq!(request, ("GET".into(), "/v1/schedules".into(), String::new()));
@@ -196,6 +218,8 @@ ticker:clean is disabled: `disable` is true
         assert_eq!(request, ("POST".into(), path.into(), "{\"n\":1}".into()));
         let (printed, _) = output(r#"{"status":500,"headers":[],"payload":null}"#, &["run", "m", "n"], 200).await;
         assert_eq!(printed.unwrap().failure.as_deref(), Some("the handler replied with status 500"));
+        let (printed, _) = output(r#"{"status":204,"headers":[],"payload":null}"#, &["run", "m", "n"], 200).await;
+        assert_eq!(printed.unwrap(), Output::of("m:n succeeded, without a payload\n"));
     }
 
     #[tokio::test]

@@ -7,7 +7,8 @@ use std::time::Duration;
 use http::Method;
 
 use super::client::{self, AdminArgs, AdminClient, ClientError, Effect, Output, printable};
-use super::subscriptions;
+use super::table::aligned;
+use super::{schedules, subscriptions};
 use fanfare::api::{
     ChannelPatternStatus, ChannelsStatus, ClientsStatus, Connections, EventsStatus, IsolateStatus, ModuleStatus, State,
     Status, Usage,
@@ -82,6 +83,7 @@ fn readable(status: &Status) -> String {
     for module in &status.modules {
         reasons(module, &mut text);
     }
+    text.push_str(&schedules::failures(&status.schedules));
     if !status.subscriptions.is_empty() {
         _ = write!(text, "\n{}", subscriptions::table(&status.subscriptions));
     }
@@ -245,10 +247,11 @@ fn reasons(module: &ModuleStatus, text: &mut String) {
             (_, Some(0)) => ", which starts again now, after".to_owned(),
             (_, Some(wait)) => format!(", which starts again in {:.1?}, after", Duration::from_millis(wait)),
         };
-        Some((format!(" on {}{before}", printable(&isolate.isolate)), isolate.reason.as_deref()?))
+        let when = isolate.ended_at.map(|ended| format!("{}: ", schedules::at(ended))).unwrap_or_default();
+        Some((format!(" on {}{before}", printable(&isolate.isolate)), when + isolate.reason.as_deref()?))
     });
     let of_module = [&module.reason, &module.note].into_iter().flatten();
-    let of_module = of_module.map(|reason| (String::new(), reason.as_str()));
+    let of_module = of_module.map(|reason| (String::new(), reason.clone()));
     for (on, reason) in of_module.chain(of_isolates) {
         // Writing to a string cannot fail.
         _ = writeln!(text, "\n{}{on}:", printable(&module.name));
@@ -256,23 +259,6 @@ fn reasons(module: &ModuleStatus, text: &mut String) {
             _ = writeln!(text, "  {}", printable(line));
         }
     }
-}
-
-/// A table whose columns are as wide as their widest cell, with two spaces between them.
-pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut text = String::new();
-    for row in rows {
-        let line: String = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}  ")).collect();
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]
@@ -286,6 +272,9 @@ mod tests {
         "redis":[{"name":"default","url":"redis://h:1","state":"down","reasons":["commands: refused"]}],
         "events":{"listen":{"address":"127.0.0.1:14440","connections":3,"subscribers":2},
                   "connect":{"service":"h\u001b:14440","up":false,"reason":"refused\u001b","queued":1,"lost":4}},
+        "schedules":[{"module":"flags","name":"tick"},
+            {"module":"flags","name":"clean","succeeded":7,"failed":2,"last":{"worker":1,"due":1764144000000,"success":false,
+             "runTime":3,"message":"no room\u001b"}}],
         "subscriptions":[{"module":"flags","name":"s","source":"event","topic":"a/*","deliver":"one",
                           "overflow":"wait","waiting":3,"delivered":7}],
         "clients":{"open":3,"max":800,"bound":2,"groups":1,
@@ -300,7 +289,7 @@ mod tests {
          "filters":{"before":["POST check","POST who"]},"isolates":[
             {"isolate":"worker-0","state":"ready","restarts":0,"inFlight":3,"waiting":0},
             {"isolate":"worker-1","state":"failed","reason":"11 restarts within 1m\nwasm trap: unreachable\u001b[2J",
-             "restarts":11,"inFlight":0,"waiting":0,"leaked":0,"waitingBroadcasts":0},
+             "endedAt":1764144000000,"restarts":11,"inFlight":0,"waiting":0,"leaked":0,"waitingBroadcasts":0},
             {"isolate":"worker-2","state":"ready","generation":"fedcba987654","inFlight":3,"leaked":2,"waiting":4,"waitingBroadcasts":1024}]},
         {"name":"new","generation":null,"state":"waiting","reason":"new.wasm is not there yet"}]}"#;
 
@@ -341,11 +330,13 @@ flags:
   a canary is running
 
 flags on worker-1:
-  11 restarts within 1m
+  2025-11-26T08:00:00Z: 11 restarts within 1m
   wasm trap: unreachable\\u{1b}[2J
 
 new:
   new.wasm is not there yet
+
+flags:clean failed in worker-1, in its run of 2025-11-26T08:00:00Z: no room\\u{1b}
 
 MODULE  SUBSCRIPTION  SOURCE     DELIVER  OVERFLOW  WAITING  OK  FAILED  DROPPED  GAPS
 flags   s             event a/*  one      wait      3        7   0       0        0

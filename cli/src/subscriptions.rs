@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use http::Method;
 
 use super::client::{self, AdminArgs, AdminClient, ClientError, Effect, Output, printable};
-use super::status::aligned;
+use super::table::aligned;
 use fanfare::api::SubscriptionStatus;
 
 /// Flags of `fanfare subscriptions`.

@@ -6,7 +6,7 @@ use clap::builder::FalseyValueParser;
 use http::Method;
 
 use super::client::{self, AdminArgs, AdminClient, ClientError, Effect, Output, printable};
-use super::status::aligned;
+use super::table::aligned;
 use fanfare::api::{IsolateLoad, KillRequest, KilledIsolate, State, Status};
 
 /// Flags of `fanfare workers` and `fanfare brokers`.

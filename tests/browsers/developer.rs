@@ -109,8 +109,19 @@ async fn a_broadcast_is_emitted_with_the_keyboard_alone() {
 #[tokio::test]
 async fn the_page_for_developers_fits_a_phone_and_is_readable_in_both_themes() {
     let Some(browser) = Browser::start().await else { return };
-    let host = TestHost::with("flags").and("echo").and("lobby").and("test-party");
+    let own = json!({
+        "schedules": { "s": { "path": "tick", "cron": "0 3 * * *", "tz": "Europe/Berlin" } },
+        "hooks": { "redisUp": { "path": "other" }, "moduleFailed": { "path": "other" } },
+        "startups": { "warm": { "path": "GET runs" } },
+        "subscriptions": { "news": { "event": "news/*", "path": "other" } },
+    });
+    let host = TestHost::with("flags").and("echo").and("lobby").and("test-party").and("schedules");
+    let host = host.manifest("schedules", own).file("modules/loose.wasm", "");
     let host = host.grant("lobby", json!({ "sessions": true })).file("modules/broken/module.json", "{").start().await;
+    host.admin("POST", "/v1/schedules/run?module=schedules&name=s", r#"{ "how": "traps" }"#).await;
+    host.rewrite("echo", json!({ "config": {} }));
+    host.reload("echo").await;
+    host.operate("modules/echo/rollback").await;
     page_of(&browser, &host).await;
     // A screen reader gets tables with captions and row headers, on a phone too.
     browser.screen(375, 740, true).await;
@@ -136,6 +147,7 @@ async fn the_page_for_developers_fits_a_phone_and_is_readable_in_both_themes() {
     for scheme in ["light", "dark"] {
         browser.color_scheme(scheme).await;
         browser.screen(375, 6000, true).await;
+        browser.run("scrollTo(0, 0)", json!([])).await;
         browser.screenshot(&format!("developer-phone-{scheme}-whole")).await;
         browser.screen(1000, 4500, false).await;
         browser.screenshot(&format!("developer-desktop-{scheme}-whole")).await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Started, TestHost};
+use crate::harness::{Started, TestHost, eventually};
 
 const SECRET: &str = "correct-horse-battery";
 
@@ -24,6 +24,22 @@ async fn a_module_reads_the_variables_that_it_has() {
     for other in ["OTHER", "PATH", "HOME"] {
         assert_eq!(get(&host, "variable", other).await, Value::Null, "{other}");
     }
+}
+
+#[tokio::test]
+async fn a_changed_variable_restarts_the_same_generation() {
+    let own = json!({ "capabilities": { "env": ["REGION"] } });
+    let host = TestHost::empty().and_as("outside", "moved").manifest("moved", own).watched();
+    let settings = |region: &str| json!({ "grants": { "env": ["REGION"] }, "env": { "REGION": region } });
+    let host = host.config(json!({ "modules": { "moved": settings("eu") } })).start().await;
+    let region = async || host.post("/api/moved/variable", "REGION").await.json();
+    assert_eq!(region().await, "eu");
+    let generation = host.generation("moved").await;
+    host.configure(json!({ "modules": { "moved": settings("us") } }));
+    eventually("the new value takes effect", || async { region().await == "us" }).await;
+    assert_eq!(host.generation("moved").await, generation);
+    let restarted = format!("restarted generation {generation}: the module's files or settings changed");
+    assert!(host.log.contains(&["INFO", "module=moved", &restarted]));
 }
 
 #[tokio::test]

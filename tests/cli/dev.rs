@@ -67,6 +67,9 @@ async fn saving_a_source_builds_and_swaps_the_module() {
     })
     .await;
     assert_eq!(serving.get("/api/made/who").await.status, 200);
+    let why = "the last build failed, and `fanfare dev` has printed its output: made: ";
+    let note = serving.status("made").await["note"].to_string();
+    assert!(note.contains(why) && serving.get("/").await.text().contains("the last build failed"), "{note}");
 
     let built = serving.log().matches("\nbuilt").count();
     fs::remove_file(project.path().join("modules/made/src/broken")).unwrap();
@@ -75,6 +78,7 @@ async fn saving_a_source_builds_and_swaps_the_module() {
         serving.log().contains(" s and did not change the component")
     })
     .await;
+    assert_eq!(serving.status("made").await["note"], Value::Null);
     assert_eq!(serving.stop().await.0, Some(0));
 }
 
@@ -138,10 +142,6 @@ async fn a_module_created_while_dev_runs_is_built() {
     eventually("the module is built and served", || async { serving.get("/api/made/who").await.status == 200 }).await;
 }
 
-#[tokio::test]
-async fn rollout_delays_no_save() {
-    let project = project();
-    let mut manifest: Value = serde_json::from_str(&project.read("modules/made/module.json")).unwrap();
 /// A named pipe, which a build reads, so that it ends only when the test has written to it.
 fn gate(project: &Project) -> PathBuf {
     let gate = project.path().join("gate");
@@ -176,6 +176,10 @@ async fn a_build_that_fails_at_the_start_is_in_the_status() {
     assert!(serving.get("/").await.text().contains("the last build failed, "));
 }
 
+#[tokio::test]
+async fn rollout_delays_no_save() {
+    let project = project();
+    let mut manifest: Value = serde_json::from_str(&project.read("modules/made/module.json")).unwrap();
     manifest["rollout"] = json!({ "for": "1h" });
     let project = project.file("modules/made/module.json", manifest.to_string());
     let serving = dev(&project, &[]).await;

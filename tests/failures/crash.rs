@@ -88,12 +88,11 @@ async fn only_in_development_the_error_has_the_last_line_on_stderr() {
         let is_development = environment.starts_with("dev");
         assert_eq!(shows(&problem["detail"]), is_development, "{environment}: {problem}");
         assert_eq!(problem.to_string().contains("words"), is_development, "{environment}: {problem}");
-        // The instance of one call leaves no reason behind.
         if isolation == "resident" {
             host.until_restarted("traps", 0, 1).await;
         }
         let status = host.status().await["modules"].clone();
-        assert_eq!(shows(&status), is_development && isolation == "resident", "{environment}: {status}");
+        assert_eq!(shows(&status), is_development, "{environment}: {status}");
         assert_eq!(status.to_string().contains("words"), shows(&status), "{environment}: {status}");
     }
 }

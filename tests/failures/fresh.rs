@@ -1,6 +1,7 @@
 //! `"isolation": "fresh"`: each call has a new instance.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
@@ -9,6 +10,11 @@ use crate::harness::{Started, TestHost, json_of};
 
 fn fresh(module: &str) -> TestHost {
     TestHost::with(module).manifest(module, json!({ "isolation": "fresh" })).workers(1)
+}
+
+/// The time in milliseconds since 1970-01-01 UTC.
+fn now() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
 #[tokio::test]
@@ -36,12 +42,16 @@ async fn beside_a_waiting_call(host: &Started, route: &str) -> serde_json::Value
 #[tokio::test]
 async fn a_crash_ends_its_call_only() {
     let host = fresh("traps").limit("traps", "timeout", "3s").start().await;
+    assert_eq!(host.slot("traps", 0).await["endedAt"], json!(null));
+    let begun = now();
     let crashed = beside_a_waiting_call(&host, "trap").await;
     assert_eq!((&crashed["code"], &crashed["status"]), (&json!("crashed"), &json!(500)));
     let generation = host.generation("traps").await;
     assert_names(&crashed["detail"], &["traps", &generation, "worker-0", "`trap`", "unreachable"]);
     let slot = host.slot("traps", 0).await;
     assert_eq!((&slot["state"], &slot["restarts"]), (&json!("ready"), &json!(0)));
+    assert_names(&slot["reason"], &["unreachable"]);
+    assert!((begun..=now()).contains(&slot["endedAt"].as_u64().unwrap()), "{slot}");
     assert!(host.log.contains(&["a fresh instance crashed", "unreachable", "module=traps", &generation]));
 }
 

@@ -128,6 +128,28 @@ async fn routes_go_to_the_handler_and_all_other_requests_to_wasi_http() {
 }
 
 #[tokio::test]
+async fn the_status_has_the_last_crash_of_a_component_that_gets_an_instance_for_each_request() {
+    let host = TestHost::with("http-2").workers(1).start().await;
+    assert_eq!(host.get("/api/http-2/trap").await.code(), "crashed");
+    let slot = host.slot("http-2", 0).await;
+    assert!(slot["reason"].as_str().is_some_and(|why| why.contains("unreachable")), "{slot}");
+    assert!(slot["endedAt"].is_u64() && slot["state"] == "ready", "{slot}");
+}
+
+#[tokio::test]
+async fn a_call_of_the_operator_says_why_such_a_module_has_no_route() {
+    let host = TestHost::with("http-2").and("http-3").start().await;
+    for module in BOTH {
+        let refused = host.call("any", module, "facts", "").await;
+        let why = format!(
+            "there is no route {module}/facts: its module answers HTTP requests through wasi:http, which only requests \
+             reach"
+        );
+        assert_eq!((&refused["code"], &refused["detail"]), (&json!("not-found"), &json!(why)));
+    }
+}
+
+#[tokio::test]
 async fn a_module_that_contradicts_its_component_is_refused() {
     let host = TestHost::with("http-3").and_as("http-3", "routes").and_as("wrong-exports", "neither");
     let host = host.manifest("routes", json!({ "routes": [{ "path": "a", "handler": "a" }] })).start().await;

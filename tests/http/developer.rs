@@ -109,10 +109,48 @@ async fn the_page_shows_generation_grants_and_the_last_error_of_a_module() {
     for part in [
         format!("<code>{generation}</code>"),
         "<dt>Grants</dt><dd>sessions</dd>".to_owned(),
-        "<dd class=\"bad\">worker-0: ".to_owned(),
+        "<dd class=\"bad\">worker-0, 20".to_owned(),
         "data-state=\"refused\">refused".to_owned(),
         "component".to_owned(),
     ] {
         assert!(page.contains(&part), "no {part} in {page}");
     }
+}
+
+#[tokio::test]
+async fn the_page_shows_what_the_host_calls_by_itself_and_how_it_ended() {
+    let own = json!({
+        "schedules": { "s": { "path": "tick", "interval": "1h" } },
+        "hooks": { "redisUp": { "path": "other" } },
+        "startups": { "warm": { "path": "GET runs" } },
+        "subscriptions": { "news": { "event": "news/*", "path": "other" } },
+    });
+    let host = TestHost::with("schedules").manifest("schedules", own).file("modules/loose.wasm", "");
+    let host = host.config(json!({ "modules": { "schedule": {} } })).start().await;
+    let page = async || host.get("/").await.text().to_owned();
+    assert!(page().await.contains("<p>No run has ended yet.</p>"));
+    let run = "/v1/schedules/run?module=schedules&name=s";
+    let failed = host.admin("POST", run, r#"{ "how": "fails" }"#).await;
+    assert_eq!(failed.status, 409, "{}", failed.text());
+    let page = page().await;
+    for part in [
+        "0 succeeded and 1 failed.</p>\n<p class=\"bad\">this run fails on request</p>",
+        "<dt>Hooks</dt><dd>redisUp: POST other</dd>",
+        "<dt>Subscriptions</dt><dd>news: event news/*; 0 succeeded, 0 failed, 0 dropped</dd>",
+        "<dt>Startups</dt><dd>GET runs</dd>",
+        "modules/loose.wasm is not loaded",
+        "modules.schedule: there is no such module in ",
+    ] {
+        assert!(page.contains(part), "no {part} in {page}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_shows_that_a_generation_is_pinned() {
+    let host = TestHost::with("echo").start().await;
+    host.rewrite("echo", json!({ "routes": [{ "path": "new", "handler": "who" }] }));
+    assert_eq!(host.reload("echo").await["outcome"], "swapped");
+    assert_eq!(host.operate("modules/echo/rollback").await["pinned"], true);
+    let page = host.get("/").await;
+    assert!(page.text().contains("<dt>Note</dt><dd>pinned by a rollback to generation "), "{}", page.text());
 }

@@ -54,6 +54,9 @@ async fn a_run_that_fails_returns_its_error() {
     let status = host.run_by_hand("name=s", r#"{"how":"status"}"#).await;
     assert_eq!(status["status"], 500);
     assert_eq!(host.schedule("s").await["failed"], 3);
+    let shown = host.status().await["schedules"][0].clone();
+    let why = json!("the handler replied with status 500");
+    assert_eq!((&shown["name"], &shown["failed"], &shown["last"]["message"]), (&json!("s"), &json!(3), &why));
 }
 
 #[tokio::test]

@@ -43,6 +43,7 @@ pub fn status(admin: &AdminState) -> Status {
         events: events(admin),
         clients: clients(admin),
         channels: channels(admin),
+        schedules: admin.schedules.status(),
         subscriptions: admin.subscriptions.status(),
         modules: modules.collect(),
     }
@@ -127,6 +128,7 @@ fn module(name: String, state: &ModuleState, dispatch: &Dispatch, roster: &Roste
         name: name.clone(),
         state,
         reason: reason.map(str::to_owned),
+        note: roster.remarks(&name),
         ..ModuleStatus::default()
     };
     let generation = match state {
@@ -147,7 +149,7 @@ fn module(name: String, state: &ModuleState, dispatch: &Dispatch, roster: &Roste
         channels: generation.manifest.channel_statuses(),
         filters: generation.manifest.filters_status(),
         reason: None,
-        note: roster.note(&name).map(|note| note.to_string()),
+        note: roster.remarks(&name),
         isolates: slots.iter().map(|slot| isolate(slot)).collect(),
         name,
     }
@@ -165,11 +167,14 @@ fn state_of(state: &SlotState) -> State {
 fn isolate(slot: &Slot) -> IsolateStatus {
     let slot_state = slot.state();
     let (calls, broadcasts) = slot.mailbox.waiting();
+    let end = slot.last_end();
+    let reason = slot_state.why().map(str::to_owned).or_else(|| Some(end.as_ref()?.why.clone()));
     IsolateStatus {
         isolate: slot.isolate.to_string(),
         state: state_of(&slot_state),
         generation: Some(slot.deployment().generation.short_digest().to_owned()),
-        reason: slot_state.why().map(str::to_owned).or_else(|| slot.last_crash().as_deref().map(str::to_owned)),
+        reason,
+        ended_at: end.map(|end| end.at),
         restarts_in: slot_state.restarts_in().map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
         restarts: slot.stats.restarts.get(),
         in_flight: counted(slot.stats.in_flight.get()),

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChannelPatternStatus, ChannelsStatus, ClientsStatus, EventsStatus, FiltersStatus, RedisStatus, SocketStatus,
-    SubscriptionStatus,
+    ChannelPatternStatus, ChannelsStatus, ClientsStatus, EventsStatus, FiltersStatus, RedisStatus, ScheduleStatus,
+    SocketStatus, SubscriptionStatus,
 };
 
 /// The status of a node and its modules.
@@ -72,6 +72,9 @@ pub struct Status {
     /// The channels of connected clients and modules.
     #[serde(default)]
     pub channels: ChannelsStatus,
+    /// The schedules of the modules, as `GET /v1/schedules` lists them.
+    #[serde(default)]
+    pub schedules: Vec<ScheduleStatus>,
     /// The subscriptions of the modules, as `GET /v1/subscriptions` lists them.
     #[serde(default)]
     pub subscriptions: Vec<SubscriptionStatus>,
@@ -246,6 +249,9 @@ pub struct IsolateStatus {
     /// Why the module is not ready, or why the last instance of this generation ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// When that instance ended, in milliseconds since 1970-01-01 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<u64>,
     /// The milliseconds until the next instance starts, while the module restarts after a crash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarts_in: Option<u64>,

@@ -176,8 +176,8 @@ fn a_state_is_displayed_as_in_json() {
     }
 }
 
-#[test]
-fn schedules_match_their_golden_file() {
+/// A schedule whose last run has failed.
+fn tick() -> ScheduleStatus {
     let last = LastRun {
         id: "node-1-19a6f0e1c00-7".into(),
         worker: 1,
@@ -186,7 +186,7 @@ fn schedules_match_their_golden_file() {
         run_time: 12,
         message: Some("no room".into()),
     };
-    let tick = ScheduleStatus {
+    ScheduleStatus {
         module: "ticker".into(),
         name: "tick".into(),
         kind: "worker".into(),
@@ -201,7 +201,12 @@ fn schedules_match_their_golden_file() {
         missed: 3,
         last: Some(last),
         ..ScheduleStatus::default()
-    };
+    }
+}
+
+#[test]
+fn schedules_match_their_golden_file() {
+    let tick = tick();
     let clean = ScheduleStatus {
         name: "clean".into(),
         subdomain: Some("acme".into()),

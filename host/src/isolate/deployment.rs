@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
 
 use super::command::Command;
 use super::logs::Log;
 use super::program::Program;
 use super::stats::Stats;
 use crate::call::channel::announced;
+use crate::call::text::first_line;
 use crate::call::{Call, CallError, IsolateId, Route, Trigger};
 use crate::config::Limits;
 use crate::registry::{DeclaredSubscription, Generation, Router};
@@ -15,6 +19,24 @@ use crate::registry::{DeclaredSubscription, Generation, Router};
 /// The names of exports in place of a handler and a route, in messages.
 const WASI_HTTP: &str = "wasi:http";
 const WASI_COMMAND: &str = "wasi:cli/run";
+
+/// How an instance ended or was replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceEnd {
+    /// Why, in one line.
+    pub why: String,
+    /// When, in milliseconds since 1970-01-01 UTC.
+    pub at: u64,
+}
+
+impl InstanceEnd {
+    /// When it ended, in UTC with seconds.
+    pub fn time(&self) -> String {
+        let seconds = i64::try_from(self.at / 1_000).ok();
+        let time = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+        time.map(|time| time.to_string()).unwrap_or_default()
+    }
+}
 
 /// A generation with the router, routes and log that one slot serves it with.
 pub struct Deployment {
@@ -30,6 +52,8 @@ pub struct Deployment {
     pub log: Log,
     /// See [`Deployment::failures`].
     pub(super) failed: Arc<AtomicU64>,
+    /// How the last instance ended that did not end by itself.
+    last_end: Mutex<Option<InstanceEnd>>,
     routes: Vec<Arc<Route>>,
     /// The route of requests for the `wasi:http` export, if the component has one.
     exchange_route: Option<Arc<Route>>,
@@ -52,6 +76,7 @@ impl Deployment {
             router: generation.router(&routes),
             log: log(&generation, isolate, stats),
             failed: Arc::default(),
+            last_end: Mutex::default(),
             exchange_route: generation.exports.http.as_ref().map(|_| route_of(WASI_HTTP)),
             command_route: generation.exports.command.as_ref().map(|_| route_of(WASI_COMMAND)),
             routes,
@@ -63,6 +88,26 @@ impl Deployment {
     /// The number of calls that crashed, timed out or ended with a status of 500 or above.
     pub fn failures(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Why and when the last instance ended or was replaced.
+    pub fn last_end(&self) -> Option<InstanceEnd> {
+        self.last_end.lock().clone()
+    }
+
+    /// Records why an instance ended or was replaced.
+    pub(super) fn note_end(&self, why: &str) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        *self.last_end.lock() = Some(InstanceEnd { why: first_line(why).to_owned(), at });
+    }
+
+    /// Takes over the last end from the previous deployment, if that is of the same generation. An
+    /// end of another generation says nothing about this one.
+    pub(super) fn follow(&self, former: &Deployment) {
+        if former.generation.digest == self.generation.digest {
+            *self.last_end.lock() = former.last_end();
+        }
     }
 
     /// The route at this index of the manifest.

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::adoption::Adoption;
-use super::deployment::Deployment;
+use super::deployment::{Deployment, InstanceEnd};
 use super::error::SnapshotError;
 use super::instance::{Control, Instance, Killer, SnapshotRequest};
 use super::kill::{KillRequest, KilledSlot, StartGate};
@@ -53,8 +53,6 @@ pub struct Slot {
     serving: ArcSwapOption<Serving>,
     /// The instances that others have replaced, until they have ended.
     draining: Mutex<Vec<Killer>>,
-    /// Why the last instance of the generation that serves ended.
-    last_crash: Mutex<Option<String>>,
     /// Cancelled when the module is removed or the host stops.
     pub(super) stop: CancellationToken,
     /// The number of calls that dispatch has placed here. It breaks ties between equal loads.
@@ -91,7 +89,6 @@ impl Slot {
             ready: AtomicBool::new(false),
             serving: ArcSwapOption::empty(),
             draining: Mutex::default(),
-            last_crash: Mutex::new(None),
             stop,
             placed: AtomicU64::new(0),
         }
@@ -187,9 +184,9 @@ impl Slot {
         self.placed.load(Ordering::Relaxed)
     }
 
-    /// Why the last instance of the generation that serves ended or was replaced, in one line.
-    pub fn last_crash(&self) -> Option<String> {
-        self.last_crash.lock().clone()
+    /// Why and when the last instance of the generation that serves ended or was replaced.
+    pub fn last_end(&self) -> Option<InstanceEnd> {
+        self.deployment().last_end()
     }
 
     pub(super) fn set(&self, state: SlotState) {
@@ -202,7 +199,7 @@ impl Slot {
 
     /// Records why an instance ended or was replaced.
     pub(super) fn note(&self, why: &str) {
-        *self.last_crash.lock() = Some(first_line(why).to_owned());
+        self.deployment().note_end(why);
     }
 
     pub(super) fn set_serving(&self, instance: &Instance) {
@@ -219,11 +216,8 @@ impl Slot {
         instance: Instance,
         old: oneshot::Sender<Option<Instance>>,
     ) {
-        let former = self.deployment.swap(deployment.clone());
-        if former.generation.digest != deployment.generation.digest {
-            // A crash of another generation says nothing about this one.
-            *self.last_crash.lock() = None;
-        }
+        deployment.follow(&self.deployment());
+        self.deployment.store(deployment.clone());
         if let Some(serving) = &*self.serving.load() {
             instance.control.follow(serving.control.clone());
         }

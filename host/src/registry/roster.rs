@@ -70,6 +70,8 @@ pub enum Note {
 pub struct Roster {
     states: RwLock<BTreeMap<String, ModuleState>>,
     notes: RwLock<BTreeMap<String, Note>>,
+    /// Why the last build of `fanfare dev` failed, by module.
+    failed_builds: RwLock<BTreeMap<String, String>>,
     /// Problems of the host itself, by the part that they concern.
     notices: RwLock<BTreeMap<&'static str, String>>,
     ready: AtomicBool,
@@ -122,6 +124,7 @@ impl Roster {
         self.patterns.set(module, None);
         drop(states);
         self.notes.write().remove(module);
+        self.failed_builds.write().remove(module);
         self.changed();
     }
 
@@ -203,6 +206,27 @@ impl Roster {
             Some(note) => drop(notes.insert(module.to_owned(), note)),
             None => drop(notes.remove(module)),
         }
+    }
+
+    /// Records why a build of `fanfare dev` failed, or that it has succeeded.
+    pub fn set_failed_build(&self, module: &str, why: Option<String>) {
+        let mut failed = self.failed_builds.write();
+        match why {
+            Some(why) => drop(failed.insert(module.to_owned(), why)),
+            None => drop(failed.remove(module)),
+        }
+    }
+
+    /// Why the last build of a module failed, if `fanfare dev` builds it.
+    pub fn failed_build(&self, module: &str) -> Option<String> {
+        self.failed_builds.read().get(module).cloned()
+    }
+
+    /// The note about a module and the failure of its last build.
+    pub fn remarks(&self, module: &str) -> Option<String> {
+        let note = self.note(module).map(|note| note.to_string());
+        let remarks: Vec<String> = note.into_iter().chain(self.failed_build(module)).collect();
+        (!remarks.is_empty()).then(|| remarks.join("\n"))
     }
 
     /// Sets the problem of a part of the host, or clears it. Returns whether that changed anything,

@@ -9,11 +9,12 @@
 //!   one entry for each worker
 //!
 //! The HTTP listener has no login. So only a browser on this machine may emit, and only it sees
-//! grants and errors ([`local`]).
+//! notices, grants and errors ([`local`]).
 
 mod docs;
 mod guide;
 mod local;
+mod model;
 mod page;
 
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method};
 
-pub use page::{DeveloperModule, DeveloperRoute, DeveloperSchedule};
+pub use model::{DeveloperModule, DeveloperRoute, DeveloperSchedule, Results};
 
 use super::http::{HostRequest, HostRoute, HttpResponse, OwnOrigin, ProblemResponse, allow, json, options};
 use crate::api;
@@ -43,6 +44,9 @@ pub trait DeveloperBackend: Clone + Send + Sync + 'static {
     /// Lists the modules. `test_routes` says whether routes with the middleware `test` are open.
     fn modules(&self, test_routes: bool) -> Vec<DeveloperModule>;
 
+    /// Lists the problems of the host itself, such as components that no module loads.
+    fn notices(&self) -> Vec<String>;
+
     /// Emits a broadcast as the operator, and waits for an entry from every worker.
     fn emit(
         &self,
@@ -61,7 +65,11 @@ pub struct Developer {
     max_body: u64,
     /// How long the page waits for the workers that handle a broadcast: `limits.max.timeout`.
     timeout: Duration,
+    results: ReadResults,
 }
+
+/// Returns what schedules and subscriptions have done.
+pub type ReadResults = Box<dyn Fn() -> Results + Send + Sync>;
 
 /// What a path below `/` names.
 #[derive(Debug, PartialEq, Eq)]
@@ -84,12 +92,13 @@ enum Wanted {
 
 impl Developer {
     /// Returns `None` if the environment has no page for developers.
-    pub fn new(config: &Config) -> Option<Developer> {
+    pub fn new(config: &Config, results: ReadResults) -> Option<Developer> {
         is_development(&config.environment).then(|| Developer {
             test_routes: opens_test_routes(&config.environment),
             at_root: config.http.mount.is_none(),
             max_body: config.http.max_body,
             timeout: config.limits.max.timeout,
+            results,
         })
     }
 
@@ -131,7 +140,9 @@ impl Developer {
             Wanted::Page => {
                 let origin = format!("{}://{}", request.scheme, request.authority);
                 let is_local = local::check(&request).is_ok();
-                Ok(document(HTML, page::html(&backend.modules(self.test_routes), &origin, is_local)))
+                let (mut modules, results) = (backend.modules(self.test_routes), (self.results)());
+                modules.iter_mut().for_each(|module| results.add_to(module));
+                Ok(document(HTML, page::html(&modules, &backend.notices(), &origin, is_local)))
             }
             Wanted::File { content_type, text } => Ok(document(content_type, text.to_owned())),
             Wanted::Guide { path, text } => Ok(document(HTML, guide::html(&path, text))),
@@ -197,7 +208,8 @@ mod tests {
         let mut config = Config::defaults(Path::new("/")).unwrap();
         for (environment, has_page) in [("dev", true), ("development", true), ("test", false), ("production", false)] {
             environment.clone_into(&mut config.environment);
-            assert_eq!(Developer::new(&config).is_some(), has_page, "{environment}");
+            let developer = Developer::new(&config, Box::new(Results::default));
+            assert_eq!(developer.is_some(), has_page, "{environment}");
         }
     }
 

@@ -16,6 +16,10 @@ impl DeveloperBackend for WorkerModules {
         states.map(|(name, state)| self.developer_module(name, state, test_routes)).collect()
     }
 
+    fn notices(&self) -> Vec<String> {
+        self.dispatch.roster().notices()
+    }
+
     fn emit(
         &self,
         emission: Emission,
@@ -28,19 +32,20 @@ impl DeveloperBackend for WorkerModules {
 
 impl WorkerModules {
     fn developer_module(&self, name: String, state: ModuleState, test_routes: bool) -> DeveloperModule {
-        let absent = |state: &str, errors: Vec<String>| DeveloperModule {
+        let failed_build = || self.dispatch.roster().failed_build(&name);
+        let absent = |state: &str, why: Option<String>| DeveloperModule {
             name: name.clone(),
             state: state.to_owned(),
-            errors,
+            errors: why.into_iter().chain(failed_build()).collect(),
             ..DeveloperModule::default()
         };
         match state {
-            ModuleState::Loading => return absent("loading", Vec::new()),
-            ModuleState::Waiting(why) => return absent("waiting", vec![why]),
-            ModuleState::Refused(why) => return absent("refused", vec![why]),
+            ModuleState::Loading => return absent("loading", None),
+            ModuleState::Waiting(why) => return absent("waiting", Some(why)),
+            ModuleState::Refused(why) => return absent("refused", Some(why)),
             ModuleState::Installed(_) => {}
         }
-        let Some(slot) = self.isolate.slot(&name) else { return absent("loading", Vec::new()) };
+        let Some(slot) = self.isolate.slot(&name) else { return absent("loading", None) };
         let deployment = slot.deployment();
         let (generation, manifest) = (&deployment.generation, &deployment.generation.manifest);
         DeveloperModule {
@@ -48,11 +53,15 @@ impl WorkerModules {
             generation: Some(generation.short_digest().to_owned()),
             // A module that asks for more than was granted is not installed.
             grants: manifest.capabilities.missing(&Capabilities::default()),
+            notes: self.notes_of(&name),
             errors: self.errors_of(&name),
             routes: routes(manifest, test_routes),
             wasi_http: generation.exports.http.as_ref().map(|http| http.export.clone()),
             broadcasts: manifest.broadcasts.keys().cloned().collect(),
             schedules: schedules(manifest),
+            startups: manifest.startups.values().map(|startup| manifest.route_text(startup.route)).collect(),
+            hooks: hooks(manifest),
+            subscriptions: Vec::new(),
             sockets: manifest.sockets.iter().map(|(pattern, _)| pattern.to_owned()).collect(),
             name,
         }
@@ -64,20 +73,38 @@ impl WorkerModules {
         slots.iter().map(|slot| slot.state()).find(|state| *state != SlotState::Ready).unwrap_or(SlotState::Ready)
     }
 
-    /// Why files of a module that serves were refused, and why instances of it have ended.
-    fn errors_of(&self, module: &str) -> Vec<String> {
-        let note = self.dispatch.roster().note(module);
-        let refused = note.filter(|note| {
-            matches!(
-                note,
-                Note::Refused { .. } | Note::LastGood { .. } | Note::RolledBack { .. } | Note::NoMiddleware { .. }
-            )
-        });
-        let crash = |slot: &Slot| slot.last_crash().map(|why| format!("{}: {why}", slot.isolate));
-        let slots = self.dispatch.places().slots(module);
-        let crashes = slots.iter().filter_map(|slot| crash(slot));
-        refused.map(|note| note.to_string()).into_iter().chain(crashes).collect()
+    /// What the operator should know about a module that serves as it should.
+    fn notes_of(&self, module: &str) -> Vec<String> {
+        let note = self.dispatch.roster().note(module).filter(|note| !is_error(note));
+        note.map(|note| note.to_string()).into_iter().collect()
     }
+
+    /// Why files of a module that serves were refused, why its last build failed, and why instances
+    /// of it have ended.
+    fn errors_of(&self, module: &str) -> Vec<String> {
+        let roster = self.dispatch.roster();
+        let refused = roster.note(module).filter(is_error).map(|note| note.to_string());
+        let end = |slot: &Slot| slot.last_end().map(|end| format!("{}, {}: {}", slot.isolate, end.time(), end.why));
+        let slots = self.dispatch.places().slots(module);
+        let ends = slots.iter().filter_map(|slot| end(slot));
+        refused.into_iter().chain(roster.failed_build(module)).chain(ends).collect()
+    }
+}
+
+fn is_error(note: &Note) -> bool {
+    match note {
+        Note::Pinned { .. } | Note::Canary { .. } => false,
+        Note::RolledBack { .. }
+        | Note::NotRolledBack { .. }
+        | Note::Refused { .. }
+        | Note::LastGood { .. }
+        | Note::NoMiddleware { .. } => true,
+    }
+}
+
+fn hooks(manifest: &Manifest) -> Vec<String> {
+    let described = manifest.hooks.iter().map(|(name, hook)| format!("{name}: {}", manifest.route_text(hook.route)));
+    described.collect()
 }
 
 /// The schedules as the manifest declares them. `fanfare schedules` shows them with the operator's
@@ -91,7 +118,7 @@ fn schedules(manifest: &Manifest) -> Vec<DeveloperSchedule> {
         });
         let when: Vec<String> = interval.into_iter().chain(cron).collect();
         let route = one.route().map(|index| manifest.route_text(index)).unwrap_or_default();
-        DeveloperSchedule { name: name.clone(), when: when.join(", "), route }
+        DeveloperSchedule { name: name.clone(), when: when.join(", "), route, results: Vec::new() }
     });
     described.collect()
 }

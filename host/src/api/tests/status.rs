@@ -23,6 +23,7 @@ fn the_status_matches_its_golden_file() {
             restarts_in: Some(200),
             generation: Some("0123456789ab".into()),
             reason: Some("wasm trap: unreachable".into()),
+            ended_at: Some(1_764_144_000_000),
             restarts: 2,
             leaked: 1,
             ..IsolateStatus::default()
@@ -119,6 +120,7 @@ fn the_status_matches_its_golden_file() {
             waiting: 1,
             largest: vec![ChannelStatus { name: "flags/1".into(), members: 4, kept: 100 }],
         },
+        schedules: vec![tick()],
         subscriptions: vec![orders()],
         modules: vec![
             flags,

@@ -14,7 +14,7 @@ use super::Built;
 use crate::events::HostEvent;
 use crate::isolate::NodeFacts;
 use crate::net::{WorkerQueue, accept};
-use crate::triggers::developer::Developer;
+use crate::triggers::developer::{Developer, Results};
 use crate::triggers::hooks;
 use crate::triggers::websocket::ChannelHistories;
 
@@ -23,7 +23,9 @@ impl Built {
     pub(super) fn open(mut self) -> RunningHost {
         let (event_listener, events) = self.events.unzip();
         let histories = Arc::new(ChannelHistories::new(&self.config.websocket, self.channels.clone()));
-        let developer = Developer::new(&self.config).map(Arc::new);
+        let (schedules, subscriptions) = (self.schedules.clone(), self.subscriptions.clone());
+        let results = move || Results { schedules: schedules.status(), subscriptions: subscriptions.status() };
+        let developer = Developer::new(&self.config, Box::new(results)).map(Arc::new);
         for worker in &mut self.workers {
             let (streams, sockets) = (&self.streams, &self.web_sockets);
             let (dispatch, events_log) = (&self.dispatch, &self.services.events);

@@ -206,11 +206,15 @@ impl InstanceTask {
         };
         self.running_calls.fail_streams();
         let handlers = self.end_running_calls(&crash.reason());
+        let left = handlers.is_empty() && self.control.abandoned.load(Ordering::Acquire);
+        if !left {
+            self.deployment.note_end(&crash.reason());
+        }
         // A client may cause one crash per call, so limits.logRate bounds these lines.
         if !self.deployment.log.admits() {
             return;
         }
-        if handlers.is_empty() && self.control.abandoned.load(Ordering::Acquire) {
+        if left {
             // Some languages know no other way to end than to panic when nobody reads.
             let (module, isolate, reason) = (&self.slot.module, self.slot.isolate, crash.reason());
             tracing::info!(%module, %isolate, "an instance ended with its client: {reason}");

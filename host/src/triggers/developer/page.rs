@@ -1,12 +1,16 @@
 //! Writes the HTML of the page.
 
+mod texts;
+
 use std::fmt::{self, Write as _};
 
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::docs::{PAGES, summary};
+use super::model::{DeveloperModule, DeveloperResult, DeveloperRoute, DeveloperSchedule};
 use crate::registry::AccessError;
+use texts::{Html, closed_by, curl, params, quoted, run_command, sentence, web_socket, without_braces};
 
 const HEAD: &str = r##"<!doctype html>
 <html lang="en">
@@ -32,54 +36,12 @@ this page. <a href="#docs">Documentation</a></p>
 const NO_MODULES: &str = "<p>There are no modules yet: add a folder with a <code>module.json</code> to the modules \
     folder, or run <code>fanfare new hello</code>.</p>\n";
 
-/// A module on the page.
-#[derive(Debug, Clone, Default)]
-pub struct DeveloperModule {
-    pub name: String,
-    /// The state of the module, such as `ready`.
-    pub state: String,
-    /// The beginning of the digest of the generation that serves.
-    pub generation: Option<String>,
-    /// The capabilities that the operator has granted, such as `rpc: chat`.
-    pub grants: Vec<String>,
-    /// Why the module does not serve, or why its last instances ended.
-    pub errors: Vec<String>,
-    pub routes: Vec<DeveloperRoute>,
-    /// The interface through which it answers all other requests below `/api/<module>/`.
-    pub wasi_http: Option<String>,
-    /// The names of its broadcasts.
-    pub broadcasts: Vec<String>,
-    pub schedules: Vec<DeveloperSchedule>,
-    /// The patterns of its WebSockets.
-    pub sockets: Vec<String>,
-}
-
-/// A route on the page.
-#[derive(Debug, Clone)]
-pub struct DeveloperRoute {
-    pub method: Method,
-    /// The path as in the manifest, without a leading slash.
-    pub path: String,
-    /// Why HTTP requests cannot call it.
-    pub closed: Option<AccessError>,
-}
-
-/// A schedule on the page.
-#[derive(Debug, Clone)]
-pub struct DeveloperSchedule {
-    pub name: String,
-    /// The times at which it is due, as the manifest has them.
-    pub when: String,
-    /// The route that it runs, as `POST path`. Empty if it runs a program.
-    pub route: String,
-}
-
-/// Returns the page. `is_local` says whether the reader may emit broadcasts and see grants and
-/// errors.
-pub(super) fn html(modules: &[DeveloperModule], origin: &str, is_local: bool) -> String {
+/// Returns the page. `notices` are about the host itself. `is_local` says whether the reader may
+/// emit broadcasts and see notices, grants and errors.
+pub(super) fn html(modules: &[DeveloperModule], notices: &[String], origin: &str, is_local: bool) -> String {
     let mut page = Page { text: String::from(HEAD), origin, is_local };
     // Writing to a string cannot fail.
-    _ = page.write(modules);
+    _ = page.write(modules, notices);
     page.text
 }
 
@@ -102,7 +64,10 @@ struct Form<'a> {
 }
 
 impl Page<'_> {
-    fn write(&mut self, modules: &[DeveloperModule]) -> fmt::Result {
+    fn write(&mut self, modules: &[DeveloperModule], notices: &[String]) -> fmt::Result {
+        for notice in notices.iter().filter(|_| self.is_local) {
+            writeln!(self.text, "<p class=\"notice\" role=\"note\">{}</p>", Html(notice))?;
+        }
         if modules.is_empty() {
             self.text.push_str(NO_MODULES);
         }
@@ -138,6 +103,9 @@ impl Page<'_> {
         let generation = module.generation.as_deref().unwrap_or("none");
         writeln!(self.text, "<div><dt>Generation</dt><dd><code>{}</code></dd></div>", Html(generation))?;
         if self.is_local {
+            if !module.notes.is_empty() {
+                self.list("Note", &module.notes, "")?;
+            }
             self.list("Grants", &module.grants, "")?;
             self.list("Last error", &module.errors, " class=\"bad\"")?;
         }
@@ -148,6 +116,16 @@ impl Page<'_> {
                 "<div><dt>wasi:http</dt><dd><a href=\"/api/{name}/\">/api/{name}/</a>: {rest}, through "
             )?;
             writeln!(self.text, "<code>{}</code></dd></div>", Html(export))?;
+        }
+        for (term, values) in [("Startups", &module.startups), ("Hooks", &module.hooks)] {
+            if !values.is_empty() {
+                self.list(term, values, "")?;
+            }
+        }
+        if !module.subscriptions.is_empty() {
+            write!(self.text, "<div><dt>Subscriptions</dt>")?;
+            module.subscriptions.iter().try_for_each(|result| self.result("dd", result))?;
+            writeln!(self.text, "</div>")?;
         }
         writeln!(self.text, "</dl>")?;
         if !module.routes.is_empty() {
@@ -183,6 +161,15 @@ impl Page<'_> {
             write!(self.text, "<dd{class}>{}</dd>", Html(value))?;
         }
         writeln!(self.text, "</div>")
+    }
+
+    /// Writes a result in elements with this tag, and to a reader on this machine why it failed.
+    fn result(&mut self, tag: &str, DeveloperResult { text, failure }: &DeveloperResult) -> fmt::Result {
+        writeln!(self.text, "<{tag}>{}</{tag}>", Html(text))?;
+        match failure.as_deref().filter(|_| self.is_local) {
+            Some(failure) => writeln!(self.text, "<{tag} class=\"bad\">{}</{tag}>", Html(failure)),
+            None => Ok(()),
+        }
     }
 
     /// Begins a table of two columns. The roles are explicit, because a phone shows its rows as
@@ -269,6 +256,7 @@ impl Page<'_> {
             "" => writeln!(self.text, "<p>Runs the program.</p>")?,
             route => writeln!(self.text, "<p>Runs <code>{}</code>.</p>", Html(route))?,
         }
+        schedule.results.iter().try_for_each(|result| self.result("p", result))?;
         self.command(&run_command(module, &schedule.name))?;
         self.end_row()
     }
@@ -310,77 +298,6 @@ impl Page<'_> {
     fn command(&mut self, command: &str) -> fmt::Result {
         let command = Html(command);
         writeln!(self.text, "<details><summary>Command</summary><code class=\"copy\">{command}</code></details>")
-    }
-}
-
-/// The middleware that closes a route.
-fn closed_by(why: AccessError) -> &'static str {
-    match why {
-        AccessError::Inner => "inner",
-        AccessError::Session | AccessError::NoSession => "session",
-        AccessError::Test => "test",
-    }
-}
-
-fn sentence(why: AccessError) -> String {
-    let text = why.to_string().replace('`', "");
-    let mut rest = text.chars();
-    rest.next().map(|first| first.to_uppercase().chain(rest).collect()).unwrap_or_default()
-}
-
-/// The names of the parameters of a path.
-fn params(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
-}
-
-/// Makes a path that a command can have. The name of each parameter becomes its value.
-fn without_braces(path: &str) -> String {
-    path.replace(['{', '}'], "")
-}
-
-/// Quotes a text for a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-/// Returns the command that runs a schedule now.
-fn run_command(module: &str, schedule: &str) -> String {
-    format!("fanfare schedules run {module} {}", quoted(schedule))
-}
-
-/// Returns a line to paste into the console of a browser.
-fn web_socket(origin: &str, path: &str) -> String {
-    let url = format!("{}{}", origin.replacen("http", "ws", 1), without_braces(path));
-    let quoted = url.replace('\\', "\\\\").replace('"', "\\\"");
-    format!("ws = new WebSocket(\"{quoted}\"); ws.onmessage = ({{ data }}) => console.log(data)")
-}
-
-/// Returns a command to paste into a shell.
-fn curl(method: &Method, origin: &str, path: &str) -> String {
-    let url = quoted(&format!("{origin}{}", without_braces(path)));
-    match *method {
-        Method::GET => format!("curl {url}"),
-        Method::DELETE => format!("curl -X DELETE {url}"),
-        _ => format!("curl -X {method} {url} -H 'content-type: application/json' -d '{{}}'"),
-    }
-}
-
-/// Escapes text for use between tags or in an attribute.
-struct Html<'a>(&'a str);
-
-impl fmt::Display for Html<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for char in self.0.chars() {
-            match char {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                other => f.write_char(other)?,
-            }
-        }
-        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@ use super::*;
 const ORIGIN: &str = "http://127.0.0.1:8080";
 
 fn shown(module: DeveloperModule) -> String {
-    html(&[module], ORIGIN, true)
+    html(&[module], &[], ORIGIN, true)
 }
 
 fn module(routes: &[(Method, &str, Option<AccessError>)]) -> DeveloperModule {
@@ -14,6 +14,14 @@ fn module(routes: &[(Method, &str, Option<AccessError>)]) -> DeveloperModule {
     };
     let routes = routes.iter().map(route).collect();
     DeveloperModule { name: "flags".into(), state: "ready".into(), routes, ..DeveloperModule::default() }
+}
+
+fn schedule() -> DeveloperSchedule {
+    DeveloperSchedule { name: "clean".into(), when: "every 5s".into(), route: "POST sweep".into(), results: Vec::new() }
+}
+
+fn result(text: &str, failure: &str) -> DeveloperResult {
+    DeveloperResult { text: text.into(), failure: Some(failure.into()) }
 }
 
 #[track_caller]
@@ -69,17 +77,31 @@ fn only_a_reader_on_this_machine_emits_and_sees_grants_and_errors() {
         generation: Some("12ab".into()),
         grants: vec!["rpc: chat".into()],
         errors: vec!["worker-0: it trapped".into()],
+        notes: vec!["pinned by a rollback".into()],
+        subscriptions: vec![result("s: event a/*", "no stock")],
+        schedules: vec![DeveloperSchedule { results: vec![result("The last run failed", "no room")], ..schedule() }],
         broadcasts: vec!["set/it".into()],
         ..module(&[])
     };
     let modules = [module];
-    let (local, other) = (html(&modules, ORIGIN, true), html(&modules, ORIGIN, false));
-    let secret = ["data-path=\"/developer/modules/flags/broadcasts/set%2Fit\"", "rpc: chat", "worker-0: it trapped"];
+    let notices = ["modules/x.wasm is not loaded".to_owned()];
+    let page = |is_local| html(&modules, &notices, ORIGIN, is_local);
+    let (local, other) = (page(true), page(false));
+    let secret = [
+        "data-path=\"/developer/modules/flags/broadcasts/set%2Fit\"",
+        "rpc: chat",
+        "<dd class=\"bad\">worker-0: it trapped</dd>",
+        "<dt>Note</dt><dd>pinned by a rollback</dd>",
+        "<dd class=\"bad\">no stock</dd>",
+        "<p class=\"bad\">no room</p>",
+        "<p class=\"notice\" role=\"note\">modules/x.wasm is not loaded</p>",
+    ];
     assert_has(&local, &secret);
     for part in secret {
         assert!(!other.contains(part), "{part} in {other}");
     }
     for page in [local, other] {
+        assert_has(&page, &["<dt>Subscriptions</dt><dd>s: event a/*</dd>", "<p>The last run failed</p>"]);
         assert_has(&page, &["<code>12ab</code>", "fanfare emit --gather flags &#39;set/it&#39; &#39;{}&#39;"]);
     }
 }
@@ -98,8 +120,17 @@ fn every_socket_has_a_line_for_the_console() {
 }
 
 #[test]
+fn startups_and_hooks_are_listed_with_their_routes() {
+    let text = shown(module(&[]));
+    assert!(!text.contains("Startups") && !text.contains("Hooks") && !text.contains("Subscriptions"), "{text}");
+    let (startups, hooks) = (vec!["POST warm".into()], vec!["stop: POST leave".into()]);
+    let text = shown(DeveloperModule { startups, hooks, ..module(&[]) });
+    assert_has(&text, &["<dt>Startups</dt><dd>POST warm</dd>", "<dt>Hooks</dt><dd>stop: POST leave</dd>"]);
+}
+
+#[test]
 fn a_schedule_and_its_route_have_the_command_that_runs_it() {
-    let schedule = DeveloperSchedule { name: "clean".into(), when: "every 5s".into(), route: "POST sweep".into() };
+    let schedule = schedule();
     let routes = [(Method::POST, "sweep", Some(AccessError::Inner)), (Method::POST, "x", Some(AccessError::Inner))];
     let text = shown(DeveloperModule { schedules: vec![schedule], ..module(&routes) });
     let command = "fanfare schedules run flags &#39;clean&#39;";
@@ -111,7 +142,7 @@ fn a_schedule_and_its_route_have_the_command_that_runs_it() {
 
 #[test]
 fn a_schedule_of_a_program_has_no_route() {
-    let schedule = DeveloperSchedule { name: "clean".into(), when: "every 5s".into(), route: String::new() };
+    let schedule = DeveloperSchedule { route: String::new(), ..schedule() };
     let text = shown(DeveloperModule { schedules: vec![schedule], ..module(&[]) });
     assert_has(&text, &["<p>Runs the program.</p>", "fanfare schedules run flags &#39;clean&#39;"]);
 }
@@ -123,11 +154,14 @@ fn names_are_escaped_for_the_page_and_the_shell() {
         state: evil.clone(),
         grants: vec![evil.clone()],
         errors: vec![evil.clone()],
+        notes: vec![evil.clone()],
+        hooks: vec![evil.clone()],
+        subscriptions: vec![result(&evil, &evil)],
         broadcasts: vec![evil.clone()],
-        sockets: vec![evil],
+        sockets: vec![evil.clone()],
         ..module(&[(Method::GET, "'; rm -rf ~ #<script>", None), (Method::PUT, "<script>", None)])
     };
-    let text = html(&[module], "http://x\"><script>'", true);
+    let text = html(&[module], std::slice::from_ref(&evil), "http://x\"><script>'", true);
     assert_eq!(text.matches("<script").count(), 1, "only the script of the page: {text}");
     let command = r"&#39;http://x&quot;&gt;&lt;script&gt;&#39;\&#39;&#39;/api/flags/&#39;\&#39;&#39;; rm";
     assert_has(&text, &[command]);
@@ -135,7 +169,7 @@ fn names_are_escaped_for_the_page_and_the_shell() {
 
 #[test]
 fn a_page_without_modules_says_how_to_add_one() {
-    let text = html(&[], "http://h", true);
+    let text = html(&[], &[], "http://h", true);
     assert_has(
         &text,
         &[
