@@ -108,6 +108,31 @@ async fn a_swap_changes_the_command() {
     assert_eq!(host.run_command("command-2", "s", "").await["status"], 204);
 }
 
+#[tokio::test]
+async fn a_run_that_waits_during_a_swap_does_what_the_new_generation_says() {
+    let one_at_a_time = |command: Value| {
+        let host = program(command).limit("command-2", "concurrency", 1).limit("command-2", "cpu", "2s");
+        host.limit("command-2", "timeout", "30s")
+    };
+    for (schedules, outcome) in [
+        (json!({ "s": { "interval": "8760h", "command": ["exit", "0"] } }), ("status", json!(204))),
+        (json!({ "t": { "interval": "8760h", "command": ["exit", "0"] } }), ("code", json!("not-found"))),
+    ] {
+        let host = one_at_a_time(json!(["spin"])).start().await;
+        let run = || host.run_command("command-2", "s", "");
+        let swap = async {
+            eventually("one run waits", || async { host.slot("command-2", 0).await["waiting"] == 1 }).await;
+            host.rewrite("command-2", json!({ "schedules": schedules }));
+            host.reload("command-2").await
+        };
+        let (first, second, swapped) = tokio::join!(run(), run(), swap);
+        assert_eq!(swapped["outcome"], "swapped", "{swapped}");
+        let runs = [first, second];
+        assert!(runs.iter().any(|run| run["code"] == "crashed"), "{runs:?}");
+        assert!(runs.iter().any(|run| run[outcome.0] == outcome.1), "{runs:?}");
+    }
+}
+
 /// Why a module of this host is rejected.
 async fn rejected(module: &str, host: TestHost) -> String {
     let host = host.start().await;
