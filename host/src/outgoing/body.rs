@@ -150,3 +150,41 @@ impl Body for ResponseBody {
         self.open.lock().as_ref().map_or_else(SizeHint::new, |open| open.body.size_hint())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, Empty};
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_response_that_is_too_large_closes_its_connection_before_the_guest_drops_it() {
+        let (client, mut server) = tokio::io::duplex(1_024);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(client)).await.unwrap();
+        tokio::spawn(connection);
+        let served = tokio::spawn(async move {
+            server.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n").await.unwrap();
+            while server.write_all(&[b'x'; 100]).await.is_ok() {}
+            // The end of the connection.
+            while server.read(&mut [0; 1_024]).await.is_ok_and(|size| size > 0) {}
+        });
+        let request = http::Request::get("http://server/").body(Empty::<Bytes>::new()).unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        let (stats, place) = (Arc::<Stats>::default(), Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap());
+        let open = OpenResponse::new(response.into_body(), place, stats.clone());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut body = ResponseBody::new(open, 1_000, deadline, None);
+        let error = loop {
+            if let Err(error) = body.frame().await.unwrap() {
+                break error;
+            }
+        };
+        assert!(matches!(error, RequestError::ResponseTooLarge(1_000)), "{error:?}");
+        served.await.unwrap();
+        assert_eq!(stats.open.load(Relaxed), 0);
+        assert!(body.frame().await.is_none());
+    }
+}
