@@ -270,18 +270,18 @@ async fn a_folder_with_an_invalid_name_is_rejected() {
 async fn a_module_without_its_component_is_listed_as_waiting_at_once() {
     let host = TestHost::empty().and_as("echo", "beside").watched();
     let host = host.config(json!({ "swap": { "removal": "1m" } })).start().await;
-    fs::create_dir(host.folder("unbuilt")).unwrap();
-    fs::copy(source_of("echo").join("module.json"), host.folder("unbuilt").join("module.json")).unwrap();
+    fs::create_dir(host.folder("uncompiled")).unwrap();
+    fs::copy(source_of("echo").join("module.json"), host.folder("uncompiled").join("module.json")).unwrap();
     eventually("it waits", || async {
         let status = host.status().await;
         let modules = status["modules"].as_array().unwrap();
-        modules.iter().any(|module| module["name"] == "unbuilt" && module["state"] == "waiting")
+        modules.iter().any(|module| module["name"] == "uncompiled" && module["state"] == "waiting")
     })
     .await;
-    assert_eq!(host.operate("modules/unbuilt/reload").await["code"], "refused");
-    assert_eq!(host.log.lines(&["unbuilt", "waiting for the component"]).len(), 1);
-    fs::copy(source_of("echo").join("echo.wasm"), host.folder("unbuilt").join("echo.wasm")).unwrap();
-    host.until_served("/api/unbuilt/who").await;
+    assert_eq!(host.operate("modules/uncompiled/reload").await["code"], "refused");
+    assert_eq!(host.log.lines(&["uncompiled", "waiting for the component"]).len(), 1);
+    fs::copy(source_of("echo").join("echo.wasm"), host.folder("uncompiled").join("echo.wasm")).unwrap();
+    host.until_served("/api/uncompiled/who").await;
 }
 
 /// The watcher does not read a folder again while its modification time shows that it is still
