@@ -12,7 +12,7 @@ pub struct Connection {
     pub doubt: Notify,
 }
 
-/// The connection, or why there is none.
+/// The connection, or the reason of the last failed attempt.
 type State = Result<MultiplexedConnection, String>;
 
 impl Default for Connection {
