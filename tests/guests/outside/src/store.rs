@@ -16,19 +16,43 @@ pub struct Command {
 #[derive(Deserialize)]
 #[serde(tag = "do", rename_all = "camelCase")]
 pub enum Action {
-    Get { key: String },
-    Set { key: String, value: String },
-    Delete { key: String },
-    Increment { key: String, delta: u64 },
-    Exists { key: String },
-    Keys { after: Option<u64> },
+    Get {
+        key: String,
+    },
+    Set {
+        key: String,
+        value: String,
+    },
+    Delete {
+        key: String,
+    },
+    Increment {
+        key: String,
+        delta: u64,
+    },
+    Exists {
+        key: String,
+    },
+    Keys {
+        after: Option<u64>,
+    },
     /// The sizes of values.
-    GetMany { keys: Vec<String> },
+    GetMany {
+        keys: Vec<String>,
+    },
     /// The values are repeated so often.
-    SetMany { entries: Vec<(String, String)>, times: usize },
-    DeleteMany { keys: Vec<String> },
+    SetMany {
+        entries: Vec<(String, String)>,
+        times: usize,
+    },
+    DeleteMany {
+        keys: Vec<String>,
+    },
     /// Sets a value of this many bytes.
-    Fill { key: String, bytes: usize },
+    Fill {
+        key: String,
+        bytes: usize,
+    },
 }
 
 pub fn run(command: &Command) -> Result<Value, String> {
