@@ -242,7 +242,7 @@ fn with_more(count: u64, joint: &str, more: u64, what: &str) -> String {
 fn reasons(module: &ModuleStatus, text: &mut String) {
     let of_isolates = module.isolates.iter().filter_map(|isolate| {
         let before = match (isolate.state, isolate.restarts_in) {
-            (State::Ready, _) => ", which runs again after".to_owned(),
+            (State::Ready, _) => " is ready; its last crash was".to_owned(),
             (_, None) => String::new(),
             (_, Some(0)) => ", which starts again now, after".to_owned(),
             (_, Some(wait)) => format!(", which starts again in {:.1?}, after", Duration::from_millis(wait)),
@@ -372,7 +372,7 @@ free for memories of instances: 4 of 65536 GiB of address space, 32761 of 32765 
         for line in [
             "flags on worker-0, which starts again in 2.4s, after:\n  it trapped\n  frame\n",
             "flags on worker-1, which starts again now, after:\n",
-            "flags on worker-2, which runs again after:\n",
+            "flags on worker-2 is ready; its last crash was:\n",
         ] {
             assert!(text.contains(line), "{text}");
         }
