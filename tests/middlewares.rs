@@ -1,5 +1,8 @@
 //! Middlewares that are routes of modules.
 
+mod changes;
+mod crashes;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
