@@ -1,5 +1,6 @@
 //! `fanfare test`: runs the cases of modules, `*.test.json`, each file in a temporary host.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use super::terminal::{exit_code, print};
 use case::Case;
 use clients::Clients;
 use expect::{Answer, cut};
-use fanfare::settings::SocketListener;
+use fanfare::settings::{ModuleConfig, SocketListener};
 use fanfare::tooling::document::source;
 use fanfare::tooling::{Cache, Manifest, overlay_json};
 use fanfare::{Config, Host, RunningHost, StartError};
@@ -131,13 +132,10 @@ async fn test_file(
     lines: &Lines,
     report: &dyn Fn(&CaseResult),
 ) -> Result<Vec<CaseResult>, CommandError> {
-    let manifest = Manifest::load(dir)?;
-    if !manifest.has_component() {
-        let (component, module) = (source::shown(&manifest.component).to_string(), source::shown(dir).to_string());
-        return Err(CommandError::NotBuilt { component, module });
-    }
+    let manifest = built(dir)?;
+    let middlewares = modules_of_chains(&manifest, config)?;
     let temp = temp::folder()?;
-    let config = host_config(config, &manifest, &tests, &temp)?;
+    let config = host_config(config, &manifest, &middlewares, &tests, &temp)?;
     let (stream_path, listeners) = (config.sse.path.clone(), config.websocket.listeners.clone());
     // Checks the component first, because the host would name files of the temporary folder in its
     // errors.
@@ -178,20 +176,29 @@ async fn test_file(
     Ok(all)
 }
 
-/// The settings of the temporary host: this module only, with every capability that it asks for.
-/// The host shares the project's cache of compiled components and keeps everything else in `temp`.
-fn host_config(config: &Config, manifest: &Manifest, tests: &Tests, temp: &TempDir) -> Result<Config, CommandError> {
-    let (modules, state) = (temp.path().join("modules"), temp.path().join("state"));
-    let cache = config.state_dir.join("cache");
-    Cache::open(&cache, config.engine.cache_size, config.engine.function_cache_size).map_err(StartError::from)?;
-    let created = fs::create_dir(&modules).and_then(|()| fs::create_dir(&state));
-    let created = created.and_then(|()| symlink(&manifest.dir, modules.join(&manifest.name)));
-    created.and_then(|()| symlink(cache, state.join("cache"))).map_err(CommandError::at(temp.path()))?;
-    let mut config = config.clone();
+/// Loads the manifest of a module that is built.
+fn built(dir: &Path) -> Result<Manifest, CommandError> {
+    let manifest = Manifest::load(dir)?;
+    if manifest.has_component() {
+        return Ok(manifest);
+    }
+    let (component, module) = (source::shown(&manifest.component).to_string(), source::shown(dir).to_string());
+    Err(CommandError::NotBuilt { component, module })
+}
+
+/// The other modules of the project whose routes are middlewares of this one. The host rejects a
+/// module whose middleware does not exist, and says so.
+fn modules_of_chains(manifest: &Manifest, config: &Config) -> Result<Vec<Manifest>, CommandError> {
+    let names = manifest.chained().filter_map(|(_, name)| name.module.as_deref());
+    let names: BTreeSet<&str> = names.filter(|name| *name != manifest.name).collect();
+    let folders = names.into_iter().map(|name| config.modules_dir.join(name));
+    folders.filter(|dir| dir.exists()).map(|dir| built(&dir)).collect()
+}
+
+/// The settings of a module in the temporary host: it has every capability that it asks for.
+fn operator(config: &Config, manifest: &Manifest) -> ModuleConfig {
     let mut operator = config.module(&manifest.name);
     operator.grant_for_test(&manifest.capabilities);
-    overlay_json(&mut operator.config, &tests.config);
-    operator.env.extend(tests.env.clone());
     // Only cases run schedules, because a run at another time would disturb them.
     for name in manifest.schedules.keys() {
         operator.schedules.entry(name.clone()).or_default().disable = Some(true);
@@ -199,7 +206,31 @@ fn host_config(config: &Config, manifest: &Manifest, tests: &Tests, temp: &TempD
     for schedule in operator.subdomains.values_mut().flat_map(|section| section.schedules.values_mut()) {
         schedule.disable = Some(true);
     }
-    config.modules = [(manifest.name.clone(), operator)].into();
+    operator
+}
+
+/// The settings of the temporary host: this module, and those of its middlewares. The host shares
+/// the project's cache of compiled components and keeps everything else in `temp`.
+fn host_config(
+    config: &Config,
+    manifest: &Manifest,
+    middlewares: &[Manifest],
+    tests: &Tests,
+    temp: &TempDir,
+) -> Result<Config, CommandError> {
+    let (modules, state) = (temp.path().join("modules"), temp.path().join("state"));
+    let cache = config.state_dir.join("cache");
+    Cache::open(&cache, config.engine.cache_size, config.engine.function_cache_size).map_err(StartError::from)?;
+    let created = fs::create_dir(&modules).and_then(|()| fs::create_dir(&state));
+    let mut all = middlewares.iter().chain([manifest]);
+    let created = created.and_then(|()| all.try_for_each(|it| symlink(&it.dir, modules.join(&it.name))));
+    created.and_then(|()| symlink(cache, state.join("cache"))).map_err(CommandError::at(temp.path()))?;
+    let mut config = config.clone();
+    let mut tested = operator(&config, manifest);
+    overlay_json(&mut tested.config, &tests.config);
+    tested.env.extend(tests.env.clone());
+    let others = middlewares.iter().map(|other| (other.name.clone(), operator(&config, other)));
+    config.modules = others.chain([(manifest.name.clone(), tested)]).collect();
     (config.modules_dir, config.state_dir) = (modules, state);
     let any_port = ([127, 0, 0, 1], 0).into();
     (config.http.listen, config.admin.listen) = (any_port, any_port);

@@ -341,3 +341,26 @@ fn subscriptions(cases: Value) -> Project {
         .file("modules/subscriptions/module.json", manifest.to_string())
         .file("modules/subscriptions/subscriptions.test.json", json!({ "cases": cases }).to_string())
 }
+
+#[tokio::test]
+async fn a_chain_runs_the_middlewares_of_other_modules() {
+    let route = |chain: &str| {
+        let chained = json!({ "path": "buy", "handler": "show", "middlewares": [chain] });
+        json!({ "component": "gates.wasm", "routes": [chained], "capabilities": { "rpc": ["limiter", "later"] } })
+    };
+    let cases = json!({ "cases": [
+        { "name": "is within the limit", "call": { "path": "buy", "body": "apples" }, "expect": { "has": { "payload": "apples" } } },
+        { "name": "is beyond it", "call": { "path": "buy" }, "expect": { "status": 429 } },
+    ] });
+    let project = Project::with(&["gates", "limiter"])
+        .file("modules/gates/module.json", route("limiter/check?rate=0.001&burst=1&by=all").to_string())
+        .file("modules/gates/gates.test.json", cases.to_string());
+    let ran = project.run(&["test", "modules/gates"]).await;
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("2 cases, 0 failed"), "{}", ran.out);
+
+    let project = project.file("modules/gates/module.json", route("later/gate").to_string());
+    let ran = project.run(&["test", "modules/gates"]).await;
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    assert!(ran.err.contains("the middleware `later/gate`: there is no module later"), "{}", ran.err);
+}

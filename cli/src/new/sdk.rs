@@ -53,6 +53,7 @@ const FILES: &[(&str, &str)] = embedded![
     "sdk/rust/fanfare-sdk/src/testing/backend/channels.rs"
     "sdk/rust/fanfare-sdk/src/testing/backend/sessions.rs"
     "sdk/rust/fanfare-sdk/src/testing/builder.rs"
+    "sdk/rust/fanfare-sdk/src/testing/chain.rs"
     "sdk/rust/fanfare-sdk/src/testing/channel_entry.rs"
     "sdk/rust/fanfare-sdk/src/testing/channel_imports.rs"
     "sdk/rust/fanfare-sdk/src/testing/channels.rs"

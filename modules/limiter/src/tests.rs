@@ -37,6 +37,15 @@ fn callers_beyond_the_most_share_a_bucket_until_others_are_quiet() {
 }
 
 #[test]
+fn the_demo_has_its_own_limit() {
+    let manifest = include_str!("../module.json");
+    let host = TestHost::builder(Module).name("limiter").manifest(manifest).start();
+    let statuses: Vec<u16> = (0..4).map(|_| host.call("demo", ()).unwrap().status).collect();
+    assert_eq!(statuses, [0, 0, 0, 429]);
+    assert_eq!(host.call("check", ()).unwrap_err().kind(), "forbidden");
+}
+
+#[test]
 fn a_request_beyond_the_limit_gets_429_and_the_time_to_wait() {
     let host = host();
     assert_eq!(host.request("check").outcome(), Ok(Outcome::pass()));

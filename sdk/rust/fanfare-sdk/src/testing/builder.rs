@@ -4,13 +4,16 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::Value;
 
+use super::chain::Middleware;
 use super::channels::ChannelState;
 use super::events::{EventState, SubscriptionEntry};
 use super::node::{Answer, ModuleFns, Node, OnMessage, State};
 use super::routes::{Manifest, Route, Target};
 use super::schedules::ScheduleEntry;
 use super::{OutgoingCall, TIMEOUT, TestHost, jsonc, promise, worker};
+use crate::context::Context;
 use crate::failure::CallError;
+use crate::outcome::IntoOutcome;
 use crate::types::{Payload, Reply, StartupReason};
 
 /// The options of a [`TestHost`]. Create one with [`TestHost::builder`].
@@ -22,6 +25,7 @@ pub struct Builder {
     workers: u32,
     config: Value,
     answers: Vec<(String, Answer)>,
+    middlewares: Vec<(String, Middleware)>,
     options: Value,
     on_message: Option<OnMessage>,
 }
@@ -36,6 +40,7 @@ impl Builder {
             workers: 1,
             config: Value::Object(serde_json::Map::new()),
             answers: Vec::new(),
+            middlewares: Vec::new(),
             options: Value::Object(serde_json::Map::new()),
             on_message: None,
         }
@@ -133,6 +138,51 @@ impl Builder {
         self
     }
 
+    /// Runs in place of a middleware of another module, written `module/path` without its query.
+    /// The function gets what the middleware would get, and returns what a handler can return: a
+    /// [`Pass`](crate::Pass), a [`Passed`](crate::types::Passed), a reply or a failure.
+    ///
+    /// The host runs the module's own middlewares without it. A call whose middleware belongs to
+    /// another module, and has no function here, fails with `unavailable`.
+    ///
+    /// ```
+    /// use fanfare_sdk::prelude::*;
+    /// use fanfare_sdk::types::Passed;
+    ///
+    /// #[handler]
+    /// fn buy(cx: Context) -> String {
+    ///     format!("{} buys", cx.extra("accounts.user").unwrap_or("nobody"))
+    /// }
+    /// fanfare_sdk::module!(buy);
+    ///
+    /// # fn main() {
+    /// let host = TestHost::builder(Module)
+    ///     .name("shop")
+    ///     .manifest(r#"{
+    ///         "routes": [{ "path": "buy", "handler": "buy", "middlewares": "accounts/signed-in?as=member" }],
+    ///         "capabilities": { "rpc": ["accounts"] },
+    ///     }"#)
+    ///     .middleware("accounts/signed-in", |cx: Context, _| {
+    ///         assert_eq!((cx.extra("for"), cx.query_pairs().len()), (Some("POST shop/buy"), 1));
+    ///         let user = cx.header("x-user").ok_or_else(|| Failure::forbidden("no-user", "sign in"))?;
+    ///         Ok::<_, Failure>(Passed::new().with_extra("user", user))
+    ///     })
+    ///     .start();
+    /// assert_eq!(host.request("buy").header("x-user", "ada").send().unwrap().text(), "ada buys");
+    /// assert_eq!(host.call("buy", ()).unwrap_err().failure().unwrap().name, "no-user");
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn middleware<O: IntoOutcome>(
+        mut self,
+        route: &str,
+        run: impl Fn(Context, Payload) -> O + Send + Sync + 'static,
+    ) -> Self {
+        let run = move |cx, payload| run(cx, payload).into_outcome();
+        self.middlewares.push((route.to_owned(), Arc::new(run)));
+        self
+    }
+
     /// Sets the options of the host, which the module reads with
     /// [`master::option`](crate::master::option). There are none by default.
     #[must_use]
@@ -154,12 +204,16 @@ impl Builder {
     /// Starts the host. Each worker then has an instance whose startups have ended.
     ///
     /// # Panics
-    /// When the manifest names a handler that the module does not have, and when a startup fails.
+    /// When the manifest names a handler or a middleware that the module does not have, and when a
+    /// startup fails.
     pub fn start(mut self) -> TestHost {
         for route in &self.manifest.routes {
             let known = self.module.handlers.contains(&route.handler.as_str());
             let (path, handler) = (&route.path, &route.handler);
             assert!(known, "the route `{path}` names the handler `{handler}`: add it to `fanfare_sdk::module!`");
+        }
+        if let Some(fault) = self.manifest.chain_fault(&self.name) {
+            panic!("{fault}");
         }
         if !self.has_manifest {
             let by_name = self.module.handlers.iter().map(|name| Route {
@@ -195,6 +249,7 @@ impl Builder {
             name: self.name,
             manifest: self.manifest,
             answers: self.answers,
+            middlewares: self.middlewares,
             options: self.options,
             on_message: self.on_message,
             senders: Mutex::new(senders),

@@ -71,17 +71,18 @@ impl Node {
         let mut state = self.state();
         let id = state.next_call;
         state.next_call += 1;
-        state.calls.insert(id, CallState { resolver: Some(resolver), ..spec.state });
+        let MatchedRoute { handler, params, text: route, chain, .. } = spec.route;
+        state.calls.insert(id, CallState { route, chain, resolver: Some(resolver), ..spec.state });
         self.send(
             worker,
             Message::Call(Box::new(Call {
                 id,
-                handler: spec.route.handler,
+                handler,
                 trigger: spec.trigger,
                 origin: spec.origin,
                 subdomain,
                 deadline_ms: spec.timeout.unwrap_or(DEADLINE_MS).min(DEADLINE_MS),
-                params: spec.route.params,
+                params,
                 query: spec.query.to_owned(),
                 payload: spec.payload,
                 extra: spec.extra,
@@ -91,7 +92,7 @@ impl Node {
     }
 
     /// Returns the state of a call that descends from `caller`, one level deeper.
-    fn nested(&self, caller: Option<CallId>, subdomain: Option<&String>) -> Result<CallState, CallError> {
+    pub fn nested(&self, caller: Option<CallId>, subdomain: Option<&String>) -> Result<CallState, CallError> {
         let state = self.state();
         let parent = caller.and_then(|caller| state.calls.get(&caller));
         let depth = parent.map_or(0, |parent| parent.depth + 1);

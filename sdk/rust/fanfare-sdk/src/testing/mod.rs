@@ -5,6 +5,9 @@
 //! `thread_local!`, as in the real host. Workers share a plain `static` here, but not in the real
 //! host.
 //!
+//! Middlewares that are routes of the module run before the handler.
+//! [`Builder::middleware`] runs in place of those of other modules.
+//!
 //! ```
 //! use fanfare_sdk::prelude::*;
 //! use std::cell::RefCell;
@@ -49,6 +52,7 @@
 
 pub(crate) mod backend;
 mod builder;
+mod chain;
 mod channel_entry;
 mod channel_imports;
 mod channels;

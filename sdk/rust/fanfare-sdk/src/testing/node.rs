@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::chain::Middleware;
 use super::channels::ChannelState;
 use super::events::EventState;
 use super::promise::Resolver;
@@ -45,6 +46,8 @@ pub(super) struct Node {
     pub name: String,
     pub manifest: Manifest,
     pub answers: Vec<(String, Answer)>,
+    /// In place of the middlewares of other modules.
+    pub middlewares: Vec<(String, Middleware)>,
     /// The options of the host.
     pub options: Value,
     /// Handles the messages to the master.
@@ -86,6 +89,10 @@ pub(super) struct CallState {
     pub http: Option<(HeaderFields, RequestHead)>,
     /// The id of the session that the call belongs to.
     pub session: Option<String>,
+    /// The route: the method and the path, as the manifest writes the path.
+    pub route: String,
+    /// The middlewares that are routes, until the call starts.
+    pub chain: Vec<String>,
     pub resolver: Option<Resolver<Result<Outcome, CallError>>>,
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
+use super::chain::is_built_in;
 use super::channel_entry::ChannelEntry;
 use super::clients::SocketMatch;
 use super::events::SubscriptionEntry;
@@ -66,6 +67,13 @@ pub(super) struct Route {
     pub middlewares: Vec<String>,
 }
 
+impl Route {
+    /// The middlewares that are routes, in their order.
+    pub fn chain(&self) -> impl Iterator<Item = &str> {
+        self.middlewares.iter().map(String::as_str).filter(|name| !is_built_in(name))
+    }
+}
+
 /// Accepts a single name instead of a list.
 fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
@@ -108,6 +116,8 @@ pub(super) struct MatchedRoute {
     pub handler: String,
     pub inner: bool,
     pub session: bool,
+    /// The middlewares that are routes, as the manifest writes them.
+    pub chain: Vec<String>,
     /// The method and the path, as the manifest writes the path.
     pub text: String,
     pub method: Method,
@@ -165,6 +175,7 @@ impl Manifest {
             handler: route.handler.clone(),
             inner: route.middlewares.iter().any(|name| name == "inner"),
             session: route.middlewares.iter().any(|name| name == "session"),
+            chain: route.chain().map(str::to_owned).collect(),
             text: format!("{} {}", method.to_ascii_uppercase(), route.path),
             method: method_of(method),
             params,

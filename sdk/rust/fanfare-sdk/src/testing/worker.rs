@@ -15,7 +15,7 @@ use super::promise::{Resolver, promise};
 use super::routes::RouteRequest;
 use crate::failure::CallError;
 use crate::module::LocalFuture;
-use crate::types::{Call, CallId, Origin, Outcome, Payload, Startup, StartupReason, Trigger};
+use crate::types::{Call, CallId, Origin, Payload, Startup, StartupReason, Trigger};
 
 pub(super) enum Message {
     Call(Box<Call>),
@@ -194,10 +194,9 @@ impl Instance {
             Message::Call(call) => {
                 let id = call.id;
                 let node = Arc::clone(&self.node);
-                let run = (node.module.handle)(*call);
                 let future = Box::pin(async move {
-                    let outcome: Result<Outcome, _> = run.await;
-                    node.end(id, outcome.map_err(CallError::Failure));
+                    let outcome = node.run(*call).await;
+                    node.end(id, outcome);
                 });
                 self.spawn(Some(id), future);
             }
