@@ -126,15 +126,40 @@ impl Package {
         total
     }
 
-    /// Sends a request that exceeds a limit, which crashes. After the limit is lifted, the same
-    /// request succeeds.
-    async fn is_limited(&self, host: &Started, path: &str, body: &[u8], limits: Value) {
+    /// Sends a request that exceeds a limit, which crashes. The next instance serves `still`, a
+    /// path that is within the limit, without a reload. After the limit is lifted, the same request
+    /// succeeds.
+    async fn is_limited(&self, host: &Started, path: &str, body: &[u8], limits: Value, still: Option<&str>) {
         self.reload(host, json!({ "limits": self.limits(limits) })).await;
-        let crashed = host.post(&self.url(path), body).await;
-        assert_eq!((crashed.status, crashed.code()), (500, "crashed".to_owned()), "{}", crashed.text());
+        self.crashes(host, path, body, "", still).await;
         self.reload(host, json!({ "limits": self.limits(json!({})) })).await;
         let answer = host.post(&self.url(path), body).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    /// Sends a request that spins until `limits.cpu` ends it. The next instance serves `still`.
+    async fn is_interrupted(&self, host: &Started, still: &str) {
+        self.reload(host, json!({ "limits": self.limits(json!({ "cpu": "500ms", "timeout": "10s" })) })).await;
+        self.crashes(host, "spin", b"", "limits.cpu", Some(still)).await;
+        self.reload(host, json!({ "limits": self.limits(json!({})) })).await;
+    }
+
+    /// Sends a request that crashes, with this word in the reason. The next instance serves
+    /// `still`.
+    async fn crashes(&self, host: &Started, path: &str, body: &[u8], why: &str, still: Option<&str>) {
+        let crashed = host.post(&self.url(path), body).await;
+        assert_eq!((crashed.status, crashed.code()), (500, "crashed".to_owned()), "{path}: {}", crashed.text());
+        assert!(crashed.text().contains(why), "{path}: {}", crashed.text());
+        for worker in 0..self.workers {
+            host.until(self.name, worker as usize, "state", "ready").await;
+        }
+        if let Some(path) = still {
+            // More than one, so that each worker has to serve.
+            for _ in 0..4 {
+                let answer = host.get(&self.url(path)).await;
+                assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+            }
+        }
     }
 }
 
@@ -206,7 +231,7 @@ async fn the_example_of_wstd_serves() {
     let failed = Raw::get(host.http, "/api/wstd/response-body-fail").await.rest().await;
     assert!(!failed.contains("0\r\n\r\n"), "the response broke off: {failed}");
     WSTD.survives_swaps(&host).await;
-    WSTD.is_limited(&host, "echo-trailers", &[b'x'; 8 << 20], json!({ "memory": "4MiB" })).await;
+    WSTD.is_limited(&host, "echo-trailers", &[b'x'; 8 << 20], json!({ "memory": "4MiB" }), Some("")).await;
 }
 
 #[tokio::test]
@@ -214,7 +239,8 @@ async fn the_example_of_wasip3_serves() {
     let Some(host) = WASIP3.start().await else { return };
     WASIP3.replies(&host, "", "Hello, WASI!").await;
     WASIP3.survives_swaps(&host).await;
-    WASIP3.is_limited(&host, "", b"", json!({ "handles": 1 })).await;
+    // The example has one path, which needs more handles.
+    WASIP3.is_limited(&host, "", b"", json!({ "handles": 1 }), None).await;
 }
 
 #[tokio::test]
@@ -222,7 +248,9 @@ async fn an_echo_of_wasip3_streams() {
     let Some(host) = ECHO.start().await else { return };
     ECHO.streams_back(&host, "").await;
     ECHO.survives_swaps(&host).await;
-    ECHO.is_limited(&host, "", b"back", json!({ "handles": 1 })).await;
+    ECHO.is_limited(&host, "", b"back", json!({ "handles": 1 }), None).await;
+    ECHO.crashes(&host, "trap", b"", "wasm", Some("")).await;
+    ECHO.is_interrupted(&host, "").await;
 }
 
 #[tokio::test]
@@ -235,7 +263,9 @@ async fn a_program_with_files_counts_every_visit() {
     let counted = FILES.visits(&host).await;
     assert!(counted >= visits, "{counted} of {visits}");
     assert_eq!(std::fs::metadata(host.dir.path().join("state/dirs/files/data/visits")).unwrap().len(), counted);
-    FILES.is_limited(&host, "large", b"", json!({ "memory": "16MiB" })).await;
+    FILES.is_limited(&host, "large", b"", json!({ "memory": "16MiB" }), Some("visits")).await;
+    FILES.crashes(&host, "trap", b"", "wasm", Some("visits")).await;
+    FILES.is_interrupted(&host, "visits").await;
     assert_eq!(FILES.visits(&host).await, counted);
 }
 
@@ -245,21 +275,29 @@ impl Package {
     }
 }
 
+/// A component with an interpreter serves, is limited and is interrupted. `too_much` is a path that
+/// exceeds these limits, unlike `still`.
+async fn interpreter_serves(package: &Package, hello: &str, too_much: &str, limits: Value, still: Option<&str>) {
+    let Some(host) = package.start().await else { return };
+    package.replies(&host, "", hello).await;
+    assert_eq!(host.get(&package.url("other")).await.status, 404);
+    package.survives_swaps(&host).await;
+    package.is_limited(&host, too_much, b"", limits, still).await;
+    package.is_interrupted(&host, "").await;
+}
+
 #[tokio::test]
 async fn a_fetch_handler_of_componentize_js_serves() {
+    interpreter_serves(&JAVASCRIPT, "hello from JavaScript\n", "", json!({ "handles": 1 }), None).await;
+}
+
+#[tokio::test]
+async fn a_body_passes_through_a_fetch_handler() {
     let Some(host) = JAVASCRIPT.start().await else { return };
-    JAVASCRIPT.replies(&host, "", "hello from JavaScript\n").await;
     assert_eq!(host.post("/api/javascript/echo", "grüße").await.text(), "grüße");
-    assert_eq!(host.get("/api/javascript/other").await.status, 404);
-    JAVASCRIPT.survives_swaps(&host).await;
-    JAVASCRIPT.is_limited(&host, "", b"", json!({ "handles": 1 })).await;
 }
 
 #[tokio::test]
 async fn a_handler_of_componentize_py_serves() {
-    let Some(host) = PYTHON.start().await else { return };
-    PYTHON.replies(&host, "", "hello from Python\n").await;
-    assert_eq!(host.get("/api/python/other").await.status, 404);
-    PYTHON.survives_swaps(&host).await;
-    PYTHON.is_limited(&host, "large", b"", json!({ "memory": "48MiB" })).await;
+    interpreter_serves(&PYTHON, "hello from Python\n", "large", json!({ "memory": "48MiB" }), Some("")).await;
 }

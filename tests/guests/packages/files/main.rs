@@ -1,4 +1,4 @@
-//! Counts visits in a file.
+//! Counts visits in a file. `/spin` never returns, and `/trap` traps.
 
 use std::fs::{self, File, OpenOptions};
 use std::hint::black_box;
@@ -12,6 +12,10 @@ async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
         "/visit" => visit()?,
         "/visits" => fs::metadata("/data/visits")?.len().to_string(),
         "/large" => black_box(vec![1_u8; 64 << 20]).len().to_string(),
+        "/spin" => loop {
+            black_box(());
+        },
+        "/trap" => panic!("this path traps"),
         "/outside" => format!("{:?}", File::open("/etc/passwd").map_err(|error| error.kind())),
         _ => return Ok(Response::builder().status(404).body(Body::empty())?),
     };

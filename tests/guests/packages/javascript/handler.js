@@ -8,6 +8,8 @@ async function respond(request) {
             return new Response("hello from JavaScript\n", { headers: { "content-type": "text/plain" } });
         case "/echo":
             return new Response(request.body);
+        case "/spin":
+            for (;;);
         default:
             return new Response("not found\n", { status: 404 });
     }

@@ -18,6 +18,9 @@ class IncomingHandler(exports.IncomingHandler):
             status, text = 200, "hello from Python\n"
         elif path == "/large":
             status, text = 200, f"{len(bytearray(64 << 20))}\n"
+        elif path == "/spin":
+            while True:
+                pass
         else:
             status, text = 404, "not found\n"
 
