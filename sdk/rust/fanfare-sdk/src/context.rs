@@ -42,12 +42,6 @@ macro_rules! triggers {
 }
 
 impl Context {
-    /// Creates it from the record of a call, whose payload it does not show.
-    #[cfg(not(target_family = "wasm"))]
-    pub(crate) fn new(call: Call) -> Self {
-        Context(Rc::new(call))
-    }
-
     /// Returns the number of the call, which is unique on its node.
     pub fn id(&self) -> CallId {
         self.0.id

@@ -6,6 +6,7 @@ use super::dispatch::{CallSpec, Pending};
 use super::node::{CallState, Node};
 use super::routes::{Manifest, RouteRequest};
 use crate::context::Context;
+use crate::extract::Incoming;
 use crate::failure::{CallError, Failure};
 use crate::types::{Call, Outcome, Payload};
 
@@ -100,8 +101,9 @@ impl Node {
             )));
         };
         let call = Call { handler: called, params: Vec::new(), query: name.query.to_owned(), extra, ..call.clone() };
-        let payload = call.payload.clone();
-        run(Context::new(call), payload).map_err(CallError::Failure)
+        let mut incoming = Incoming::new(call);
+        let payload = incoming.take_body().map_err(CallError::Failure)?;
+        run(incoming.context(), payload).map_err(CallError::Failure)
     }
 
     /// Queues the call of a middleware of this module, in the same worker.
