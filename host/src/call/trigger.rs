@@ -97,7 +97,10 @@ impl TriggerKind {
         matches!(self, TriggerKind::Http | TriggerKind::Client)
     }
 
-    /// Whether no client and no other module waits for the call, as a rule.
+    /// Whether no caller hears of the call's failure, as a rule: of these, only a gathered
+    /// broadcast has one. The host logs an error that it blames on the client at the level debug,
+    /// because the client has received it. Here there is no client, so the log is the only place
+    /// that shows the error, and shows it as a warning.
     pub fn is_own(self) -> bool {
         matches!(self, TriggerKind::Broadcast | TriggerKind::Schedule | TriggerKind::Subscription)
     }

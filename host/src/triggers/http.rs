@@ -39,6 +39,7 @@ mod host_response;
 mod host_route;
 mod idle_watch;
 mod observed_stream;
+mod plan;
 mod poll_on_wake;
 mod problem_response;
 mod protocol;

@@ -195,30 +195,36 @@ impl ProblemResponse {
     }
 
     pub(super) fn document(self) -> String {
-        // The last line ends, so that the prompt of a shell begins a new one.
-        format!("{}\n", self.0.problem.into_document())
+        document(self.0.problem)
     }
 
     pub(in crate::triggers) fn into_response(self) -> HttpResponse {
-        let status = self.0.problem.status;
-        let mut response = HttpResponse::new(format!("{}\n", self.0.problem.into_document()).into());
+        let Fields { problem, allow, retry, close, upgrade } = *self.0;
+        let status = problem.status;
+        let mut response = HttpResponse::new(document(problem).into());
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(TYPE));
-        if let Some(allow) = self.0.allow {
+        if let Some(allow) = allow {
             headers.insert(ALLOW, allow);
         }
-        if let Some(seconds) = self.0.retry {
+        if let Some(seconds) = retry {
             headers.insert(RETRY_AFTER, seconds.into());
         }
-        if self.0.close {
+        if close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        } else if !self.0.upgrade.is_empty() {
+        } else if !upgrade.is_empty() {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         }
-        headers.extend(self.0.upgrade);
+        headers.extend(upgrade);
         response
     }
+}
+
+/// The text of a problem document.
+fn document(problem: call::Problem) -> String {
+    // The last line ends, so that the prompt of a shell begins a new one.
+    format!("{}\n", problem.into_document())
 }
 
 #[cfg(test)]
