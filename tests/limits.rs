@@ -86,6 +86,7 @@ tests_of! {
     "engine.maxMemories" => component::max_memories,
     "engine.maxInstanceSize" => component::max_instance_size,
     "engine.addressSpace" => component::address_space,
+    "engine.pool" => component::pool,
     "isolate.restartBackoff" => settings::restart_backoff,
     "isolate.restartBackoffMax" => settings::restart_backoff_max,
     "isolate.maxRestarts" => settings::max_restarts,

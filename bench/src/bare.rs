@@ -47,7 +47,7 @@ pub struct Instance {
 impl Guest {
     pub fn load(component: &Path) -> Guest {
         // The engine has the settings of the host.
-        let engine = fanfare::tooling::Engine::start(std::time::Duration::from_millis(10), u64::MAX).unwrap();
+        let engine = fanfare::tooling::Engine::start(std::time::Duration::from_millis(10), u64::MAX, 0).unwrap();
         let component = Component::from_file(engine.wasmtime(), component).unwrap();
         let mut linker = Linker::<State>::new(engine.wasmtime());
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();

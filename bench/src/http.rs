@@ -181,6 +181,8 @@ pub fn wasmtime_serve(name: &str, guest: &str) -> Server {
 pub fn pinned(program: &PathBuf) -> Command {
     let mut command = Command::new("taskset");
     command.args(["-c", SERVER_CORE]).arg(program);
+    // With it, wasmtime walks the stack for each error that it makes, also while it drops a store.
+    command.env_remove("RUST_BACKTRACE");
     command
 }
 

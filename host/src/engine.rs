@@ -9,6 +9,7 @@ mod child;
 pub mod compile;
 pub mod format;
 pub mod functions;
+pub mod pool;
 pub mod space;
 
 use std::hash::{Hash, Hasher};
@@ -20,6 +21,8 @@ use std::time::Duration;
 pub use cache::{Cache, CacheError, Compiled, ComponentSource};
 pub use child::{compile_if_asked, is_compiler};
 pub use compile::{CompileError, Compiler};
+pub use pool::Place;
+use pool::Pool;
 pub use space::{AddressSpace, AddressSpaceError, Reservation};
 
 /// The engine that runs all components of this process. Its ticker thread ends with the last clone.
@@ -28,6 +31,7 @@ pub struct Engine {
     wasmtime: wasmtime::Engine,
     tick: Duration,
     space: Arc<AddressSpace>,
+    pool: Arc<Pool>,
     ticks: TickCounter,
 }
 
@@ -47,12 +51,14 @@ impl TickCounter {
 
 impl Engine {
     /// Starts the engine and a thread that advances its epoch every `tick`. All memories together
-    /// may reserve `address_space` bytes.
-    pub fn start(tick: Duration, address_space: u64) -> wasmtime::Result<Engine> {
+    /// may reserve `address_space` bytes. `pool` is the number of places in the pool.
+    pub fn start(tick: Duration, address_space: u64, pool: u32) -> wasmtime::Result<Engine> {
         let wasmtime = wasmtime::Engine::new(&settings())?;
         let weak = wasmtime.weak();
         let ticks = TickCounter::default();
         let counted = ticks.clone();
+        let pool = Arc::new(Pool::new(pool));
+        let pooled = pool.clone();
         thread::Builder::new().name("epoch".to_owned()).spawn(move || {
             loop {
                 thread::sleep(tick);
@@ -60,12 +66,15 @@ impl Engine {
                     Some(engine) => {
                         counted.advance();
                         engine.increment_epoch();
+                        if let Some(pooled) = pooled.engine() {
+                            pooled.increment_epoch();
+                        }
                     }
                     None => return,
                 }
             }
         })?;
-        Ok(Engine { wasmtime, tick, space: Arc::new(AddressSpace::new(address_space)), ticks })
+        Ok(Engine { wasmtime, tick, space: Arc::new(AddressSpace::new(address_space)), pool, ticks })
     }
 
     pub fn wasmtime(&self) -> &wasmtime::Engine {
@@ -79,6 +88,17 @@ impl Engine {
     /// The address space for the memories of all instances.
     pub fn space(&self) -> &Arc<AddressSpace> {
         &self.space
+    }
+
+    /// The engine for components whose instances serve one call, with the same settings. `None` if
+    /// there is no room for a pool.
+    pub fn pooled(&self) -> Option<&wasmtime::Engine> {
+        self.pool.start(&self.space, settings)
+    }
+
+    /// A place in the pool for one instance, if there is a free one.
+    pub fn place(&self) -> Option<Place> {
+        self.pool.place()
     }
 
     /// The interval of the epoch. A guest yields to the other tasks of its thread at each tick.

@@ -223,7 +223,7 @@ struct Compiled {
 fn compiled() -> &'static Compiled {
     static COMPILED: OnceLock<Compiled> = OnceLock::new();
     COMPILED.get_or_init(|| {
-        let engine = Engine::start(std::time::Duration::from_millis(10), u64::MAX).unwrap();
+        let engine = Engine::start(std::time::Duration::from_millis(10), u64::MAX, 0).unwrap();
         let artefact = engine.wasmtime().precompile_component(b"\0asm\x0d\0\x01\0").unwrap();
         let digest = crate::files::digest_of(&mut artefact.as_slice()).unwrap().into_bytes();
         Compiled { engine, files: (artefact, digest) }

@@ -47,6 +47,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use requests::RequestRate;
+use state::OneCall;
 use supervise::{FirstInstance, Supervisor};
 use wasmtime::component::Linker;
 
@@ -178,7 +179,7 @@ impl Isolate {
 
 /// Returns a linker with every import that the host implements.
 pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<state::State>> {
-    imports::linker(engine)
+    imports::linker(engine.wasmtime())
 }
 
 /// Runs [`Program::check`] in a store of its own, for at most `limits.startup`.
@@ -193,7 +194,8 @@ pub async fn check(program: &Program, services: &Services) -> Result<Option<Vec<
     let places = services.node.places(generation.places());
     let space = services.engine.space();
     drop(space.reserve(places, cost.memories, cost.bytes)?);
-    let mut store = state::new_store(services, generation, &program.folders, IsolateId::Master, running, log, None)?;
+    let once = OneCall::default();
+    let mut store = state::new_store(services, generation, &program.folders, IsolateId::Master, running, log, once)?;
     let ticks = services.engine.ticks().clone();
     let startup = generation.limits.startup;
     match tokio::time::timeout(startup, cpu::metered(ticks, program.check(&mut store))).await {

@@ -72,6 +72,8 @@ pub struct Generation {
     /// The capabilities that the module asks for. All of them are granted.
     pub capabilities: Arc<Capabilities>,
     pub component: Component,
+    /// The component for the pool, if its instances serve one call each and fit into it.
+    pub pooled: Option<Component>,
     /// The resources of the host that each instance of the component needs.
     pub cost: InstanceCost,
     pub exports: Exports,

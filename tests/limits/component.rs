@@ -105,3 +105,32 @@ pub async fn address_space() {
     crate::harness::eventually("the room is released", async || room("used").await == 2 * MEMORY).await;
     assert_eq!(host.admin("POST", "/v1/modules/fourth/reload", "").await.status, 200);
 }
+
+pub async fn pool() {
+    let fresh = json!({ "isolation": "fresh", "limits": { "timeout": "2s" } });
+    let host = TestHost::with("traps").manifest("traps", fresh).workers(1);
+    let host = host.config(json!({ "engine": { "pool": 2 } })).start().await;
+    let used = async || host.status().await["addressSpace"]["used"].as_u64().unwrap();
+    let without_place = async || host.metric("fanfare_bound_reached_total", &["bound=\"pool\""]).await;
+    assert_eq!(used().await, 2 * MEMORY, "the pool, which is mapped once");
+    let hold = || host.call("any", "traps", "hold", "");
+    let before = without_place().await;
+    // The third call has an instance of its own, and the places are free again after each round.
+    for round in 1..=2 {
+        let full = async {
+            host.until_running("traps", 0, 2).await;
+            assert_eq!(used().await, 2 * MEMORY);
+            let third = async {
+                host.until_running("traps", 0, 3).await;
+                assert_eq!(used().await, 3 * MEMORY);
+            };
+            tokio::join!(hold(), third).0
+        };
+        let (first, second, third) = tokio::join!(hold(), hold(), full);
+        for ended in [first, second, third] {
+            assert_eq!(ended["code"], "timeout", "{ended}");
+        }
+        host.until_running("traps", 0, 0).await;
+        assert_eq!(without_place().await - before, f64::from(round));
+    }
+}

@@ -114,6 +114,9 @@ pub static DISK: Bound = Bound::new("disk");
 /// A file that was not opened because of `limits.openFiles`.
 pub static OPEN_FILES: Bound = Bound::new("open-files");
 
+/// An instance for one call that found no place in the pool, so that it took longer to start.
+pub static POOL: Bound = Bound::new("pool");
+
 /// A lookup of a name that waited, because too many others of its module or of all modules had not
 /// ended.
 pub static LOOKUPS: Bound = Bound::new("lookups");
@@ -121,7 +124,8 @@ pub static LOOKUPS: Bound = Bound::new("lookups");
 /// A pause in which an instance started no call, until it had ended what earlier ones had begun.
 pub static LEFTOVERS: Bound = Bound::new("leftovers");
 
-pub static ALL: [&Bound; 32] = [
+pub static ALL: [&Bound; 33] = [
+    &POOL,
     &LEFTOVERS,
     &LOOKUPS,
     &DISK,

@@ -84,6 +84,11 @@ pub struct EngineConfig {
     #[serde(with = "crate::document::units::size")]
     #[schemars(with = "Size", extend("minimum" = 8u64 << 30, "maximum" = 120u64 << 40))]
     pub address_space: u64,
+    /// Instances of modules with `"isolation": "fresh"` that can run at the same time in memory
+    /// that the host has mapped before, 0 to 4000. Each reserves 4 GiB of address space once a
+    /// module needs the pool. Further instances take longer to start. Default 256.
+    #[schemars(extend("minimum" = 0, "maximum" = 4_000))]
+    pub pool: u32,
     /// Disk space for the cache of compiled components, 1 MiB to 1 TiB. Default `1GiB`.
     #[serde(with = "crate::document::units::size")]
     #[schemars(with = "Size", extend("minimum" = 1u64 << 20, "maximum" = 1u64 << 40))]
@@ -107,6 +112,7 @@ impl Default for EngineConfig {
             max_memories: 64,
             max_instance_size: 16 * MIB,
             address_space: 64 * 1024 * GIB,
+            pool: 256,
             cache_size: GIB,
             function_cache_size: 256 * MIB,
         }

@@ -152,6 +152,21 @@ impl Cache {
         Ok(LoadedComponent { component, compiled: Some(Compiled { functions }) })
     }
 
+    /// Loads a component that [`Cache::load`] has loaded once more, for the pool. `None` if it does
+    /// not fit into a place.
+    pub async fn load_pooled(&self, engine: &Engine, digest: &str) -> Option<Component> {
+        let (artefact, engine) = (self.artefact(engine, digest), engine.clone());
+        run_blocking(move || {
+            let pooled = engine.pooled()?;
+            checked(&artefact)?;
+            let component = deserialize(pooled, &artefact);
+            component
+                .inspect_err(|why| tracing::debug!(artefact = %artefact.display(), "not for the pool: {why:#}"))
+                .ok()
+        })
+        .await
+    }
+
     /// Writes a component that is in memory to a file, for the child process that compiles it. The
     /// file is removed when the result is dropped.
     fn spill(&self, component: &[u8], digest: &str) -> Result<NamedTempFile<()>, CacheError> {
@@ -166,7 +181,7 @@ impl Cache {
         let file = |source| CacheError::File { path: artefact.to_owned(), source };
         let sum = digest_of(&mut File::open(artefact).map_err(file)?).map_err(file)?;
         write_whole(&sum_path(artefact), sum.as_bytes(), PRIVATE).map_err(file)?;
-        let component = deserialize(engine, artefact).map_err(CacheError::Load)?;
+        let component = deserialize(engine.wasmtime(), artefact).map_err(CacheError::Load)?;
         self.trim(artefact).map_err(|source| CacheError::File { path: self.dir.clone(), source })?;
         Ok(component)
     }
@@ -224,15 +239,21 @@ fn if_found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Loads an artefact if its bytes still match its digest file.
-fn open_artefact(engine: &Engine, artefact: &Path) -> Option<Component> {
+/// Opens an artefact if its bytes still match its digest file.
+fn checked(artefact: &Path) -> Option<File> {
     let mut file = File::open(artefact).ok()?;
     let written = fs::read_to_string(sum_path(artefact)).unwrap_or_default();
     if digest_of(&mut file).ok()? != written {
         tracing::warn!(artefact = %artefact.display(), "the artefact does not match its digest; compiling anew");
         return None;
     }
-    let component = deserialize(engine, artefact)
+    Some(file)
+}
+
+/// Loads an artefact if its bytes still match its digest file.
+fn open_artefact(engine: &Engine, artefact: &Path) -> Option<Component> {
+    let file = checked(artefact)?;
+    let component = deserialize(engine.wasmtime(), artefact)
         .inspect_err(|error| {
             tracing::warn!(artefact = %artefact.display(), %error, "the artefact does not load; compiling anew");
         })
@@ -244,10 +265,10 @@ fn open_artefact(engine: &Engine, artefact: &Path) -> Option<Component> {
 
 /// Loads an artefact whose digest the caller has just checked.
 #[allow(unsafe_code)]
-fn deserialize(engine: &Engine, artefact: &Path) -> wasmtime::Result<Component> {
+fn deserialize(engine: &wasmtime::Engine, artefact: &Path) -> wasmtime::Result<Component> {
     // SAFETY: our own compiler has written the file, by rename and into a folder that only this
     // user can write, and nothing changes it in place.
-    unsafe { Component::deserialize_file(engine.wasmtime(), artefact) }
+    unsafe { Component::deserialize_file(engine, artefact) }
 }
 
 fn sum_path(artefact: &Path) -> PathBuf {

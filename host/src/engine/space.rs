@@ -18,6 +18,9 @@ pub const RESERVATION: u64 = 4 << 30;
 /// The bytes before and after a memory that no code can read or write.
 pub const GUARD: u64 = 32 << 20;
 
+/// The address space of one memory.
+pub const MEMORY: u64 = RESERVATION + 2 * GUARD;
+
 /// The most mappings of one memory: the guard before it, its image, the rest that is in use, and
 /// the reservation with the guard after it.
 const MAPPINGS: u64 = 4;
@@ -135,9 +138,18 @@ impl AddressSpace {
         memories: u64,
         other: u64,
     ) -> Result<Reservation, AddressSpaceError> {
-        let memories = memories.saturating_mul(stores);
-        let bytes = memories.saturating_mul(RESERVATION + 2 * GUARD);
-        let mappings = memories.saturating_mul(MAPPINGS).saturating_add((other / LARGE).saturating_mul(stores));
+        self.take(memories.saturating_mul(stores), (other / LARGE).saturating_mul(stores))
+    }
+
+    /// Reserves the address space of a pool for a number of memories, with `other` further mappings
+    /// for each.
+    pub fn reserve_pool(self: &Arc<AddressSpace>, memories: u64, other: u64) -> Result<Reservation, AddressSpaceError> {
+        self.take(memories, other.saturating_mul(memories))
+    }
+
+    fn take(self: &Arc<AddressSpace>, memories: u64, other: u64) -> Result<Reservation, AddressSpaceError> {
+        let bytes = memories.saturating_mul(MEMORY);
+        let mappings = memories.saturating_mul(MAPPINGS).saturating_add(other);
         let refused = |error| {
             self.refused.fetch_add(1, Ordering::Relaxed);
             Err(error)
@@ -176,8 +188,6 @@ impl Drop for Reservation {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const MEMORY: u64 = RESERVATION + 2 * GUARD;
 
     #[test]
     fn stores_reserve_up_to_the_limit_and_release_their_part() {

@@ -25,7 +25,8 @@ pub(super) fn loader(
         Err(error) => StartError::Engine(format!("{error:#}")),
     };
     let loader = Loader {
-        engine: Engine::start(config.engine.tick, config.engine.address_space).map_err(engine_error)?,
+        engine: Engine::start(config.engine.tick, config.engine.address_space, config.engine.pool)
+            .map_err(engine_error)?,
         cache: Cache::open(
             &config.state_dir.join("cache"),
             config.engine.cache_size,

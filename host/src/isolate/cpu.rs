@@ -211,7 +211,7 @@ mod tests {
     /// budget. Asserts that only this call was charged.
     async fn runs(component: &[u8], ticks: u32) -> bool {
         // The engine itself never ticks during the test.
-        let engine = crate::engine::Engine::start(Duration::from_secs(3600), u64::MAX).unwrap();
+        let engine = crate::engine::Engine::start(Duration::from_secs(3600), u64::MAX, 0).unwrap();
         let mut linker = wasmtime::component::Linker::new(engine.wasmtime());
         let counted = engine.ticks().clone();
         let tick = move |cx: StoreContextMut<'_, CpuMeter>, ()| {

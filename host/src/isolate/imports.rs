@@ -25,15 +25,14 @@ use crate::bindings::fanfare::module as wit;
 use crate::bindings::wasi::wasi;
 use crate::call::text::{NAME, line};
 use crate::call::{CallError, RouteName, TriggerKind};
-use crate::engine::Engine;
 use crate::ports::BoxFuture;
 use crate::registry::Generation;
 
 /// Returns a linker with every import that the host implements. WASI interfaces that reach outside
 /// have only what the operator granted: without a grant there are no files, sockets, variables or
 /// servers, and their functions return `access-denied` or `HTTP-request-denied`.
-pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
-    let mut linker = Linker::new(engine.wasmtime());
+pub fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     super::wasi_errors::add_to_linker(&mut linker)?;
@@ -165,8 +164,8 @@ mod tests {
 
     #[test]
     fn the_host_has_every_interface_that_it_says() {
-        let engine = Engine::start(Duration::from_millis(10), 1 << 36).unwrap();
-        let linker = super::linker(&engine).unwrap();
+        let engine = Engine::start(Duration::from_millis(10), 1 << 36, 0).unwrap();
+        let linker = super::linker(engine.wasmtime()).unwrap();
         for (name, version) in served_imports::all() {
             let text = format!("(component (import \"{name}@{version}\" (instance)))");
             let component = Component::new(engine.wasmtime(), wat::parse_str(text).unwrap()).unwrap();

@@ -38,7 +38,6 @@ use wasmtime::component::Accessor;
 pub use self::control::Control;
 pub use self::killer::Killer;
 pub use self::snapshot_request::SnapshotRequest;
-use super::command::Command;
 use super::cpu::metered;
 use super::deployment::Deployment;
 use super::error::{Crash, End};
@@ -46,7 +45,7 @@ use super::program::GuestExports;
 use super::running_calls::RunningCalls;
 use super::services::Services;
 use super::slot_core::SlotCore;
-use super::state::{self, State};
+use super::state::{self, OneCall, State};
 use super::turn::TurnLimiter;
 use super::when_woken::when_woken;
 use crate::call::{StartupReason, panic_text};
@@ -245,7 +244,7 @@ impl InstanceTask {
 
     /// Runs all calls in one store.
     async fn run_resident(&self) -> End {
-        let mut store = match self.new_store(None) {
+        let mut store = match self.new_store(OneCall::default()) {
             Ok(store) => store,
             Err(error) => return Crash::from(error).into(),
         };
@@ -348,8 +347,7 @@ impl InstanceTask {
         self.control.set_ready();
     }
 
-    /// Creates a store, for a command if there is one.
-    fn new_store(&self, command: Option<Command>) -> Result<wasmtime::Store<State>, AddressSpaceError> {
+    fn new_store(&self, once: OneCall<'_>) -> Result<wasmtime::Store<State>, AddressSpaceError> {
         let log = self.deployment.log.clone();
         let program = &self.deployment.program;
         state::new_store(
@@ -359,7 +357,7 @@ impl InstanceTask {
             self.slot.isolate,
             self.running_calls.clone(),
             log,
-            command,
+            once,
         )
     }
 

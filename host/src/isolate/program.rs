@@ -3,20 +3,22 @@
 use std::sync::Arc;
 
 use wasmtime::component::{
-    Access, Accessor, ComponentExportIndex, HasSelf, InstancePre, Linker, TypedFunc, TypedFuncCallConcurrent,
+    Access, Accessor, Component, ComponentExportIndex, HasSelf, InstancePre, Linker, TypedFunc, TypedFuncCallConcurrent,
 };
 use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 
 use super::error::SnapshotError;
 use super::guest_command::Run;
 use super::guest_http::GuestHttp;
+use super::imports;
 use super::state::State;
 use super::wasi_files::open_folders;
 use crate::bindings::exports::fanfare::module::{describe, snapshot};
 use crate::bindings::fanfare::module::types as wit;
 use crate::call::{Failure, Outcome, Payload, bounds, text};
+use crate::engine::{Engine, Place};
 use crate::registry::manifest::raw::MOST;
-use crate::registry::{Generation, HttpVersion, WasiHttp};
+use crate::registry::{Exports, Generation, HttpVersion, WasiHttp};
 
 /// The most handlers that `describe` may return: twice the number of routes that a manifest can
 /// have.
@@ -29,14 +31,21 @@ fn guest_error(why: String) -> SnapshotError {
 
 pub struct Program {
     pub generation: Arc<Generation>,
+    linked: Linked,
+    /// The same program for the pool.
+    pooled: Option<Linked>,
+    /// The folders of all instances.
+    pub(super) folders: WasiFilesystemCtx,
+}
+
+/// A component that is linked with the imports of one engine.
+struct Linked {
     instance: InstancePre<State>,
     handle: Option<ComponentExportIndex>,
     http: Option<(HttpVersion, ComponentExportIndex)>,
     command: Option<ComponentExportIndex>,
     describe: Option<describe::GuestIndices>,
     snapshot: Option<snapshot::GuestIndices>,
-    /// The folders of all instances.
-    pub(super) folders: WasiFilesystemCtx,
 }
 
 type Params = (wit::Call,);
@@ -63,65 +72,57 @@ impl Program {
     /// Links a generation. Fails when its imports do not have the types of `wit/`.
     /// [`Program::check`] checks the exports.
     pub fn link(linker: &Linker<State>, generation: Arc<Generation>) -> wasmtime::Result<Program> {
-        let instance = linker.instantiate_pre(&generation.component)?;
-        let function_of = |interface: &str, function: &str| {
-            let index = generation.component.get_export_index(None, interface);
-            index
-                .and_then(|interface| generation.component.get_export_index(Some(&interface), function))
-                .ok_or_else(|| wasmtime::format_err!("the interface {interface} has no function `{function}`"))
-        };
-        let handle_of = |interface: &str| function_of(interface, "handle");
-        let exports = &generation.exports;
-        let interface = if exports.handler { "handler" } else { "handler-sync" };
-        let interface = exports.has_handler().then(|| format!("fanfare:module/{interface}@0.1.0"));
-        let handle = interface.map(|interface| handle_of(&interface)).transpose()?;
-        let http = match &exports.http {
-            Some(WasiHttp { version, export }) => Some((*version, handle_of(export)?)),
-            None => None,
-        };
-        let command = exports.command.as_ref().map(|interface| function_of(interface, "run")).transpose()?;
-        let describe = match generation.exports.describe {
-            true => Some(describe::GuestIndices::new(&instance)?),
-            false => None,
-        };
-        let snapshot = match generation.exports.snapshot {
-            true => Some(snapshot::GuestIndices::new(&instance)?),
-            false => None,
-        };
+        let linked = Linked::new(linker, &generation.component, &generation.exports)?;
+        let pooled = generation
+            .pooled
+            .as_ref()
+            .map(|component| Linked::new(&imports::linker(component.engine())?, component, &generation.exports));
         let folders = open_folders(&generation)?;
-        Ok(Program { generation, instance, handle, http, command, describe, snapshot, folders })
+        Ok(Program { linked, pooled: pooled.transpose()?, generation, folders })
+    }
+
+    /// A place in the pool for an instance, if the program fits and there is a free one.
+    pub fn place(&self, engine: &Engine) -> Option<Place> {
+        self.pooled.as_ref()?;
+        let place = engine.place();
+        if place.is_none() {
+            bounds::POOL.count();
+        }
+        place
     }
 
     pub async fn instantiate(&self, store: &mut wasmtime::Store<State>) -> wasmtime::Result<GuestExports> {
-        let instance = self.instance.instantiate_async(&mut *store).await?;
-        let handle = self.handle.map(|handle| instance.get_typed_func(&mut *store, handle)).transpose()?;
-        let http = self.http.map(|http| GuestHttp::new(store, &instance, http)).transpose()?;
-        let command = self.command.map(|run| instance.get_typed_func(&mut *store, run)).transpose()?;
-        let snapshot = self.snapshot.as_ref().map(|snapshot| snapshot.load(&mut *store, &instance)).transpose()?;
+        let linked = self.pooled.as_ref().filter(|_| store.data().is_pooled()).unwrap_or(&self.linked);
+        let instance = linked.instance.instantiate_async(&mut *store).await?;
+        let handle = linked.handle.map(|handle| instance.get_typed_func(&mut *store, handle)).transpose()?;
+        let http = linked.http.map(|http| GuestHttp::new(store, &instance, http)).transpose()?;
+        let command = linked.command.map(|run| instance.get_typed_func(&mut *store, run)).transpose()?;
+        let snapshot = linked.snapshot.as_ref().map(|snapshot| snapshot.load(&mut *store, &instance)).transpose()?;
         Ok(GuestExports { handle, http, command, snapshot })
     }
 
     /// Creates an instance, checks that its exports have the types of `wit/`, and returns the
     /// handlers that it describes. `None` when the component does not export `describe`.
     pub async fn check(&self, store: &mut wasmtime::Store<State>) -> wasmtime::Result<Option<Vec<String>>> {
-        let instance = self.instance.instantiate_async(&mut *store).await?;
+        let Linked { instance, handle, http, command, describe, snapshot } = &self.linked;
+        let instance = instance.instantiate_async(&mut *store).await?;
         let other_types =
             |error: wasmtime::Error| wasmtime::format_err!("an export does not have the types of wit/: {error:#}");
-        if let Some(handle) = self.handle {
+        if let Some(handle) = *handle {
             instance.get_typed_func::<Params, Results>(&mut *store, handle).map_err(other_types)?;
         }
-        if let Some(http) = self.http {
+        if let Some(http) = *http {
             GuestHttp::new(store, &instance, http)
                 .map_err(|error| wasmtime::format_err!("its export of wasi:http has other types: {error:#}"))?;
         }
-        if let Some(run) = self.command {
+        if let Some(run) = *command {
             let run: wasmtime::Result<Run> = instance.get_typed_func(&mut *store, run);
             run.map_err(|error| wasmtime::format_err!("its export of wasi:cli/run has another type: {error:#}"))?;
         }
-        if let Some(snapshot) = &self.snapshot {
+        if let Some(snapshot) = snapshot {
             snapshot.load(&mut *store, &instance).map_err(other_types)?;
         }
-        let Some(describe) = &self.describe else { return Ok(None) };
+        let Some(describe) = describe else { return Ok(None) };
         let handlers = describe.load(&mut *store, &instance).map_err(other_types)?.func_handlers();
         let (names,) = handlers.call_async(&mut *store, ()).await?;
         if names.len() > MOST_HANDLERS {
@@ -131,6 +132,36 @@ impl Program {
         }
         // A longer name cannot match a handler of any manifest.
         Ok(Some(names.into_iter().map(|name| text::cut(name, 4 * text::NAME)).collect()))
+    }
+}
+
+impl Linked {
+    fn new(linker: &Linker<State>, component: &Component, exports: &Exports) -> wasmtime::Result<Linked> {
+        let instance = linker.instantiate_pre(component)?;
+        let function_of = |interface: &str, function: &str| {
+            let index = component.get_export_index(None, interface);
+            index
+                .and_then(|interface| component.get_export_index(Some(&interface), function))
+                .ok_or_else(|| wasmtime::format_err!("the interface {interface} has no function `{function}`"))
+        };
+        let handle_of = |interface: &str| function_of(interface, "handle");
+        let interface = if exports.handler { "handler" } else { "handler-sync" };
+        let interface = exports.has_handler().then(|| format!("fanfare:module/{interface}@0.1.0"));
+        let handle = interface.map(|interface| handle_of(&interface)).transpose()?;
+        let http = match &exports.http {
+            Some(WasiHttp { version, export }) => Some((*version, handle_of(export)?)),
+            None => None,
+        };
+        let command = exports.command.as_ref().map(|interface| function_of(interface, "run")).transpose()?;
+        let describe = match exports.describe {
+            true => Some(describe::GuestIndices::new(&instance)?),
+            false => None,
+        };
+        let snapshot = match exports.snapshot {
+            true => Some(snapshot::GuestIndices::new(&instance)?),
+            false => None,
+        };
+        Ok(Linked { instance, handle, http, command, describe, snapshot })
     }
 }
 

@@ -21,7 +21,7 @@ use super::wasi_sockets::allow_sockets;
 use crate::call::{Context, IsolateId};
 use crate::config::Limits;
 use crate::config::capabilities::Granted;
-use crate::engine::{AddressSpaceError, Engine, Reservation};
+use crate::engine::{AddressSpaceError, Engine, Place, Reservation};
 use crate::ports::{Caller, Ports};
 use crate::registry::Generation;
 
@@ -38,8 +38,18 @@ pub struct State {
     pub cpu: CpuMeter,
     stderr: Output,
     pub guest: Arc<Guest>,
-    /// The address space of the memories. Dropping the store releases it.
-    _space: Reservation,
+    /// The address space of the memories, unless the store is in the pool. Dropping the store
+    /// releases it.
+    space: Option<Reservation>,
+}
+
+/// What a store that serves one call has of its own.
+#[derive(Default)]
+pub struct OneCall<'a> {
+    /// The command that it runs.
+    pub command: Option<Command>,
+    /// Its place in the pool.
+    pub place: Option<&'a Place>,
 }
 
 /// The facts about one instance that its imports need.
@@ -62,7 +72,7 @@ impl State {
         guest: Arc<Guest>,
         folders: &WasiFilesystemCtx,
         engine: &Engine,
-        space: Reservation,
+        space: Option<Reservation>,
         development: bool,
         command: Option<Command>,
     ) -> State {
@@ -93,8 +103,13 @@ impl State {
             cpu: CpuMeter::new(limits.cpu, engine.tick(), engine.ticks().clone()),
             stderr,
             guest,
-            _space: space,
+            space,
         }
+    }
+
+    /// Whether the store is in the pool.
+    pub fn is_pooled(&self) -> bool {
+        self.space.is_none()
     }
 
     /// In development, the last line that the instance wrote to standard error.
@@ -103,8 +118,8 @@ impl State {
     }
 }
 
-/// Creates the store of one instance, or of one command, with all limits set. Fails when the node
-/// has no address space left for its memories.
+/// Creates the store of one instance with all limits set. Fails when the node has no address space
+/// left for its memories.
 pub fn new_store(
     services: &Services,
     generation: &Arc<Generation>,
@@ -112,9 +127,13 @@ pub fn new_store(
     isolate: IsolateId,
     running: Arc<RunningCalls>,
     log: Log,
-    command: Option<Command>,
+    OneCall { command, place }: OneCall<'_>,
 ) -> Result<wasmtime::Store<State>, AddressSpaceError> {
-    let space = services.engine.space().reserve(1, generation.cost.memories, generation.cost.bytes)?;
+    let engine = &services.engine;
+    let space = match place {
+        Some(_) => None,
+        None => Some(engine.space().reserve(1, generation.cost.memories, generation.cost.bytes)?),
+    };
     let guest = Guest {
         module: generation.module.as_ref().into(),
         capabilities: Arc::new(Granted::new((*generation.capabilities).clone(), generation.denials.clone())),
@@ -126,8 +145,8 @@ pub fn new_store(
         log,
         waiting: Arc::new(Semaphore::new(generation.limits.background as usize)),
     };
-    let state = State::new(Arc::new(guest), folders, &services.engine, space, services.development, command);
-    let mut store = wasmtime::Store::new(services.engine.wasmtime(), state);
+    let state = State::new(Arc::new(guest), folders, engine, space, services.development, command);
+    let mut store = wasmtime::Store::new(place.map_or(engine.wasmtime(), Place::wasmtime), state);
     set_limits(&mut store, &generation.limits);
     Ok(store)
 }

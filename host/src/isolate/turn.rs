@@ -253,7 +253,7 @@ mod tests {
     /// nothing else is left to do, and does not look for work after that.
     #[tokio::test]
     async fn a_call_that_starts_at_the_end_of_a_turn_runs_in_the_next_one() {
-        let engine = crate::engine::Engine::start(Duration::from_secs(3600), u64::MAX).unwrap();
+        let engine = crate::engine::Engine::start(Duration::from_secs(3600), u64::MAX, 0).unwrap();
         let component = r#"(component
             (core module $m (func (export "run")))
             (core instance $i (instantiate $m))

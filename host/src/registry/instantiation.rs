@@ -38,20 +38,27 @@ pub const TOO_COMPLEX: &str = "instantiates nested components too often or too d
 pub struct Analysis {
     /// The exports that are lifted as `async`, as `<interface>#<function>`.
     pub async_exports: HashSet<String>,
+    /// Whether inner components lift functions, as those of a component that is composed of others.
+    pub is_composed: bool,
     pub cost: InstanceCost,
 }
 
 /// Analyses a component. `None` when it is damaged, or exceeds [`MOST_ITEMS`] or [`MOST_DEPTH`].
 pub fn analyse(component: &[u8]) -> Option<Analysis> {
     let mut analysis = Analysis::default();
-    let mut walk =
-        Walk { items: MOST_ITEMS, depth: MOST_DEPTH, cost: InstanceCost::default(), modules: HashMap::new() };
+    let mut walk = Walk {
+        items: MOST_ITEMS,
+        depth: MOST_DEPTH,
+        is_composed: false,
+        cost: InstanceCost::default(),
+        modules: HashMap::new(),
+    };
     for (interface, item) in &walk.instantiate(component, None, &HashMap::new())? {
         let Item::Instance(functions) = item else { continue };
         let lifted = functions.iter().filter(|(_, item)| matches!(item, Item::AsyncLift));
         analysis.async_exports.extend(lifted.map(|(function, _)| format!("{interface}#{function}")));
     }
-    analysis.cost = walk.cost;
+    (analysis.is_composed, analysis.cost) = (walk.is_composed, walk.cost);
     Some(analysis)
 }
 
@@ -80,6 +87,7 @@ impl<'a> Component<'a, '_> {
 struct Walk {
     items: usize,
     depth: usize,
+    is_composed: bool,
     cost: InstanceCost,
     /// The cost of each core module, by the address of its bytes, because a component may
     /// instantiate a module many times.
@@ -165,6 +173,7 @@ impl Walk {
                     self.spend(1)?;
                     self.add(InstanceCost::CANONICAL);
                     if let CanonicalFunction::Lift { options, .. } = function.ok()? {
+                        self.is_composed |= outer.is_some();
                         let is_async = options.contains(&CanonicalOption::Async);
                         spaces.functions.push(if is_async { Item::AsyncLift } else { Item::Other });
                     }

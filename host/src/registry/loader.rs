@@ -17,6 +17,7 @@ use crate::call::Blame;
 use crate::config::capabilities::Denials;
 use crate::config::{Config, EngineConfig, Limits};
 use crate::document::{Fault, Faults, ValueOrigin};
+use crate::engine::pool::TABLE_ELEMENTS;
 use crate::engine::{Cache, CacheError, CompileError, Compiled, Compiler, ComponentSource, Engine};
 use crate::files::hex;
 use crate::outgoing::{Client, Outgoing};
@@ -278,6 +279,14 @@ impl Loader {
         if !faults.is_empty() {
             return Err(refused(faults));
         }
+        let limits = &candidate.limits;
+        let pooled = match isolation {
+            // Each function of an inner component could need a stack of its own.
+            Isolation::Fresh if !analysis.is_composed && limits.tables <= TABLE_ELEMENTS => {
+                self.cache.load_pooled(&self.engine, component_digest).await
+            }
+            _ => None,
+        };
         let client = self.client(manifest).await.map_err(LoadError::Refused)?;
         let generation = Generation {
             module: manifest.name.as_str().into(),
@@ -285,6 +294,7 @@ impl Loader {
             limits: candidate.limits.clone(),
             capabilities: Arc::new(manifest.capabilities.clone()),
             component: loaded.component,
+            pooled,
             cost: analysis.cost,
             exports,
             isolation,

@@ -61,6 +61,7 @@ fn every_bound_is_checked_at_its_edges() {
         ("engine.maxMemories", "0", "1", "10000", "10001"),
         ("engine.maxInstanceSize", "65535", "\"64KiB\"", "\"1GiB\"", "1073741825"),
         ("engine.addressSpace", "8589934591", "\"8GiB\"", "\"120TiB\"", "131941395333121"),
+        ("engine.pool", "-1", "0", "4000", "4001"),
         ("engine.cacheSize", "1048575", "\"1MiB\"", "\"1TiB\"", "1099511627777"),
         ("engine.functionCacheSize", "-1", "0", "\"1TiB\"", "1099511627777"),
         ("isolate.restartBackoff", "0", "1", "\"30s\"", "3600001"),

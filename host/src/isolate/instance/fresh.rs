@@ -22,6 +22,7 @@ use crate::isolate::command::Command;
 use crate::isolate::guest_command;
 use crate::isolate::mailbox::QueuedCall;
 use crate::isolate::running_calls::RunningCalls;
+use crate::isolate::state::OneCall;
 
 /// The time limit of a turn. Each fresh instance may compute until the next tick, so a limit for
 /// all of them keeps a turn from lasting one tick per instance.
@@ -132,7 +133,9 @@ impl InstanceTask {
     async fn single(&self, queued: QueuedCall, lingers: impl Fn() -> bool) {
         let command = Command::of(&queued.call, &self.deployment.generation);
         let is_command = command.is_some();
-        let mut store = match self.new_store(command) {
+        // Dropped after the store.
+        let place = self.deployment.program.place(&self.services.engine);
+        let mut store = match self.new_store(OneCall { command, place: place.as_ref() }) {
             Ok(store) => store,
             Err(error) => return self.slot.end(queued, &CallError::Overloaded(error.to_string())),
         };

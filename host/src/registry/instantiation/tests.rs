@@ -102,6 +102,18 @@ fn a_component_with_too_many_items_or_levels_is_not_analysed() {
 }
 
 #[test]
+fn a_component_is_composed_when_an_inner_one_lifts_functions() {
+    let is_composed = |text: String| analyse(&wat::parse_str(text).unwrap()).unwrap().is_composed;
+    let module = r#"(core module $m (func (export "f"))) (core instance $i (instantiate $m))
+        (func $f (canon lift (core func $i "f")))"#;
+    // Toolchains wrap the exports of an interface in such a component.
+    let wrapper = r#"(component $w (import "f" (func $g)) (export "f" (func $g)))
+        (instance (instantiate $w (with "f" (func $f))))"#;
+    assert!(!is_composed(format!("(component {module} {wrapper})")));
+    assert!(is_composed(format!("(component (component $c {module}) (instance (instantiate $c)))")));
+}
+
+#[test]
 fn damaged_bytes_are_not_analysed() {
     for bytes in [&b""[..], b"\0asm", b"nonsense", b"\0asm\x0d\0\x01\0\x0b\xff"] {
         assert_eq!(analyse(bytes), None, "{bytes:?}");
