@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tracing_subscriber::filter::ParseError;
 
+use super::backtrace::shortened;
 use super::build::BuildError;
 use super::test::file::{EXAMPLE, SUFFIX};
 use fanfare::tooling::ComponentInfoError;
@@ -46,7 +47,7 @@ pub enum CommandError {
     // serve
     #[error("--log {filter}: {error}; use a level such as `info`, or directives such as `fanfare=debug,guest=warn`")]
     LogFilter { filter: String, error: ParseError },
-    #[error("--strict: not every module is ready:\n{}", .0.join("\n"))]
+    #[error("--strict: not every module is ready:\n{}", shortened(&.0.join("\n")))]
     Strict(Vec<String>),
 
     // events serve
@@ -111,7 +112,7 @@ pub enum CommandError {
     NotBuilt { component: String, module: String },
     #[error("{}", joined(.0))]
     Refused(Vec<Fault>),
-    #[error("the module is not ready:\n{}", .0.join("\n"))]
+    #[error("the module is not ready:\n{}", shortened(&.0.join("\n")))]
     NotReady(Vec<String>),
     #[error("cannot capture the log: {0}")]
     Log(#[from] tracing::subscriber::SetGlobalDefaultError),

@@ -1,5 +1,6 @@
 //! The command line. Every flag can also be set by an environment variable.
 
+mod backtrace;
 mod build;
 mod call;
 mod check;

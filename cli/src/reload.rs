@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
 
+use super::backtrace::shortened;
 use super::client::{self, AdminArgs, AdminClient, ClientError, Effect, Output, encoded, module};
 use super::terminal::eprint;
 use fanfare::api::{RefusedReload, ReloadEntry, ReloadOutcome, Reloaded};
@@ -74,7 +75,7 @@ impl ReloadArgs {
         let line = |entry: &ReloadEntry| match entry {
             ReloadEntry::Reloaded(reloaded) => outcome_line(reloaded),
             ReloadEntry::Refused(RefusedReload { module, reason, .. }) => {
-                format!("{module}: refused: {}\n", reason.replace('\n', "\n  "))
+                format!("{module}: refused: {}\n", shortened(reason).replace('\n', "\n  "))
             }
         };
         let text = if client.json { response.text() } else { entries.iter().map(line).collect() };

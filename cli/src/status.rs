@@ -1,8 +1,9 @@
 //! `fanfare status`: shows the modules of a running host and their state.
 
+mod reasons;
+
 use std::fmt::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use http::Method;
 
@@ -10,9 +11,10 @@ use super::client::{self, AdminArgs, AdminClient, ClientError, Effect, Output, p
 use super::table::aligned;
 use super::{schedules, subscriptions};
 use fanfare::api::{
-    ChannelPatternStatus, ChannelsStatus, ClientsStatus, Connections, EventsStatus, IsolateStatus, ModuleStatus, State,
+    ChannelPatternStatus, ChannelsStatus, ClientsStatus, Connections, EventsStatus, IsolateStatus, ModuleStatus,
     Status, Usage,
 };
+use reasons::reasons;
 
 /// The number of characters shown of a generation's digest.
 const DIGEST_CHARS: usize = 12;
@@ -239,28 +241,6 @@ fn with_more(count: u64, joint: &str, more: u64, what: &str) -> String {
     if more == 0 { count.to_string() } else { format!("{count}{joint} {more} {what}") }
 }
 
-fn reasons(module: &ModuleStatus, text: &mut String) {
-    let of_isolates = module.isolates.iter().filter_map(|isolate| {
-        let before = match (isolate.state, isolate.restarts_in) {
-            (State::Ready, _) => " is ready; its last crash was".to_owned(),
-            (_, None) => String::new(),
-            (_, Some(0)) => ", which starts again now, after".to_owned(),
-            (_, Some(wait)) => format!(", which starts again in {:.1?}, after", Duration::from_millis(wait)),
-        };
-        let when = isolate.ended_at.map(|ended| format!("{}: ", schedules::at(ended))).unwrap_or_default();
-        Some((format!(" on {}{before}", printable(&isolate.isolate)), when + isolate.reason.as_deref()?))
-    });
-    let of_module = [&module.reason, &module.note].into_iter().flatten();
-    let of_module = of_module.map(|reason| (String::new(), reason.clone()));
-    for (on, reason) in of_module.chain(of_isolates) {
-        // Writing to a string cannot fail.
-        _ = writeln!(text, "\n{}{on}:", printable(&module.name));
-        for line in reason.lines() {
-            _ = writeln!(text, "  {}", printable(line));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -376,6 +356,49 @@ free for memories of instances: 4 of 65536 GiB of address space, 32761 of 32765 
         ] {
             assert!(text.contains(line), "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn workers_with_the_same_reason_share_it_with_one_frame_of_the_backtrace() {
+        let crash = r"it trapped\n    at abort\n    at flags::warm (src/lib.rs:3)\n    at flags::outer";
+        let isolate = |index: u32, state: &str, more: &str| {
+            format!(r#"{{"isolate":"worker-{index}","state":"{state}","reason":"{crash}"{more}}}"#)
+        };
+        let text = async |isolates: [String; 3]| {
+            let isolates = isolates.join(",");
+            let modules = format!(r#"{{"name":"flags","state":"ready","isolates":[{isolates}]}}"#);
+            let body = format!(r#"{{"node":"n","environment":"e","modules":[{modules}]}}"#);
+            let text = output(200, &body, false).await.unwrap().text;
+            text.split_once("\n\nflags").map(|(_, reasons)| reasons.to_owned()).unwrap()
+        };
+        let ended = |at: u64| format!(r#","endedAt":{}"#, 1_764_144_000_000 + at);
+        assert_eq!(
+            text([isolate(0, "failed", &ended(0)), isolate(1, "ready", ""), isolate(2, "failed", &ended(1_000))]).await,
+            " on worker-0 and worker-2:\n  last at 2025-11-26T08:00:01Z: it trapped\n      at flags::warm (src/lib.rs:3)\n\
+             \nflags on worker-1 is ready; its last crash was:\n  it trapped\n      at flags::warm (src/lib.rs:3)\n"
+        );
+        let [first, later] = [ended(0), ended(1)];
+        assert!(
+            text([isolate(0, "ready", &first), isolate(1, "ready", &first), isolate(2, "ready", &later)]).await.starts_with(
+                " on worker-0, worker-1 and worker-2 are ready; their last crash was:\n  2025-11-26T08:00:00Z: it trapped\n"
+            )
+        );
+        let waits = |wait: u64| format!(r#","restartsIn":{wait}"#);
+        let restarting =
+            [isolate(0, "restarting", &waits(0)), isolate(1, "restarting", &waits(2_400)), isolate(2, "ready", "")];
+        assert!(text(restarting).await.starts_with(
+            " on worker-0, which starts again now, and worker-1, which starts again in 2.4s, after:\n  it trapped\n"
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_module_whose_first_build_failed_has_one_reason() {
+        let module = r#"{"name":"new","generation":null,"state":"waiting","reason":"new.wasm is not there yet"#;
+        let body = |note: &str| format!(r#"{{"node":"n","environment":"e","modules":[{module}"{note}}}]}}"#);
+        let text = output(200, &body(r#","note":"the last build failed""#), false).await.unwrap().text;
+        assert!(text.ends_with("\n\nnew:\n  the last build failed\n") && !text.contains("not there"), "{text}");
+        let text = output(200, &body(""), false).await.unwrap().text;
+        assert!(text.ends_with("\n\nnew:\n  new.wasm is not there yet\n"), "{text}");
     }
 
     #[tokio::test]

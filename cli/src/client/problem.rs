@@ -6,6 +6,7 @@ use fanfare::api::Problem;
 use serde_json::Value;
 
 use super::printable;
+use crate::backtrace::shortened;
 
 /// Code, status and detail. Further lines of the detail and the data of a guest's failure are
 /// indented.
@@ -14,7 +15,7 @@ pub fn readable(problem: &Problem) -> String {
     let mut text = format!("{} ({status})", printable(code));
     // Writing to a string cannot fail.
     if !detail.is_empty() {
-        let lines: Vec<_> = detail.lines().map(printable).collect();
+        let lines: Vec<_> = shortened(detail).lines().map(printable).collect();
         _ = write!(text, ": {}", lines.join("\n  "));
     }
     if let Some(trace) = trace {
@@ -46,6 +47,8 @@ mod tests {
     fn further_lines_of_the_detail_are_indented() {
         let problem = r#"{"status":422,"code":"refused","detail":"a.json:1:1: x\na.json:2:1: y"}"#;
         assert_eq!(readable(problem), "refused (422): a.json:1:1: x\n  a.json:2:1: y");
+        let crash = r#"{"status":422,"code":"refused","detail":"unreachable\n    at abort\n    at hello::warm\n    at std::x"}"#;
+        assert_eq!(readable(crash), "refused (422): unreachable\n      at hello::warm", "one frame of a backtrace");
     }
 
     #[test]

@@ -10,34 +10,11 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::backtrace::{frame_of_author, shortened};
 use crate::terminal::visible;
 
 /// Fields that an author does not need. `log.` begins those that other crates' messages have.
 const HIDDEN: &[&str] = &["capability", "fault", "from", "generation", "stream", "trace"];
-
-/// What the names of functions begin with that are not those of the module's author: of the
-/// standard library and of the SDK.
-const FOREIGN: &[&str] = &[
-    "<alloc::",
-    "<core::",
-    "<fanfare_sdk::",
-    "<std::",
-    "<wit_bindgen::",
-    "<wasm function",
-    "__",
-    "abort",
-    "alloc::",
-    "core::",
-    "fanfare_sdk::",
-    "panic",
-    "rust_",
-    "std::",
-    "wit_bindgen::",
-];
-
-/// What the names of functions contain that the SDK's macros and the bindings put into the author's
-/// crate.
-const GLUE: &[&str] = &["fanfare_sdk::", "wit_bindgen::", "exports::fanfare::", "_cabi", "cabi_", "[async-lift]"];
 
 /// The format.
 pub struct Short {
@@ -80,32 +57,18 @@ impl Short {
             write!(writer, "{}: ", visible(&place))?;
         }
         // Reports have a fault in each line.
-        write!(writer, "{}", visible(&fields.message).replace('\n', "\n  "))?;
+        let message = &fields.message;
+        let message = if self.whole_backtrace { message.clone() } else { shortened(message) };
+        write!(writer, "{}", visible(&message).replace('\n', "\n  "))?;
         writeln!(writer, "{}", visible(&fields.others))?;
         let backtrace = fields.backtrace.trim();
-        let shown = if self.whole_backtrace { Some(backtrace) } else { frame_of_author(backtrace) };
+        let frame = || frame_of_author(&backtrace.lines().collect::<Vec<_>>()).map(str::trim);
+        let shown = if self.whole_backtrace { Some(backtrace) } else { frame() };
         match shown.filter(|text| !text.is_empty()) {
             Some(text) => writeln!(writer, "    {}", visible(text)),
             None => Ok(()),
         }
     }
-}
-
-/// The innermost frame of the author's code: one with its file and line, if there is one.
-fn frame_of_author(backtrace: &str) -> Option<&str> {
-    let frames = || backtrace.lines().map(str::trim).filter(|frame| frame.starts_with("at "));
-    let has_own_file = |frame: &&str| {
-        frame.split_once(" (").is_some_and(|(_, file)| {
-            file.ends_with(')')
-                && !["/rustc/", "/.cargo/", "/rust/deps/", "_sdk/"].iter().any(|other| file.contains(other))
-        })
-    };
-    let is_own = |frame: &&str| {
-        let function = frame.trim_start_matches("at ");
-        let is_glue = GLUE.iter().any(|part| function.contains(part));
-        !is_glue && !FOREIGN.iter().any(|prefix| function.starts_with(prefix))
-    };
-    frames().find(|frame| has_own_file(frame) && is_own(frame)).or_else(|| frames().find(is_own))
 }
 
 /// The fields of an event.
@@ -179,11 +142,11 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_without_a_file_is_better_than_none() {
-        assert_eq!(frame_of_author("at std::x\nat hello::greet\nat hello::outer"), Some("at hello::greet"));
-        assert_eq!(frame_of_author("at <wasm function 3>\nat std::x"), None);
-        let glue = "at <hello::Guest as fanfare_sdk::Handlers>::call\nat hello::exports::fanfare::module::_export_call_cabi\n\
-                    at [async-lift]fanfare:module/handler";
-        assert_eq!(frame_of_author(glue), None, "the line has the names of the handlers");
+    fn a_rejected_reload_shows_the_frame_of_the_author() {
+        let message = format!("reload rejected: unreachable{BACKTRACE}");
+        let fields = Fields { message, ..Fields::default() };
+        let short = written(&Short { whole_backtrace: false }, &fields);
+        assert_eq!(short, "01:01:01Z ERROR reload rejected: unreachable\n      at hello::greet (src/lib.rs:9)\n");
+        assert_eq!(written(&Short { whole_backtrace: true }, &fields).lines().count(), 5);
     }
 }
