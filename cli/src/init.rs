@@ -75,8 +75,11 @@ fn init(dir: &Path) -> Result<String, CommandError> {
         let folder = if is_here { "this folder".into() } else { shown(dir) };
         return Ok(format!("{folder} is a project already\n"));
     }
+    // A project that has modules needs no example.
+    let has_modules = fs::read_dir(&modules).is_ok_and(|mut entries| entries.next().is_some());
+    let create = if has_modules { "" } else { "fanfare new hello\n  " };
     let change = if is_here { String::new() } else { format!("cd {}\n  ", shown(dir)) };
-    Ok(format!("{}\n\nnext:\n  {change}fanfare new hello\n  fanfare dev\n", done.join("\n")))
+    Ok(format!("{}\n\nnext:\n  {change}{create}fanfare dev\n", done.join("\n")))
 }
 
 #[cfg(test)]
@@ -94,12 +97,15 @@ mod tests {
         }
         let config = Config::from_text(&fs::read_to_string(dir.join("fanfare.json")).unwrap(), &dir).unwrap();
         assert_eq!((config.http.listen.port(), config.admin.listen.port()), (8080, 8081));
+        assert!(done.ends_with("fanfare new hello\n  fanfare dev\n"), "{done}");
         assert!(init(&dir).unwrap().ends_with(" is a project already\n"));
 
+        fs::create_dir(dir.join("modules/party")).unwrap();
         fs::write(dir.join("fanfare.json"), "{}").unwrap();
         fs::write(dir.join(".gitignore"), "target").unwrap();
         let done = init(&dir).unwrap();
         assert!(done.starts_with("added .fanfare/ and secrets/ to "), "{done}");
+        assert!(!done.contains("fanfare new") && done.ends_with("fanfare dev\n"), "it has a module: {done}");
         assert_eq!(fs::read_to_string(dir.join(".gitignore")).unwrap(), "target\n.fanfare/\nsecrets/\n");
         assert_eq!(fs::read_to_string(dir.join("fanfare.json")).unwrap(), "{}");
         for line in [".fanfare", "/.fanfare/", ".fanfare/"] {

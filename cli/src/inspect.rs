@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 use tempfile::TempDir;
 
+use super::backtrace::shortened;
 use super::client::printable;
 use super::component::inspector;
 use super::config::FileArgs;
@@ -128,7 +129,8 @@ fn inspect(args: &InspectArgs) -> Result<Description, CommandError> {
     })?;
     let info = component_info(&bytes).map_err(|error| CommandError::Component { file: file.clone(), error })?;
     let inspector = inspector(&config)?;
-    let inspection = super::runtime()?.block_on(inspector.inspect(&component)).map_err(|error| error.to_string());
+    let inspection =
+        super::runtime()?.block_on(inspector.inspect(&component)).map_err(|error| shortened(&error.to_string()));
     let manifest = manifest_of(&component);
     let manifest = manifest.as_ref();
     Ok(Description {
@@ -232,7 +234,12 @@ impl Description {
                 line(name, &printable(value));
             }
         }
+        let is_rust = language.is_none() && producers.iter().any(|one| one.field == "language" && one.name == "Rust");
+        // The C library of WASI is in every module in Rust.
         for producer in producers {
+            if is_rust && producer.field == "language" && is_c(&producer.name) {
+                continue;
+            }
             // The languages of the parts, if the component is written in another one.
             let is_part = language.is_some() && producer.field == "language";
             line(if is_part { "parts in" } else { &producer.field }, &printable(&producer.shown()));
@@ -318,6 +325,11 @@ fn channel_as_text(channel: &ChannelPatternStatus) -> String {
         text.push_str("; presence");
     }
     printable(&text)
+}
+
+/// Whether a `producers` section means a version of C: `C11`.
+fn is_c(language: &str) -> bool {
+    language.strip_prefix('C').is_some_and(|version| version.chars().all(|c| c.is_ascii_digit()))
 }
 
 fn listed(names: &[String]) -> String {

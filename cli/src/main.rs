@@ -50,7 +50,7 @@ use error::CommandError;
 /// A WebAssembly plugin host for broadcast handlers.
 #[derive(Debug, Parser)]
 #[command(name = "fanfare", version, propagate_version = true, max_term_width = 120)]
-#[command(after_help = "Exit codes: 0 success, 1 failure, 2 wrong command line (see `fanfare man`)")]
+#[command(after_help = "Exit codes: 0 success, 1 failure, 2 wrong command line (see `fanfare man | man -l -`)")]
 struct Cli {
     /// Whether help, errors and the log have colours. `auto` means on a terminal, unless NO_COLOR
     /// is set.

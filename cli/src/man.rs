@@ -1,6 +1,6 @@
 //! `fanfare completions` and `fanfare man`: what the command line tells shells and `man`.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use clap::builder::Resettable;
 use clap_complete::Shell as Generator;
 
 use super::error::CommandError;
-use super::terminal::{exit_code, print};
+use super::terminal::{eprint, exit_code, print};
 use fanfare::tooling::document::source::shown;
 
 /// What each exit code means. The manual and docs/reference.md have the same table.
@@ -63,11 +63,22 @@ pub fn man(args: &ManArgs, command: clap::Command) -> ExitCode {
     let written = match &args.dir {
         Some(dir) => write(dir, command),
         None => page(command).map_err(CommandError::at(Path::new("fanfare.1"))).map(|page| {
+            let (out, hint) = printed(&page, io::stdout().is_terminal());
             // As above.
-            _ = io::stdout().write_all(&page);
+            _ = io::stdout().write_all(out);
+            eprint(hint);
         }),
     };
     exit_code(written.map(|()| ExitCode::SUCCESS))
+}
+
+/// What `fanfare man` prints: the page, or on a terminal, which does not format it, how to read it.
+/// The second text is for standard error.
+fn printed(page: &[u8], is_terminal: bool) -> (&[u8], &'static str) {
+    match is_terminal {
+        true => (&[], "this is roff: read it with `fanfare man | man -l -`\n"),
+        false => (page, ""),
+    }
 }
 
 fn write(dir: &Path, command: clap::Command) -> Result<(), CommandError> {
@@ -105,6 +116,15 @@ mod tests {
         for (code, meaning) in EXIT_CODES {
             assert!(page.contains(&format!("| {code} | {meaning} |\n")), "docs/reference.md lacks exit code {code}");
         }
+    }
+
+    #[test]
+    fn a_terminal_gets_a_hint_in_place_of_the_page() {
+        let hint = "this is roff: read it with `fanfare man | man -l -`\n";
+        assert_eq!(printed(b".TH", true), (&b""[..], hint));
+        assert_eq!(printed(b".TH", false), (&b".TH"[..], ""));
+        let help = crate::Cli::command().render_help().to_string();
+        assert!(help.trim_end().ends_with("(see `fanfare man | man -l -`)"), "{help}");
     }
 
     #[test]

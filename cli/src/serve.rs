@@ -152,9 +152,10 @@ fn line(module: &ModuleStatus) -> String {
 /// What a module serves: routes, or all requests through `wasi:http`.
 fn served(module: &ModuleStatus) -> String {
     let ModuleStatus { routes, wasi_http, mounted, .. } = module;
-    let Some(export) = wasi_http else { return format!("{routes} routes") };
+    let count = if *routes == 1 { "1 route".to_owned() } else { format!("{routes} routes") };
+    let Some(export) = wasi_http else { return count };
     let (_, version) = export.rsplit_once('@').unwrap_or_default();
-    let routes = if *routes == 0 { String::new() } else { format!("{routes} routes, ") };
+    let routes = if *routes == 0 { String::new() } else { format!("{count}, ") };
     let place = if *mounted { " here and on all other paths" } else { "" };
     format!("{routes}wasi:http {version}{place}")
 }
@@ -196,5 +197,19 @@ impl Signals {
             _ = self.terminate.recv() => 143,
             code = others => code,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_route_is_no_plural() {
+        let all = [0, 1, 2].map(|routes| served(&ModuleStatus { routes, ..ModuleStatus::default() }));
+        assert_eq!(all, ["0 routes", "1 route", "2 routes"]);
+        let export = Some("wasi:http/handler@0.3.0".to_owned());
+        let both = ModuleStatus { routes: 1, wasi_http: export, ..ModuleStatus::default() };
+        assert_eq!(served(&both), "1 route, wasi:http 0.3.0");
     }
 }

@@ -46,7 +46,29 @@ pub struct ServiceArgs {
 #[derive(Debug)]
 pub struct ServiceClient {
     pub endpoint: Endpoint,
+    origin: Origin,
     token: Option<String>,
+}
+
+/// What names the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// `events.listen`.
+    Listen,
+    /// `--service`, `events.connect` or the default.
+    Other,
+}
+
+impl Origin {
+    /// How to start the service.
+    fn remedy(self) -> &'static str {
+        match self {
+            Origin::Listen => {
+                "events.listen is set, but the running host may have started without it: start or restart the host"
+            }
+            Origin::Other => "start one with `fanfare events serve` or with events.listen in fanfare.json",
+        }
+    }
 }
 
 /// The usual address of an event service.
@@ -56,10 +78,10 @@ const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 14_
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     #[error(
-        "cannot connect to an event service at {endpoint}: {error}; start one with `fanfare events serve` or with \
-         events.listen in fanfare.json, or set --service (FANFARE_SERVICE)"
+        "cannot connect to an event service at {endpoint}: {error}; {}, or set --service (FANFARE_SERVICE)",
+        .origin.remedy()
     )]
-    Unreachable { endpoint: Endpoint, error: std::io::Error },
+    Unreachable { endpoint: Endpoint, error: std::io::Error, origin: Origin },
     #[error("the connection to the event service at {endpoint} failed: {error}; see the log of the service")]
     Broken { endpoint: Endpoint, error: hyper::Error },
     #[error("the event service at {endpoint} did not respond within {} s", .within.as_secs())]
@@ -90,24 +112,27 @@ impl ServiceArgs {
     /// Chooses the service: that of `--service`, else that of the project around the current
     /// folder.
     pub fn client(&self) -> Result<ServiceClient, ServiceError> {
-        let endpoint = match &self.service {
-            Some(endpoint) => endpoint.clone(),
+        let (endpoint, origin) = match &self.service {
+            Some(endpoint) => (endpoint.clone(), Origin::Other),
             None => self.of_project()?,
         };
-        Ok(ServiceClient { endpoint, token: self.token.clone().filter(|token| !token.is_empty()) })
+        Ok(ServiceClient { endpoint, origin, token: self.token.clone().filter(|token| !token.is_empty()) })
     }
 
-    fn of_project(&self) -> Result<Endpoint, ServiceError> {
+    fn of_project(&self) -> Result<(Endpoint, Origin), ServiceError> {
         let file = FileArgs { config: self.config.clone(), env: self.env.clone(), modules: None };
         let (config, faults) = Config::load_with_faults(&file.alone().sources(around(Path::new(".")).project));
         if hide(&faults, "events") {
             return Err(ServiceError::Settings(faults));
         }
         if let Some(url) = config.events.connect {
-            return url.parse().map_err(|_| ServiceError::Connect(url));
+            let endpoint = url.parse().map_err(|_| ServiceError::Connect(url))?;
+            return Ok((endpoint, Origin::Other));
         }
+        let origin = if config.events.listen.is_some() { Origin::Listen } else { Origin::Other };
         let listen = config.events.listen.unwrap_or(DEFAULT);
-        Endpoint::of_listener(listen).filter(|_| listen.port() != 0).ok_or(ServiceError::AnyPort(listen))
+        let endpoint = Endpoint::of_listener(listen).filter(|_| listen.port() != 0);
+        Ok((endpoint.ok_or(ServiceError::AnyPort(listen))?, origin))
     }
 }
 
@@ -127,7 +152,7 @@ impl ServiceClient {
     pub fn failed(&self, error: ExchangeError) -> ServiceError {
         let endpoint = self.endpoint.clone();
         match error {
-            ExchangeError::Unreachable(error) => ServiceError::Unreachable { endpoint, error },
+            ExchangeError::Unreachable(error) => ServiceError::Unreachable { endpoint, error, origin: self.origin },
             ExchangeError::Broken(error) => ServiceError::Broken { endpoint, error },
             ExchangeError::Slow(within) => ServiceError::Slow { endpoint, within },
         }
@@ -150,6 +175,38 @@ pub fn run(command: impl Future<Output = Result<(), ServiceError>>) -> ExitCode 
         Err(error) => {
             eprint(&format!("error: {error}\n"));
             ExitCode::from(if matches!(error, ServiceError::NotJson(_)) { 2 } else { 1 })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The error of a command without its service, in a project with these settings.
+    fn unreachable(settings: &str, service: Option<&str>) -> String {
+        let temp = tempfile::tempdir().unwrap();
+        let config = temp.path().join("fanfare.json");
+        std::fs::write(&config, settings).unwrap();
+        let service = service.map(|address| address.parse().unwrap());
+        let args = ServiceArgs { service, config: Some(config), env: None, token: None, json: false };
+        let client = args.client().unwrap();
+        client.failed(ExchangeError::Unreachable(std::io::ErrorKind::ConnectionRefused.into())).to_string()
+    }
+
+    #[test]
+    fn a_host_that_started_without_the_event_service_must_be_restarted() {
+        let listens = r#"{ "events": { "listen": "127.0.0.1:14440" } }"#;
+        let (set, start) = ("events.listen is set, but the running host", "start one with `fanfare events serve`");
+        for (settings, service, is_set) in [
+            (listens, None, true),
+            (listens, Some("127.0.0.1:14441"), false),
+            ("{}", None, false),
+            (r#"{ "events": { "connect": "http://127.0.0.1:14440" } }"#, None, false),
+        ] {
+            let error = unreachable(settings, service);
+            assert_eq!((error.contains(set), error.contains(start)), (is_set, !is_set), "{error}");
+            assert!(error.starts_with("cannot connect to an event service at 127.0.0.1:1444"), "{error}");
         }
     }
 }

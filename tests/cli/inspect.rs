@@ -35,6 +35,7 @@ async fn inspect_describes_a_component() {
     for name in ["fanfare:module/handler@0.1.0", "fanfare:module/rpc@0.1.0"] {
         assert!(ran.out.lines().any(|line| line.trim() == name), "{name} in {}", ran.out);
     }
+    assert!(!ran.out.contains("C11"), "the language of the C library: {}", ran.out);
     let outside = project.run(&["inspect", "--json", &component("outside")]).await.json();
     let needed = outside["capabilities"].as_array().unwrap();
     for capability in ["dirs", "env", "http", "keyvalue", "sockets"] {

@@ -68,7 +68,7 @@ async fn man_prints_a_page_or_writes_all() {
             .run(&["--help"])
             .await
             .out
-            .ends_with("Exit codes: 0 success, 1 failure, 2 wrong command line (see `fanfare man`)\n")
+            .ends_with("Exit codes: 0 success, 1 failure, 2 wrong command line (see `fanfare man | man -l -`)\n")
     );
 }
 

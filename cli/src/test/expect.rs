@@ -204,6 +204,10 @@ fn difference(expected: &Value, found: &Value, whole: bool) -> Option<(String, S
             let pairs = expected.iter().zip(found).enumerate();
             pairs.into_iter().find_map(|(index, (a, b))| below(format!("[{index}]"), difference(a, b, whole)))
         }
+        (Value::Array(_), Value::Array(other)) if !whole => {
+            let rule = format!("{} elements, but arrays must have the same length: {found}", other.len());
+            Some((String::new(), expected.to_string(), rule))
+        }
         (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64() && (a.is_f64() || b.is_f64()) => None,
         (a, b) if a == b => None,
         (a, b) => Some((String::new(), a.to_string(), b.to_string())),
@@ -257,6 +261,12 @@ mod tests {
                 (200, r#"{"a":{"b":1,"c":2},"d":3}"#),
                 (200, r#"{"a":{}}"#),
                 "has.a.b: expected 1, found nothing",
+            ),
+            (
+                json!({"has": {"a": [1]}}),
+                (200, r#"{"a":[1],"b":2}"#),
+                (200, r#"{"a":[1,2]}"#),
+                "has.a: expected [1], found 2 elements, but arrays must have the same length: [1,2]",
             ),
         ] {
             assert_eq!(faults(expect.clone(), right.0, right.1), [""; 0], "{expect}");
