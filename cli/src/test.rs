@@ -145,9 +145,8 @@ async fn test_file(
     }
     let max_payload = config.limits.max.payload;
     let (outside, ports) = Outside::record();
-    let host =
-        Host::builder().config(config).ports(ports).compiler(super::program()?).progress(progress::without_log());
-    let host = host.start().await?;
+    let host = Host::builder().config(config).ports(ports).explained().compiler(super::program()?);
+    let host = host.progress(progress::without_log()).start().await?;
     let reasons = host.not_ready();
     if !reasons.is_empty() {
         return Err(CommandError::NotReady(reasons));

@@ -7,7 +7,7 @@
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
@@ -19,6 +19,13 @@ mod step;
 pub mod watch;
 
 use step::{Step, step};
+
+/// Returns a path relative to the current folder if it is below that.
+pub fn relative(file: &Path) -> PathBuf {
+    let current = std::env::current_dir().unwrap_or_default();
+    let short = file.strip_prefix(&current).unwrap_or(file);
+    short.strip_prefix(".").unwrap_or(short).to_owned()
+}
 
 /// The path is not a regular file but a folder, a pipe, a socket or a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

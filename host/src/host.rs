@@ -79,6 +79,8 @@ pub struct Host {
     places: Option<Places>,
     peers: Arc<dyn Peers>,
     change_ports: Option<ChangePorts>,
+    /// Whether errors show what instances wrote to standard error.
+    explained: bool,
 }
 
 /// The number of brokers, and the modules that they and the master hold: see [`Builder::places`].

@@ -364,3 +364,11 @@ async fn a_chain_runs_the_middlewares_of_other_modules() {
     assert_eq!(ran.code, 1, "{}", ran.out);
     assert!(ran.err.contains("the middleware `later/gate`: there is no module later"), "{}", ran.err);
 }
+
+#[tokio::test]
+async fn the_detail_of_a_crash_has_the_message_of_the_panic() {
+    let case = json!({ "name": "a panic", "call": { "method": "post", "path": "panics", "body": "the last words" },
+                       "expect": { "code": "crashed", "contains": "; its last line on stderr: panicked at " } });
+    let ran = project("traps", json!([case])).run(&["test", "traps"]).await;
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+}

@@ -79,7 +79,11 @@ async fn a_module_is_marked_failed_after_the_allowed_restarts() {
     let answer = host.get("/api/traps/ok").await;
     assert_eq!((answer.status, answer.code()), (503, "unavailable".to_owned()));
     assert_names(&answer.json()["detail"], &["traps", "worker-0", "unreachable", "reload"]);
-    assert!(host.log.contains(&["failed: more than 3 restarts", "module=traps"]));
+    let remedy =
+        "failed after 3 restarts (isolate.maxRestarts) within 60s (isolate.restartWindow): run `fanfare reload traps`";
+    assert!(host.log.contains(&[remedy, "last reason: ", "unreachable", "module=traps"]));
+    let reason = host.slot("traps", 0).await["reason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with(&format!("{remedy}\n")) && reason.contains("unreachable"), "{reason}");
     assert_eq!(host.post("/api/echo/echo", "hello").await.text(), "hello");
 }
 

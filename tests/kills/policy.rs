@@ -68,7 +68,11 @@ async fn without_reboot_worker_on_crash_a_crashed_module_stays_failed_until_a_ki
         assert_eq!(host.slot("traps", 0).await["restarts"], 0);
         let answer = host.get("/api/traps/ok").await.json();
         assert_names(&answer["detail"], &["traps has failed in worker-0", "unreachable"]);
-        assert!(host.log.contains(&["failed: master.rebootWorkerOnCrash is false", "unreachable", "module=traps"]));
+        assert!(host.log.contains(&[
+            "failed because master.rebootWorkerOnCrash is false: run `fanfare reload traps`",
+            "unreachable",
+            "module=traps"
+        ]));
         assert_eq!(host.post("/api/echo/echo", "other").await.text(), "other", "other modules are not affected");
         match start_again {
             "reload" => assert_eq!(host.reload("traps").await["outcome"], "swapped"),

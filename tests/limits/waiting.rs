@@ -219,7 +219,7 @@ pub async fn background() {
         host.until_running("waits", 0, 4).await;
         let over = hold_nested(&host).await;
         assert_eq!(over["error"]["kind"], "overloaded", "{over}");
-        assert_names(&over["error"]["message"], &["2 imports of waits already wait", "limits.background"]);
+        assert_names(&over["error"]["message"], &["2 imports already wait for waits", "limits.background"]);
         release(&host).await;
     };
     let (first, second, ()) = tokio::join!(hold_nested(&host), hold_nested(&host), check);

@@ -168,7 +168,7 @@ fn isolate(slot: &Slot) -> IsolateStatus {
     let slot_state = slot.state();
     let (calls, broadcasts) = slot.mailbox.waiting();
     let end = slot.last_end();
-    let reason = slot_state.why().map(str::to_owned).or_else(|| Some(end.as_ref()?.why.clone()));
+    let reason = slot_state.report(&slot.module).or_else(|| Some(end.as_ref()?.why.clone()));
     IsolateStatus {
         isolate: slot.isolate.to_string(),
         state: state_of(&slot_state),

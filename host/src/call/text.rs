@@ -40,6 +40,11 @@ pub fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
+/// `1 call already waits`, `2 calls already wait`.
+pub fn already_waiting(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what} already waits") } else { format!("{count} {what}s already wait") }
+}
+
 /// Joins the parts and escapes them like [`line()`], but keeps tabs. Marks a cut with `…` only.
 pub fn escaped<'a>(parts: impl IntoIterator<Item = &'a str>, limit: usize) -> String {
     let mut out = String::new();
@@ -82,6 +87,12 @@ fn shortened(text: &str, limit: usize, escape: impl Fn(char) -> bool) -> String 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_call_is_no_plural() {
+        let all = [0, 1, 2].map(|count| already_waiting(count, "call"));
+        assert_eq!(all, ["0 calls already wait", "1 call already waits", "2 calls already wait"]);
+    }
 
     #[test]
     fn dangerous_characters_are_escaped() {

@@ -77,10 +77,7 @@ pub fn is_cut_off(file: &Path) -> bool {
 
 /// Returns a path as messages show it: relative to the current folder if it is below that.
 pub fn shown(file: &Path) -> Arc<str> {
-    let current = std::env::current_dir().unwrap_or_default();
-    let short = file.strip_prefix(&current).unwrap_or(file);
-    let short = short.strip_prefix(".").unwrap_or(short);
-    Arc::from(printable(&short.to_string_lossy()))
+    Arc::from(printable(&files::relative(file).to_string_lossy()))
 }
 
 /// Parses a text. Returns an object and the faults in it: duplicate keys, and values that are

@@ -17,7 +17,7 @@ use super::child::{COMMAND, REFUSED, UNWRITTEN};
 use super::format::BUILD_AGAIN;
 use super::functions::FunctionCounts;
 use crate::blocking::remedy;
-use crate::files::{self, ReadError};
+use crate::files::{self, ReadError, relative};
 
 /// Starts the child processes that compile.
 #[derive(Debug, Clone)]
@@ -36,15 +36,15 @@ pub struct Compiler {
 
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
-    #[error("{path}: {source}")]
+    #[error("{}: {source}", relative(.path).display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{path} has {size} bytes: more than engine.maxComponent, {max}")]
+    #[error("{} has {size} bytes: more than engine.maxComponent, {max}", relative(.path).display())]
     TooLarge { path: PathBuf, size: u64, max: u64 },
     #[error("{program}: could not start this program, which compiles components: {source}{hint}", hint = remedy(.source))]
     Spawn { program: PathBuf, source: io::Error },
     #[error("compiling took longer than engine.compileTimeout, {0:?}: raise it, or build a smaller component")]
     Timeout(Duration),
-    #[error("{path}: {why}")]
+    #[error("{}: {why}", relative(.path).display())]
     Refused { path: PathBuf, why: String },
     #[error("{folder}: could not write a compiled component to this folder of stateDir: {why}; {STATE_DIR}")]
     Unwritten { folder: PathBuf, why: String },

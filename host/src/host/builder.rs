@@ -51,6 +51,7 @@ pub struct Builder {
     places: Option<Places>,
     peers: Arc<dyn Peers>,
     change_ports: Option<ChangePorts>,
+    explained: bool,
 }
 
 /// The origin of the settings.
@@ -77,6 +78,7 @@ impl Default for Builder {
             places: None,
             peers: Arc::new(NoPeers),
             change_ports: None,
+            explained: false,
         }
     }
 }
@@ -314,6 +316,13 @@ impl Builder {
     #[doc(hidden)]
     pub fn peers(self, peers: Arc<dyn Peers>) -> Builder {
         Builder { peers, ..self }
+    }
+
+    /// Lets errors show what instances wrote to standard error, as in the environments for
+    /// development. For `fanfare test`.
+    #[doc(hidden)]
+    pub fn explained(self) -> Builder {
+        Builder { explained: true, ..self }
     }
 
     /// Changes the ports of the guests. For `fanfare test`, which records what guests send.

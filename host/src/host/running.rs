@@ -137,7 +137,8 @@ impl RunningHost {
         let slots = self.dispatch.places().all().flat_map(|isolate| isolate.slots());
         for slot in slots.filter(|slot| !slot.is_ready()) {
             let state = slot.state();
-            reasons.push(format!("{} in {}: {}", slot.module, slot.isolate, state.why().unwrap_or(state.as_str())));
+            let why = state.report(&slot.module).unwrap_or_else(|| state.as_str().to_owned());
+            reasons.push(format!("{} in {}: {why}", slot.module, slot.isolate));
         }
         reasons
     }

@@ -23,7 +23,7 @@ use wasmtime::component::{Access, FutureReader, HasSelf, Lift, Linker, Lower};
 use super::state::{Guest, State};
 use crate::bindings::fanfare::module as wit;
 use crate::bindings::wasi::wasi;
-use crate::call::text::{NAME, line};
+use crate::call::text::{NAME, already_waiting, line};
 use crate::call::{CallError, RouteName, TriggerKind};
 use crate::ports::BoxFuture;
 use crate::registry::Generation;
@@ -128,8 +128,9 @@ where
 
 fn too_many(guest: &Guest) -> CallError {
     CallError::Overloaded(format!(
-        "{} imports of {} already wait: limits.background allows no more",
-        guest.generation.limits.background, guest.generation.module
+        "{} for {}: limits.background allows no more",
+        already_waiting(guest.generation.limits.background.into(), "import"),
+        guest.generation.module
     ))
 }
 

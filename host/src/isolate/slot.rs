@@ -22,7 +22,7 @@ use super::running_calls::RunningCalls;
 use super::slot_core::SlotCore;
 use super::slot_state::SlotState;
 use super::stats::Stats;
-use crate::call::text::first_line;
+use crate::call::text::{already_waiting, first_line};
 use crate::call::{CallError, Context, IsolateId, Payload, Trace, TriggerKind};
 use crate::config::Limits;
 use crate::registry::Generation;
@@ -128,14 +128,11 @@ impl Slot {
     pub fn overloaded(&self, limit: &str) -> CallError {
         let Limits { broadcasts, mailbox, queued, .. } = &self.deployment().generation.limits;
         let most = match limit {
-            "limits.broadcasts" => format!("{broadcasts} broadcasts"),
-            "limits.mailbox" => format!("{mailbox} calls"),
-            _ => format!("calls of {queued} bytes"),
+            "limits.broadcasts" => already_waiting(u64::from(*broadcasts), "broadcast"),
+            "limits.mailbox" => already_waiting(u64::from(*mailbox), "call"),
+            _ => format!("calls of {queued} bytes already wait"),
         };
-        CallError::Overloaded(format!(
-            "{most} already wait for {} in {}: {limit} allows no more",
-            self.module, self.isolate
-        ))
+        CallError::Overloaded(format!("{most} for {} in {}: {limit} allows no more", self.module, self.isolate))
     }
 
     /// Counts a call that dispatch rejected before it placed it.
@@ -146,7 +143,7 @@ impl Slot {
     /// The error of every call to this slot, if the module has failed here.
     pub fn failed(&self) -> Option<CallError> {
         match &*self.state.borrow() {
-            SlotState::Failed { why } => Some(CallError::Unavailable(format!(
+            SlotState::Failed { why, .. } => Some(CallError::Unavailable(format!(
                 "{} has failed in {}: {why}; reload the module to start it again",
                 self.module,
                 self.isolate,

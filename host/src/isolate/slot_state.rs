@@ -16,6 +16,8 @@ pub enum SlotState {
     /// Instances crashed too often. No call runs here until a reload.
     Failed {
         why: String,
+        /// The rule of the restart policy that the module broke.
+        rule: String,
     },
 }
 
@@ -32,7 +34,7 @@ impl SlotState {
     /// Why the last instance ended, when the slot is restarting or failed.
     pub fn why(&self) -> Option<&str> {
         match self {
-            SlotState::Restarting { why, .. } | SlotState::Failed { why } => Some(why),
+            SlotState::Restarting { why, .. } | SlotState::Failed { why, .. } => Some(why),
             SlotState::Starting | SlotState::Ready => None,
         }
     }
@@ -43,5 +45,34 @@ impl SlotState {
             SlotState::Restarting { next, .. } => Some(next.saturating_duration_since(Instant::now())),
             SlotState::Starting | SlotState::Ready | SlotState::Failed { .. } => None,
         }
+    }
+
+    /// Why the last instance ended, and what to do if the host starts no further one.
+    pub fn report(&self, module: &str) -> Option<String> {
+        match self {
+            SlotState::Failed { why, rule } => Some(format!("{}\n{why}", remedy(rule, module))),
+            state => state.why().map(str::to_owned),
+        }
+    }
+}
+
+/// Why a module is marked failed, and what to do.
+pub fn remedy(rule: &str, module: &str) -> String {
+    format!("failed {rule}: run `fanfare reload {module}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_module_says_why_and_what_to_do() {
+        let (why, rule) = ("unreachable\n    at f".to_owned(), "after 10 restarts within 60s".to_owned());
+        let failed = SlotState::Failed { why: why.clone(), rule };
+        let report = "failed after 10 restarts within 60s: run `fanfare reload party`\nunreachable\n    at f";
+        assert_eq!((failed.report("party").as_deref(), failed.why()), (Some(report), Some(&*why)));
+        let restarting = SlotState::Restarting { why, next: Instant::now() };
+        assert_eq!(restarting.report("party").as_deref(), restarting.why());
+        assert_eq!(SlotState::Ready.report("party"), None);
     }
 }

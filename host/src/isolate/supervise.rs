@@ -13,7 +13,7 @@ use super::instance::{Activation, Instance};
 use super::kill::{KillRequest, StartReport, kill_all};
 use super::services::Services;
 use super::slot::{Slot, SupervisorRequests};
-use super::slot_state::SlotState;
+use super::slot_state::{SlotState, remedy};
 use super::stop_hook::{StopReason, run_stop_hook};
 use crate::call::text::first_line;
 use crate::call::{Blame, CallError, StartupReason};
@@ -220,15 +220,15 @@ impl Supervisor {
         let now = Instant::now();
         let Next { delay, too_many } = self.restarts.next(now);
         let given_up = match master.crash_worker_on_error || end.fault() != Blame::Guest {
-            true if !master.reboot_worker_on_crash => Some("master.rebootWorkerOnCrash is false".to_owned()),
+            true if !master.reboot_worker_on_crash => Some("because master.rebootWorkerOnCrash is false".to_owned()),
             true if too_many => Some(format!(
-                "more than {} restarts (isolate.maxRestarts) within {:?} (isolate.restartWindow)",
+                "after {} restarts (isolate.maxRestarts) within {:?} (isolate.restartWindow)",
                 restart.max_restarts, restart.restart_window
             )),
             _ => None,
         };
         if let Some(rule) = given_up {
-            fail(&self.slot, &rule, why, self.era, &self.services);
+            fail(&self.slot, rule, why, self.era, &self.services);
             return None;
         }
         self.log_restart(&why, delay);
@@ -295,15 +295,16 @@ async fn end_of<T>(work: &mut Option<impl Future<Output = T> + Unpin>) -> T {
 
 /// Marks the module as failed in this isolate: calls that wait end with an error, and the mailbox
 /// accepts no more.
-fn fail(slot: &Slot, rule: &str, why: String, era: u64, services: &Services) {
+fn fail(slot: &Slot, rule: String, why: String, era: u64, services: &Services) {
     tracing::error!(
         module = %slot.module, isolate = %slot.isolate,
-        "failed: {rule}; last reason: {}",
+        "{}; last reason: {}",
+        remedy(&rule, &slot.module),
         first_line(&why)
     );
     let reason = first_line(&why).to_owned();
     // In this order, so that a caller who finds the mailbox closed also finds the reason.
-    slot.set(SlotState::Failed { why });
+    slot.set(SlotState::Failed { why, rule });
     if let Some(error) = slot.failed() {
         slot.close(era, &error);
     }

@@ -19,7 +19,7 @@ use crate::config::{Config, EngineConfig, Limits};
 use crate::document::{Fault, Faults, ValueOrigin};
 use crate::engine::pool::TABLE_ELEMENTS;
 use crate::engine::{Cache, CacheError, CompileError, Compiled, Compiler, ComponentSource, Engine};
-use crate::files::hex;
+use crate::files::{hex, relative};
 use crate::outgoing::{Client, Outgoing};
 use crate::stores::Stores;
 
@@ -30,7 +30,7 @@ pub enum LoadError {
     Refused(Faults),
     #[error(transparent)]
     Cache(#[from] CacheError),
-    #[error("{path}: {faults}", faults = .faults.join("; "))]
+    #[error("{}: {}", relative(.path).display(), .faults.join("; "))]
     Component { path: PathBuf, faults: Vec<String> },
 }
 

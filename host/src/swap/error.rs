@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::call::{Blame, CallError, IsolateId, ProblemCode, text};
 use crate::document::Faults;
+use crate::files::relative;
 use crate::isolate::{Crash, End, SnapshotError};
 use crate::registry::manifest::ManifestError;
 use crate::registry::{GenerationStoreError, LoadError};
@@ -221,11 +222,11 @@ enum Reason {
 impl fmt::Display for ModuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = match &self.0 {
-            Reason::Unreadable { file, error } => format!("{}: cannot be read: {error}", file.display()),
+            Reason::Unreadable { file, error } => format!("{}: cannot be read: {error}", relative(file).display()),
             Reason::Manifest(error) => error.to_string(),
             Reason::Load(error) => error.to_string(),
-            Reason::Link { component, error } => format!("{}: {error}", component.display()),
-            Reason::Check { component, crash } => format!("{}: {crash}", component.display()),
+            Reason::Link { component, error } => format!("{}: {error}", relative(component).display()),
+            Reason::Check { component, crash } => format!("{}: {crash}", relative(component).display()),
             Reason::Handlers(faults) => faults.to_string(),
             Reason::Kept(error) => error.to_string(),
         };
@@ -253,7 +254,7 @@ impl ModuleError {
 
     /// Routes name handlers that the component does not have.
     pub(crate) fn handlers(faults: Faults) -> ModuleError {
-        ModuleError(Reason::Handlers(faults))
+        ModuleError(Reason::Handlers(faults.sorted()))
     }
 
     /// The faults with the place of each. `None` if the error is about the component as a whole.
@@ -277,13 +278,16 @@ impl ModuleError {
 
 impl From<ManifestError> for ModuleError {
     fn from(error: ManifestError) -> ModuleError {
-        ModuleError(Reason::Manifest(error))
+        ModuleError(Reason::Manifest(ManifestError { faults: error.faults.sorted() }))
     }
 }
 
 impl From<LoadError> for ModuleError {
     fn from(error: LoadError) -> ModuleError {
-        ModuleError(Reason::Load(error))
+        ModuleError(Reason::Load(match error {
+            LoadError::Refused(faults) => LoadError::Refused(faults.sorted()),
+            error => error,
+        }))
     }
 }
 
@@ -350,6 +354,42 @@ impl SwapError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::{Fault, ValueOrigin};
+    use crate::engine::{CacheError, CompileError};
+
+    #[test]
+    fn faults_are_in_the_order_of_the_file() {
+        let fault = |line, message: &str| {
+            let origin = ValueOrigin::File { file: "module.json".into(), line, column: 1, environment: None };
+            Fault::new(&origin, "", message)
+        };
+        let mut faults = Faults::default();
+        [fault(7, "b"), fault(2, "a")].into_iter().for_each(|fault| faults.push(fault));
+        for error in [
+            ModuleError::from(ManifestError { faults: faults.clone() }),
+            ModuleError::from(LoadError::Refused(faults.clone())),
+            ModuleError::handlers(faults),
+        ] {
+            assert_eq!(error.to_string(), "module.json:2:1: a\nmodule.json:7:1: b");
+        }
+    }
+
+    #[test]
+    fn a_component_is_shown_relative_to_the_current_folder() {
+        let component = std::env::current_dir().unwrap().join("modules/m/m.wasm");
+        let cut = CompileError::Refused { path: component.clone(), why: "unexpected end".into() };
+        let cut = ModuleError::from(LoadError::from(CacheError::from(cut)));
+        let faults = vec!["it imports nothing".to_owned()];
+        for error in [
+            cut,
+            ModuleError::link(component.clone(), "no such import".into()),
+            ModuleError::check(component.clone(), Crash::Unresponsive),
+            ModuleError::unreadable(component.clone(), io::Error::other("gone")),
+            ModuleError::from(LoadError::Component { path: component, faults }),
+        ] {
+            assert!(error.to_string().starts_with("modules/m/m.wasm: "), "{error}");
+        }
+    }
 
     #[test]
     fn the_status_follows_the_fault() {

@@ -82,6 +82,7 @@ impl Builder {
             places: self.places,
             peers: self.peers,
             change_ports: self.change_ports,
+            explained: self.explained,
         })
     }
 

@@ -121,7 +121,7 @@ impl Built {
             node,
             ports,
             restart: config.isolate.clone(),
-            development: is_development(&config.environment),
+            development: host.explained || is_development(&config.environment),
             stop_hook: config.shutdown.hook,
             linger: config.swap.linger,
             master: config.master.clone(),
