@@ -11,7 +11,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use super::fake::FakeService;
 use super::process::Service;
 use super::{Client, next};
-use crate::harness::{Proxy, TempDir, eventually, not_run, program, root};
+use crate::harness::{Proxy, TempDir, eventually, not_run, program, root, spawn};
 
 /// Returns the first block of a language in the page.
 fn block(language: &str) -> String {
@@ -22,7 +22,7 @@ fn block(language: &str) -> String {
 
 fn run(program: &Path, args: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut command = Command::new(program);
-    let mut child = command.args(args).stdout(Stdio::piped()).stdin(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+    let mut child = spawn(command.args(args).stdout(Stdio::piped()).stdin(Stdio::null()));
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     (child, lines)
 }

@@ -11,7 +11,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::PATHS;
-use crate::harness::{not_run, program, root};
+use crate::harness::{not_run, program, root, spawn};
 
 /// How long a client may take for its next line.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,8 +54,7 @@ impl Client {
         command.arg(root().join("tests/readers/socketcluster.mjs"));
         command.args([release.to_string(), protocol.to_string(), address.port().to_string()]);
         command.arg(PATHS[protocol - 1]).args(EVENTS);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().unwrap();
+        let mut child = spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
         let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let lines = BufReader::new(output).lines();
         let name = format!("client {release}, protocol {protocol}");
