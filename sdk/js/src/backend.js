@@ -1,0 +1,44 @@
+/** The interfaces of the contract, under the names that the SDK has for them. */
+const INTERFACES = [
+    "broadcast",
+    "channels",
+    "channelsAwait",
+    "config",
+    "events",
+    "host",
+    "http",
+    "master",
+    "masterAwait",
+    "messages",
+    "rpc",
+    "sessions",
+    "sessionsAwait",
+    "sse",
+];
+
+/**
+ * The functions of the contract, by interface. The component and the tests in memory each set their
+ * own.
+ *
+ * @type {Record<string, any>}
+ */
+export const wit = {};
+
+for (const name of INTERFACES) {
+    Object.defineProperty(wit, name, {
+        configurable: true,
+        get() {
+            throw new Error(
+                "there is no host yet: code outside of handlers runs once, when the module is built. " +
+                    "Move it into a handler or a startup",
+            );
+        },
+    });
+}
+
+/** Sets the functions of all interfaces. */
+export function use(interfaces) {
+    for (const name of INTERFACES) {
+        Object.defineProperty(wit, name, { configurable: true, writable: true, value: interfaces[name] });
+    }
+}

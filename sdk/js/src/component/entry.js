@@ -1,0 +1,107 @@
+// The exports of the component.
+
+import broadcast from "fanfare:module/broadcast@0.1.0";
+import channels from "fanfare:module/channels@0.1.0";
+import channelsAwait from "fanfare:module/channels-await@0.1.0";
+import config from "fanfare:module/config@0.1.0";
+import events from "fanfare:module/events@0.1.0";
+import host from "fanfare:module/host@0.1.0";
+import http from "fanfare:module/http@0.1.0";
+import master from "fanfare:module/master@0.1.0";
+import masterAwait from "fanfare:module/master-await@0.1.0";
+import messages from "fanfare:module/messages@0.1.0";
+import rpc from "fanfare:module/rpc@0.1.0";
+import sessions from "fanfare:module/sessions@0.1.0";
+import sessionsAwait from "fanfare:module/sessions-await@0.1.0";
+import sse from "fanfare:module/sse@0.1.0";
+import { use } from "../backend.js";
+import { carryThroughPromises } from "../current.js";
+import { collect, run } from "../handler.js";
+import { onceStarted, start } from "./instance.js";
+import { seedMathRandom } from "./random.js";
+
+carryThroughPromises();
+onceStarted(() => {
+    use({
+        broadcast,
+        channels,
+        channelsAwait,
+        config,
+        events,
+        host,
+        http,
+        master,
+        masterAwait,
+        messages,
+        rpc,
+        sessions,
+        sessionsAwait,
+        sse,
+    });
+    seedMathRandom();
+});
+
+/** The jobs to run in the first turn of a call. They cost less than a future. */
+const JOBS = 12;
+
+/** Returns the interfaces that a module exports. */
+export function exportsOf(module) {
+    const all = collect(module);
+    return {
+        describe: { handlers: () => [...all.keys()] },
+        handler: {
+            handle(call) {
+                start();
+                return ended(run.bind(undefined, all, call));
+            },
+        },
+    };
+}
+
+/** Makes the functions of an export end in the turn of their own call. */
+export function inOwnTurn(functions) {
+    const wrapped = {};
+    for (const [name, fn] of Object.entries(functions)) {
+        wrapped[name] = (...args) => {
+            start();
+            return ended(() => fn(...args));
+        };
+    }
+    return wrapped;
+}
+
+/**
+ * Runs a call of an export, and waits until it has ended.
+ *
+ * A call must end in its own turn. QuickJS runs every job that is ready in the turn of any call,
+ * and the end of a call answers the call whose turn it is. So a call that another call wakes would
+ * answer the other call's caller, and a call that waits for nothing of its own when its turn ends
+ * traps. Therefore a call that does not end at once waits for a future of its own. Its end writes
+ * the future, in the turn of any call.
+ */
+async function ended(begin) {
+    const running = begin();
+    if (typeof running?.then !== "function") return running;
+    let end;
+    let own;
+    running
+        .then(
+            (value) => {
+                end = () => value;
+            },
+            (error) => {
+                end = () => {
+                    throw error;
+                };
+            },
+        )
+        .then(() => own?.writable.write(0));
+    for (let i = 0; i < JOBS && !end; i++) await null;
+    if (!end) {
+        own = wit.Future(wit.Future.U8);
+        await own.readable.read();
+        own.readable.drop();
+        own.writable.drop();
+    }
+    return end();
+}

@@ -1,0 +1,79 @@
+import { Call } from "./call.js";
+import { caller, runAs } from "./current.js";
+import { Failure, anyText, describe, isUnexpected, toFailure } from "./errors.js";
+import { wit } from "./backend.js";
+import { toOutcome } from "./outcome.js";
+import { place } from "./stack.js";
+
+const HANDLER = Symbol("fanfare.handler");
+const GROUP = Symbol("fanfare.handlers");
+
+/** Makes a handler of a function. The name of its export is the name of the handler. */
+export function handler(fn) {
+    if (typeof fn !== "function") throw new TypeError("`handler` expects a function");
+    const made = (call) => fn(call);
+    made[HANDLER] = true;
+    return made;
+}
+
+/** Makes handlers of functions, for names that no export can have. */
+export function handlers(functions) {
+    const group = {};
+    for (const [name, fn] of Object.entries(functions)) group[name] = fn[HANDLER] ? fn : handler(fn);
+    Object.defineProperty(group, GROUP, { value: true });
+    return group;
+}
+
+/** Returns the handlers among the exports of a module, by name. */
+export function collect(exported) {
+    const all = new Map();
+    const add = (name, fn) => {
+        if (all.has(name)) throw new Error(`two handlers have the name \`${name}\`: rename one of them`);
+        all.set(name, fn);
+    };
+    for (const [name, value] of Object.entries(exported)) {
+        if (value?.[HANDLER]) add(name, value);
+        else if (value?.[GROUP]) for (const [inner, fn] of Object.entries(value)) add(inner, fn);
+        else if (name === "default" && value !== null && typeof value === "object") {
+            for (const [inner, fn] of Object.entries(value)) if (fn?.[HANDLER]) add(inner, fn);
+        }
+    }
+    if (all.size === 0) {
+        throw new Error("the module exports no handler: write `export const greet = handler((call) => ..)`");
+    }
+    return all;
+}
+
+/** Runs one call. Returns the outcome, or a promise of it. Throws the record of a failure. */
+export function run(all, call) {
+    return runAs(call.id, () => {
+        const fn = all.get(call.handler);
+        try {
+            if (!fn) {
+                const names = [...all.keys()].map((name) => `\`${name}\``).join(", ");
+                throw new Failure("no-such-handler", `there is no handler \`${call.handler}\`, only ${names}`);
+            }
+            const result = fn(new Call(call));
+            if (typeof result?.then !== "function") return toOutcome(result);
+            return Promise.resolve(result)
+                .then(toOutcome)
+                .catch((error) => refuse(call, error));
+        } catch (error) {
+            return refuse(call, error);
+        }
+    });
+}
+
+function refuse(call, error) {
+    if (isUnexpected(error)) report(error, [["handler", call.handler]]);
+    throw toFailure(error).toWit();
+}
+
+/** Writes an error that nothing caught to the log, with its place in the source. */
+export function report(error, fields = []) {
+    const places = place(error);
+    const at = places.length > 0 ? ` (${places[0]})` : "";
+    const name = error instanceof Error && error.name !== "Error" ? `${error.name}: ` : "";
+    const stack = places.length > 1 ? [["stack", places.join(" < ")]] : [];
+    wit.host.log(caller() ?? null, "error", `${anyText(name)}${describe(error)}${at}`, [...fields, ...stack]);
+}

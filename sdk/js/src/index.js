@@ -1,0 +1,17 @@
+export { handler, handlers } from "./handler.js";
+export { reply, pass, Reply, Pass } from "./outcome.js";
+export { Failure, CallError } from "./errors.js";
+export { snapshot } from "./snapshot.js";
+export { bind, caller } from "./current.js";
+export * as broadcast from "./imports/broadcast.js";
+export * as rpc from "./imports/rpc.js";
+export * as http from "./imports/http.js";
+export * as host from "./imports/host.js";
+export { log } from "./imports/host.js";
+export * as config from "./imports/config.js";
+export * as master from "./imports/master.js";
+export * as sse from "./imports/sse.js";
+export * as events from "./imports/events.js";
+export * as messages from "./imports/messages.js";
+export * as sessions from "./imports/sessions.js";
+export * as channels from "./imports/channels.js";

@@ -1,0 +1,86 @@
+import { anyText, Failure } from "./errors.js";
+import { Body, isJson, toPayload } from "./payload.js";
+
+const JSON_TYPE = "application/json";
+
+/** A reply: of a handler, or of another route that a handler called. */
+export class Reply extends Body {
+    #payload;
+
+    constructor(payload, { status = 0, headers = [] } = {}) {
+        super(payload);
+        this.#payload = payload;
+        this.status = status;
+        /** The header fields, as pairs of name and value. */
+        this.fields = headers;
+    }
+
+    /** The header fields by name, in lower case. The values of a repeated field are joined. */
+    get headers() {
+        return byName(this.fields);
+    }
+
+    static fromWit({ status, headers, payload }) {
+        return new Reply(payload, { status, headers });
+    }
+
+    toWit() {
+        const { status } = this;
+        if (!Number.isInteger(status) || (status !== 0 && (status < 200 || status > 599))) {
+            throw new Failure("invalid-result", `the status of a reply is 200 to 599, not ${anyText(status)}`);
+        }
+        return { status, headers: this.fields, payload: this.#payload, extra: [] };
+    }
+}
+
+/** Returns fields by name, in lower case. A comma joins the values of a repeated field. */
+export function byName(fields) {
+    const all = {};
+    for (const [name, value] of fields) {
+        const key = name.toLowerCase();
+        all[key] = Object.hasOwn(all, key) ? `${all[key]}, ${value}` : value;
+    }
+    return all;
+}
+
+/** Creates a reply with a status and header fields. A list as the value repeats the field. */
+export function reply(body, { status = 0, headers = {} } = {}) {
+    const pairs = headers[Symbol.iterator] ? [...headers] : Object.entries(headers);
+    const fields = pairs.flatMap(([name, value]) =>
+        [value].flat().map((one) => [anyText(name).toLowerCase(), anyText(one)]),
+    );
+    if (isJson(body) && !fields.some(([name]) => name === "content-type")) fields.push(["content-type", JSON_TYPE]);
+    return new Reply(serialised(body), { status, headers: fields });
+}
+
+/** The call continues with its next step. */
+export class Pass {
+    constructor(payload, extra) {
+        this.payload = payload;
+        this.extra = extra;
+    }
+}
+
+/** Lets the call continue, with another payload if given. `extra`: facts for the next steps. */
+export function pass({ payload, extra = {} } = {}) {
+    return new Pass(payload, extra);
+}
+
+function serialised(value) {
+    try {
+        return toPayload(value);
+    } catch (error) {
+        throw new Failure("invalid-result", `the result of the handler cannot be sent: ${error.message}`);
+    }
+}
+
+/** Converts the result of a handler to the outcome of the contract. */
+export function toOutcome(value) {
+    if (value instanceof Reply) return { tag: "reply", val: value.toWit() };
+    if (value instanceof Pass) {
+        const payload = value.payload === undefined ? null : serialised(value.payload);
+        const extra = Object.entries(value.extra).map((pair) => pair.map(anyText));
+        return { tag: "pass", val: { payload, extra } };
+    }
+    return { tag: "reply", val: reply(value).toWit() };
+}
