@@ -25,6 +25,16 @@ async fn a_component_without_a_handler_is_rejected() {
 }
 
 #[tokio::test]
+async fn a_component_that_waits_for_changes_of_a_store_is_rejected() {
+    let watcher = "(component (instance $none) (export \"wasi:keyvalue/watcher@0.2.0-draft\" (instance $none)))";
+    let host = TestHost::empty()
+        .file("modules/watches/module.json", r#"{ "component": "watches.wasm" }"#)
+        .file("modules/watches/watches.wasm", wat::parse_str(watcher).unwrap());
+    let (_host, why) = rejected("watches", host).await;
+    assert_names(&why, &["exports wasi:keyvalue/watcher@0.2.0-draft", "does not call", "events or to Redis"]);
+}
+
+#[tokio::test]
 async fn a_component_whose_handler_has_another_type_is_rejected() {
     let (_host, why) = rejected("wrong-types", TestHost::with("wrong-types")).await;
     assert_names(&why, &["wrong_types.wasm", "an export does not have the types of wit/"]);

@@ -86,6 +86,9 @@ impl Exports {
 /// The most faults of one component that are reported.
 const MOST_FAULTS: usize = 32;
 
+/// The export of `wasi:keyvalue`, of any version.
+const WATCHER: &str = "wasi:keyvalue/watcher@";
+
 /// The package that every version of the contract belongs to.
 const PACKAGE: &str = "fanfare:module/";
 
@@ -154,6 +157,13 @@ pub fn exports(
             continue;
         }
         let shown = line(name, NAME);
+        if name.starts_with(WATCHER) {
+            // Such a component waits for changes, which it would never hear of.
+            faults.push(format!(
+                "exports {shown}, which this host does not call: leave it out, and subscribe to events or to Redis"
+            ));
+            continue;
+        }
         let Some((interface, version)) = name.strip_prefix(PACKAGE).and_then(|name| name.split_once('@')) else {
             continue;
         };
