@@ -1,0 +1,226 @@
+"""Runs the handlers of a module in memory, without a host and without WebAssembly.
+
+    from fanfare.testing import TestHost
+
+    def test_greets():
+        host = TestHost("hello.py")
+        assert host.call("GET greet/Ada").text == "Hello, Ada"
+
+`TestHost` has workers, and the routes, broadcasts, startups, schedules and subscriptions of the
+manifest, but no network, clients, limits or deadlines. `fanfare test` has those.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import types
+from .._call import Call
+from .._errors import CallError
+from .._imports import payload_of
+from .._payload import to_json
+from ..types import Entry, Reply
+from ._manifest import Asked, Manifest, read_jsonc
+from ._node import Node, Spec
+from ._records import Emitted, EmittedEvent, LogLine, Message, Published, Request
+
+__all__ = ["Emitted", "EmittedEvent", "LogLine", "Message", "Published", "Request", "TestHost"]
+
+
+class TestHost:
+    """A host in memory with one module.
+
+    `module` is the file of the module. Each worker runs the file once, so that it has a memory of
+    its own. `manifest` is the file `module.json`, or what it contains; the default is the file
+    beside the module. Without a manifest every handler is a route with its own name.
+    """
+
+    # Not a class with tests.
+    __test__ = False
+
+    def __init__(
+        self,
+        module: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        manifest: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+        workers: int = 1,
+        config: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        entry = Path(module).resolve()
+        if not entry.is_file():
+            raise FileNotFoundError(f"there is no module at {entry}: name its file, such as hello.py")
+        beside = entry.with_name("module.json")
+        if manifest is None and beside.is_file():
+            manifest = beside
+        if isinstance(manifest, Mapping):
+            data = dict(manifest)
+        else:
+            data = {} if manifest is None else read_jsonc(Path(manifest).read_text())
+        own_name = name or (entry.parent.name if beside.is_file() else entry.stem)
+        self._node = Node(entry, own_name, Manifest(data), workers, dict(config or {}), dict(options or {}))
+        if "routes" not in data:
+            routes = [
+                {"method": None, "path": name, "handler": name} for name in self._node.workers[0].handlers
+            ]
+            self._node.manifest.routes = Manifest({"routes": routes}).routes
+        self._check()
+        for worker in range(workers):
+            self._node.run(self._node.start(worker, "start"))
+
+    def __del__(self) -> None:
+        node = getattr(self, "_node", None)
+        if node is not None:
+            node.close()
+
+    def _check(self) -> None:
+        """Rejects a manifest whose handlers do not exist, as a host does."""
+        known = self._node.workers[0].handlers
+        for route in self._node.manifest.routes:
+            if route.handler not in known:
+                raise ValueError(
+                    f"the route `{route.path}` names the handler `{route.handler}`, which is not in the module"
+                )
+
+    def call(self, route: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> Reply:
+        """Sends a request as a client does: `host.call("GET greet/Ada")`. Raises `CallError`.
+
+        The route is written `[METHOD ]path[?query]`, below the module.
+        """
+        return self.request(route, body, headers=headers)
+
+    def request(
+        self,
+        route: str,
+        body: Any = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        worker: int = 0,
+        inside: bool = False,
+    ) -> Reply:
+        """Sends a request to one worker. `inside` calls as another module does, so inner routes are open."""
+        node, asked = self._node, Asked.parse(route)
+        matched = node.manifest.find(asked)
+        names = matched.route.middlewares
+        if "session" in names or ("inner" in names and not inside):
+            kind = "inner" if "inner" in names else "session"
+            raise CallError("forbidden", f"the route `{matched.route.path}` has the middleware `{kind}`")
+        fields = [(name.lower(), value) for name, value in (headers or {}).items()]
+        trigger: types.Trigger = types.Rpc() if inside else types.Http(matched.method)
+        origin = types.Origin("operator" if inside else "client")
+        path = None if inside else f"/api/{node.name}/{asked.path}"
+        spec = Spec(worker, matched, trigger, origin, asked.query, payload_of(body), 0, fields, path)
+        reply: Reply = node.run(node.call(spec))
+        if not inside and reply.status == 0:
+            reply.status = 204 if reply.payload is None else 200
+        return reply
+
+    def broadcast(self, name: str, payload: Any = None) -> list[Entry]:
+        """Emits a broadcast as the operator does. Returns the answer of each worker."""
+
+        async def gather() -> list[Entry]:
+            _, tasks = self._node.emit(None, None, name, payload_of(payload), types.Origin("operator"))
+            return [await task for task in tasks]
+
+        entries: list[Entry] = self._node.run(gather())
+        return entries
+
+    def run_schedule(self, name: str, payload: Any = None) -> Reply:
+        """Runs a schedule once, in worker 0. Without a payload it gets its `data`."""
+        declared = self._node.manifest.schedules.get(name)
+        if declared is None:
+            raise CallError("not-found", f"the module has no schedule `{name}`")
+        data = declared.get("data") if payload is None else payload
+        sent = payload_of(data)
+        matched = self._node.manifest.find(Asked.parse(declared["path"]))
+        spec = Spec(0, matched, types.Schedule(name, 0, "test"), types.Origin("host"), "", sent)
+        reply: Reply = self._node.run(self._node.call(spec))
+        return reply
+
+    def emit_event(self, type: str, value: Any = None) -> None:
+        """Emits an event as a process outside does, and waits for the handlers."""
+
+        async def emit() -> None:
+            self._node.deliver(type, to_json(value))
+            await self._node.settle()
+
+        self._node.run(emit())
+
+    def receive(self, name: str, topic: str, payload: Any = None) -> list[Entry]:
+        """Gives a message to a subscription. Returns the answer of each worker."""
+        declared = self._node.manifest.subscriptions.get(name)
+        route = declared["path"] if declared else self._node.subscriptions.get(name, ("", ""))[1]
+        if not route:
+            raise CallError("not-found", f"the module has no subscription `{name}`")
+        source = "event" if declared is None or "event" in declared else "redis"
+
+        async def gather() -> list[Entry]:
+            return [
+                await call for call in self._node.receive(name, topic, payload_of(payload), source, route)
+            ]
+
+        entries: list[Entry] = self._node.run(gather())
+        return entries
+
+    def answer(self, route: str, answer: Callable[[Call], Any]) -> None:
+        """Replies in place of a route of another module, written `module/path`, or of its middleware."""
+        self._node.answers[route] = answer
+
+    def respond(self, url: str, response: Any) -> None:
+        """Responds to requests of the module whose URL begins with this text.
+
+        `response` is a body, a `reply(..)`, or a function of the `Request`.
+        """
+        self._node.responses.insert(0, (url, response))
+
+    def settle(self) -> None:
+        """Waits for the tasks that handlers have created and not awaited."""
+        self._node.run(self._node.settle())
+
+    def restart(self, worker: int = 0) -> None:
+        """Replaces the instance of a worker without its state, as after a crash."""
+        self._node.run(self._node.replace(worker, "restart"))
+
+    def swap(self) -> None:
+        """Replaces the instance of every worker, with its state."""
+        for worker in range(len(self._node.workers)):
+            self._node.run(self._node.replace(worker, "swap"))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration. A test may change it."""
+        return self._node.config
+
+    @property
+    def logs(self) -> list[LogLine]:
+        """The lines that the module has logged with `log`, and those about failed handlers."""
+        return self._node.logs
+
+    @property
+    def emitted(self) -> list[Emitted]:
+        """The broadcasts that the module has emitted."""
+        return self._node.emitted
+
+    @property
+    def published(self) -> list[Published]:
+        """The events that the module has published to live streams."""
+        return self._node.published
+
+    @property
+    def events(self) -> list[EmittedEvent]:
+        """The events that the module has emitted."""
+        return self._node.events
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages that the module has published to brokers and channels."""
+        return self._node.messages
+
+    @property
+    def requests(self) -> list[Request]:
+        """The requests that the module has sent to other servers."""
+        return self._node.requests

@@ -1,0 +1,216 @@
+"""The imports of a module in a test. `TestHost` serves no clients: their imports are `unavailable`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .. import types
+from .._backend import Caller, Pairs
+from .._errors import CallError
+from .._payload import Payload, from_json
+from ._manifest import pointed
+from ._records import EmittedEvent, LogLine, Message, Published, Request
+
+if TYPE_CHECKING:
+    from ._node import Node
+
+
+def _no_clients(*_: Any, **__: Any) -> Any:
+    raise CallError("unavailable", "`TestHost` serves no clients: test this with `fanfare test`")
+
+
+async def _no_clients_later(*_: Any, **__: Any) -> Any:
+    _no_clients()
+
+
+class Imports:
+    """Implements `Backend` in memory."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    # broadcast
+
+    def emit(
+        self, caller: Caller, module: str | None, name: str, subdomain: str | None, payload: Payload
+    ) -> types.Receipt:
+        receipt, tasks = self.node.emit(caller, module, name, payload)
+        for task in tasks:
+            self.node.keep(task)
+        return receipt
+
+    async def gather(
+        self,
+        caller: Caller,
+        module: str | None,
+        name: str,
+        subdomain: str | None,
+        payload: Payload,
+        timeout: int | None,
+    ) -> list[types.Entry]:
+        _receipt, tasks = self.node.emit(caller, module, name, payload)
+        return [await task for task in tasks]
+
+    def reload(self, caller: Caller, module: str | None) -> types.Receipt:
+        raise CallError("unavailable", "`TestHost` has no modules to reload")
+
+    # rpc
+
+    async def call(
+        self,
+        caller: Caller,
+        target: types.Target,
+        route: str,
+        payload: Payload,
+        timeout: int | None,
+        subdomain: str | None,
+    ) -> types.Reply:
+        return await self.node.rpc(caller, self._worker(caller, target), route, payload)
+
+    async def call_every(
+        self,
+        caller: Caller,
+        group: types.Group,
+        route: str,
+        payload: Payload,
+        timeout: int | None,
+        subdomain: str | None,
+    ) -> list[types.Entry]:
+        return [await self.node.entry(caller, worker, route, payload) for worker in self._workers(group)]
+
+    def notify(
+        self,
+        caller: Caller,
+        to: types.Target | types.Group,
+        route: str,
+        payload: Payload,
+        timeout: int | None,
+        subdomain: str | None,
+    ) -> int:
+        workers = self._workers(to) if isinstance(to, types.Group) else [self._worker(caller, to)]
+        for worker in workers:
+            self.node.keep(self.node.spawn(self.node.entry(caller, worker, route, payload)))
+        return len(workers)
+
+    def _worker(self, caller: Caller, target: types.Target) -> int:
+        if target.kind == "worker":
+            index = int(target.value or 0)
+            if index >= len(self.node.workers):
+                raise CallError("not-found", f"there is no worker-{index}")
+            return index
+        if target.kind in ("any", "node", "server"):
+            return self.node.worker_of(caller)
+        raise CallError("not-found", f"`TestHost` has no {target.kind}")
+
+    def _workers(self, group: types.Group) -> list[int]:
+        if group.kind in ("workers", "cluster"):
+            return list(range(len(self.node.workers)))
+        return [0] if group.kind in ("nodes", "servers") else []
+
+    # http
+
+    def header(self, call: int, name: str) -> list[str]:
+        return [value for other, value in self.node.headers_of(call) if other == name.lower()]
+
+    def headers(self, call: int) -> Pairs:
+        return self.node.headers_of(call)
+
+    def head(self, call: int) -> types.RequestHead | None:
+        path = self.node.path_of(call)
+        return None if path is None else types.RequestHead(path, "http", "localhost", "127.0.0.1:50000")
+
+    async def send_request(
+        self, method: str, url: str, headers: Pairs, body: bytes | None, timeout: float | None
+    ) -> tuple[int, Pairs, bytes]:
+        request = Request(method, url, dict(headers), body, timeout)
+        self.node.requests.append(request)
+        return self.node.respond(request)
+
+    # host, config and master
+
+    def whoami(self) -> types.Identity:
+        isolate = f"worker-{self.node.current_worker()}"
+        return types.Identity("test", "test", isolate, len(self.node.workers), self.node.name, "test")
+
+    def log(self, caller: Caller, level: str, message: str, fields: Pairs) -> None:
+        isolate = f"worker-{self.node.worker_of(caller)}"
+        self.node.logs.append(LogLine(isolate, level, message, dict(fields)))
+
+    def config(self, caller: Caller, pointer: str) -> str | None:
+        return pointed(self.node.config, pointer)
+
+    def options(self, pointer: str) -> str | None:
+        return pointed(self.node.options, pointer)
+
+    def post(self, caller: Caller, payload: Payload) -> None:
+        raise CallError("unavailable", "nobody listens to the messages of modules")
+
+    async def send(self, caller: Caller, payload: Payload, timeout: int | None) -> Payload:
+        raise CallError("unavailable", "nobody listens to the messages of modules")
+
+    # sse
+
+    def publish(self, caller: Caller, key: str, event: types.Event, reach: str) -> int:
+        self.node.published.append(Published(key, event, reach))
+        return 0
+
+    def publish_all(self, caller: Caller, event: types.Event, reach: str) -> int:
+        self.node.published.append(Published(None, event, reach))
+        return 0
+
+    def close(self, caller: Caller, key: str, reach: str) -> int:
+        return 0
+
+    def close_all(self, caller: Caller, reach: str) -> int:
+        return 0
+
+    def stream_count(self, key: str | None) -> int:
+        return 0
+
+    # events and messages
+
+    def emit_event(self, caller: Caller, event_type: str | None, value: Payload) -> None:
+        event = EmittedEvent(event_type or "message", from_json(value))
+        self.node.events.append(event)
+        self.node.deliver(event.type, value)
+
+    def subscribe(self, caller: Caller, pattern: str | None, route: str) -> str:
+        return self.node.subscribe(pattern or "*", route)
+
+    def unsubscribe(self, caller: Caller, subscription: str) -> None:
+        self.node.unsubscribe(subscription)
+
+    def publish_message(self, caller: Caller, connection: str, topic: str, payload: Payload) -> None:
+        self.node.messages.append(Message(connection, topic, payload))
+
+    # channels
+
+    def publish_to_channel(self, caller: Caller, channel: str, payload: Payload) -> None:
+        self.node.messages.append(Message("channel", channel, payload))
+
+    async def publish_and_wait(self, caller: Caller, channel: str, payload: Payload) -> types.Position | None:
+        self.publish_to_channel(caller, channel, payload)
+        return None
+
+    async def channel_history(
+        self, caller: Caller, channel: str, after: types.Position | None, most: int
+    ) -> types.ChannelPage:
+        return types.ChannelPage("test", [], 0, True)
+
+    async def channel_members(self, caller: Caller, channel: str) -> list[types.ChannelMember]:
+        return []
+
+    def count_members(self, channel: str) -> int:
+        return 0
+
+    def current_session(self, call: int) -> types.SessionRecord | None:
+        return None
+
+    def count_sessions(self) -> tuple[int, int]:
+        return 0, 0
+
+    subscribe_to_channel = unsubscribe_from_channel = add_to_channel = kick_out = staticmethod(_no_clients)
+    look = find = session_value = session_values = set_values = remove_values = staticmethod(_no_clients)
+    bind = unbind = authenticate = deauthenticate = send_to = disconnect = staticmethod(_no_clients)
+    join = leave = members = staticmethod(_no_clients)
+    push = ask = apply = read_session = write_session = find_everywhere = staticmethod(_no_clients_later)
