@@ -1,4 +1,8 @@
-//! Guests that implement the contract in each language without an SDK (`tests/guests/languages`).
+//! Guests that implement the contract in each language without an SDK (`tests/guests/languages`),
+//! and the modules of the SDKs.
+
+mod javascript;
+mod sdk;
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // fanfare-js build <entry> -o <component>
 
+import { dirname } from "node:path";
 import { parseArgs } from "node:util";
-import { BuildError, build } from "../build/index.js";
 
 const USAGE = `usage: fanfare-js build <entry.js|entry.ts> -o <component.wasm>
 
@@ -28,6 +28,11 @@ if (values.help) {
 const [command, entry, ...more] = positionals;
 if (command !== "build" || !entry || more.length > 0 || !values.output) fail(USAGE, 2);
 const started = performance.now();
+const { BuildError, build } = await import("../build/index.js").catch((error) => {
+    if (error.code !== "ERR_MODULE_NOT_FOUND") throw error;
+    const folder = dirname(import.meta.dirname);
+    return fail(`${error.message}. Run: npm ci --prefix ${folder}`, 1);
+});
 try {
     const { size, warnings } = await build({ entry, output: values.output });
     for (const warning of warnings) console.error(`warning: ${warning}`);

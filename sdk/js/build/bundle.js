@@ -43,7 +43,7 @@ export async function bundle({ sdk, entry, cwd }) {
     const table = lineTable(JSON.parse(textOf(last, ".js.map")), isOwn);
     return {
         code: `${textOf(last, ".js")}\n;globalThis.__fanfareLines = ${JSON.stringify(table)};\n`,
-        uses: { snapshot, timers: has("globals/timers.js"), fetch: has("globals/fetch.js") },
+        uses: { snapshot, timers: has("globals/timers.js") },
         warnings: last.warnings.map(oneLine),
     };
 }

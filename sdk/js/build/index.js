@@ -55,7 +55,6 @@ async function stage(folder, uses) {
     const extras = [];
     if (uses.snapshot) extras.push("export fanfare:module/snapshot@0.1.0;");
     if (uses.timers) extras.push("import wasi:clocks/monotonic-clock@0.3.0;");
-    if (uses.fetch) extras.push("import wasi:http/outgoing-handler@0.2.0;");
     const world = [
         "package fanfare:sdk-js;",
         "world guest {",
@@ -72,14 +71,13 @@ async function stage(folder, uses) {
     const wasi = join(SDK, "wit", "wasi");
     const packages = ["random"];
     if (uses.timers) packages.push("clocks");
-    if (uses.fetch) packages.push("http", "io", "clocks2");
     for (const name of packages) await copyAll(join(wasi, name), join(folder, "deps", name));
 }
 
-/** The folder with the contract: in the package, or of the checkout. */
+/** The folder with the contract: that of the checkout, or the copy in the package. */
 function contract() {
-    const packed = join(SDK, "wit", "fanfare-module");
-    return existsSync(packed) ? packed : join(SDK, "..", "..", "wit");
+    const checkout = basename(dirname(SDK)) === "sdk" && join(SDK, "..", "..", "wit");
+    return checkout && existsSync(join(checkout, "worlds.wit")) ? checkout : join(SDK, "wit", "fanfare-module");
 }
 
 async function copyAll(from, to) {

@@ -118,13 +118,34 @@ snapshot({
     },
 });
 
+/** The calls that wait in `hold` until `release`. */
+let held = [];
+
+export const hold = handler(async ({ text }) => {
+    await new Promise((resolve) => held.push(resolve));
+    const { text: echoed } = await rpc.call("/echo", text);
+    log.info(`released ${echoed} of the held calls`);
+    return echoed;
+});
+
+export const release = handler(() => {
+    const calls = held;
+    held = [];
+    for (const resolve of calls) resolve();
+    return calls.length;
+});
+
+export const spin = handler(() => {
+    for (;;);
+});
+
 // The host, its log, config and options.
 
 export const whoami = handler(() => host.whoami());
 
 export const note = handler(() => {
     log.info("sold a hat", { shop: "main", left: 3 });
-    console.log("from the console", { a: [1, "two"] });
+    console.log("printed", { a: [1, "two"] });
 });
 
 export const settings = handler(() => ({

@@ -40,7 +40,9 @@ function refused(error) {
     return describe(error);
 }
 
-/** Forgets the state functions, for the tests in memory. */
-export function resetSnapshot() {
+/** Returns the functions of the module that was loaded last, and forgets them, for `testing`. */
+export function takeSnapshot() {
+    const taken = functions;
     functions = undefined;
+    return taken;
 }

@@ -63,7 +63,7 @@ export const greet = handler((call: Call): string => left(call.text));
 });
 
 test("a component has only the parts of the SDK that it uses", async () => {
-    assert.deepEqual((await bundled(GREET)).uses, { snapshot: false, timers: false, fetch: false });
+    assert.deepEqual((await bundled(GREET)).uses, { snapshot: false, timers: false });
     const timers = await bundled(`${GREET}export const wait = handler(() => globalThis.setTimeout(() => {}, 1));`);
     assert.equal(timers.uses.timers, true);
     const state = await bundled(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json as parser
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
@@ -182,6 +183,34 @@ def load(saved: dict[str, int]) -> None:
 snapshot(save, load)
 
 
+#: The calls that wait in `hold` until `release`.
+held: list[asyncio.Future[None]] = []
+
+
+@handler
+async def hold(call: Call) -> str:
+    waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    held.append(waiting)
+    await waiting
+    echoed = (await rpc.call("/echo", call.text)).text
+    log.info(f"released {echoed} of the held calls")
+    return echoed
+
+
+@handler
+def release() -> int:
+    waiting, held[:] = list(held), []
+    for call in waiting:
+        call.set_result(None)
+    return len(waiting)
+
+
+@handler
+def spin() -> None:
+    while True:
+        pass
+
+
 # The host, its log, config and options.
 
 
@@ -193,7 +222,7 @@ def whoami() -> Any:
 @handler
 def note() -> None:
     log.info("sold a hat", shop="main", left=3)
-    print("from print", {"a": [1, "two"]})
+    print("printed", {"a": [1, "two"]})
 
 
 @handler

@@ -10,6 +10,7 @@ macro_rules! pages {
 /// The pages, those for a beginner first.
 pub(super) const PAGES: &[(&str, &str)] = pages![
     "first-module",
+    "javascript",
     "testing",
     "recipes",
     "middlewares",

@@ -1,3 +1,5 @@
-import structuredClone from "core-js-pure/actual/structured-clone.js";
+import modelClone from "core-js-pure/actual/structured-clone.js";
+
+const structuredClone = modelClone;
 
 export { structuredClone, structuredClone as "globalThis.structuredClone" };
