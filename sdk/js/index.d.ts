@@ -263,6 +263,8 @@ export namespace host {
         generation: string;
     }
     function whoami(): Identity;
+    /** Returns a variable that the manifest asks for in `capabilities.env`. */
+    function env(name: string): string | undefined;
     const log: Log;
 }
 

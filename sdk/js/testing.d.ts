@@ -16,6 +16,8 @@ export interface Options {
     config?: Record<string, unknown>;
     /** What `master.options` reads. */
     options?: Record<string, unknown>;
+    /** What `host.env` reads. */
+    env?: Record<string, string>;
     /** Replies in place of routes of other modules, by route: `"shop/rates"`. */
     answers?: Record<string, Stub>;
     /** Middlewares of other modules, by route: `"limiter/check"`. */

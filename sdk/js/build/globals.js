@@ -48,7 +48,7 @@ export const MISSING = {
     global: "use globalThis",
     localStorage: "keep values in variables, and hand them over with `snapshot`",
     navigator: undefined,
-    process: "use `config` or `host.whoami`",
+    process: "use `config`, or `host.env` for variables",
     sessionStorage: "keep values in variables, and hand them over with `snapshot`",
     setImmediate: "use queueMicrotask or setTimeout",
     window: undefined,

@@ -60,6 +60,7 @@ async function stage(folder, uses) {
         "world guest {",
         "include fanfare:module/module@0.1.0;",
         "export fanfare:module/describe@0.1.0;",
+        "import wasi:cli/environment@0.2.0;",
         "import wasi:random/random@0.2.0;",
         ...extras,
         "/// Nothing calls this export. It adds the type `future<u8>`, for which a call waits.",
@@ -69,7 +70,7 @@ async function stage(folder, uses) {
     await writeFile(join(folder, "guest.wit"), world.join("\n"));
     await copyAll(contract(), join(folder, "deps", "fanfare-module"));
     const wasi = join(SDK, "wit", "wasi");
-    const packages = ["random"];
+    const packages = ["cli", "random"];
     if (uses.timers) packages.push("clocks");
     for (const name of packages) await copyAll(join(wasi, name), join(folder, "deps", name));
 }

@@ -8,6 +8,7 @@ import {
     events,
     handler,
     handlers,
+    host,
     log,
     pass,
     reply,
@@ -120,6 +121,10 @@ const oddities = {
     "channels-most": () => channels.history("web", { most: 1.5 }),
 };
 
-export const odd = handler(() => Object.keys(oddities));
+export const variable = handler((call) => host.env(call.text) ?? "none");
+
+let counted = 0;
+
+export const count = handler(() => ++counted);
 
 export default handlers({ "odd-one": (call) => oddities[call.params.name]() });

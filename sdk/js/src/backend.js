@@ -1,9 +1,10 @@
-/** The interfaces of the contract, under the names that the SDK has for them. */
+/** The interfaces of the contract, and one of WASI, under the names that the SDK has for them. */
 const INTERFACES = [
     "broadcast",
     "channels",
     "channelsAwait",
     "config",
+    "environment",
     "events",
     "host",
     "http",

@@ -95,8 +95,13 @@ test("a swap hands the state over, and a restart loses it", async (t) => {
 });
 
 test("config and options are those of the test", async (t) => {
-    const host = await start(t);
-    assert.deepEqual((await host.call("GET facts")).json, { warmed: "start", word: "hello", environment: "test" });
+    const host = await start(t, { env: { REGION: "eu" } });
+    assert.deepEqual((await host.call("GET facts")).json, {
+        region: "eu",
+        warmed: "start",
+        word: "hello",
+        environment: "test",
+    });
     host.config = { word: "hi" };
     assert.equal((await host.call("GET facts")).json.word, "hi");
 });

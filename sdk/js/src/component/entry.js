@@ -14,6 +14,7 @@ import rpc from "fanfare:module/rpc@0.1.0";
 import sessions from "fanfare:module/sessions@0.1.0";
 import sessionsAwait from "fanfare:module/sessions-await@0.1.0";
 import sse from "fanfare:module/sse@0.1.0";
+import environment from "wasi:cli/environment@0.2.0";
 import { use } from "../backend.js";
 import { carryThroughPromises } from "../current.js";
 import { collect, run } from "../handler.js";
@@ -27,6 +28,7 @@ onceStarted(() => {
         channels,
         channelsAwait,
         config,
+        environment,
         events,
         host,
         http,

@@ -9,6 +9,11 @@ export function whoami() {
     return { ...identity, isolate: isolateName(identity.isolate) };
 }
 
+/** Returns a variable that the manifest asks for in `capabilities.env`, or `undefined`. */
+export function env(name) {
+    return wit.environment.getEnvironment().find(([other]) => other === name)?.[1];
+}
+
 const LEVELS = ["trace", "debug", "info", "warn", "error"];
 
 /** Writes one line to the host's log: `log("info", "sold", { item: "hat" })`, or `log.info(..)`. */

@@ -113,6 +113,8 @@ export const interfaces = {
         },
     },
 
+    environment: { getEnvironment: () => Object.entries(at().host.env) },
+
     config: { get: (call, pointer) => pointed(at(call).host.config, pointer) },
 
     master: {

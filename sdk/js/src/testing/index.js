@@ -49,11 +49,15 @@ export class TestHost {
         return host;
     }
 
-    constructor(manifest, { name = "module", workers = 1, config, options = {}, answers = {}, middlewares = {} }) {
+    constructor(
+        manifest,
+        { name = "module", workers = 1, config, options = {}, env = {}, answers = {}, middlewares = {} },
+    ) {
         this.name = name;
         this.workers = workers;
         this.config = config ?? manifest.config ?? {};
         this.options = { environment: "test", workers, ...options };
+        this.env = env;
         this.#manifest = manifest;
         this.#routes = new Routes(manifest);
         this.#answers = answers;
