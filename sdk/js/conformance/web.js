@@ -80,6 +80,7 @@ const oddities = {
     "result-function": () => () => 1,
     "result-bigint": () => 10n,
     "result-error": () => new Error("returned"),
+    "result-failure": async () => new Failure("odd", "returned", { status: 404 }),
     "result-view": () => new DataView(new ArrayBuffer(3), 1),
     "result-thenable": () => ({ then: (resolve) => resolve("then") }),
     "result-thenable-throws": () => ({ then: () => thrown(new Error("then")) }),

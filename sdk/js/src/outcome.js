@@ -76,6 +76,8 @@ function serialised(value) {
 
 /** Converts the result of a handler to the outcome of the contract. */
 export function toOutcome(value) {
+    // To return a failure means to throw it.
+    if (value instanceof Error) throw value;
     if (value instanceof Reply) return { tag: "reply", val: value.toWit() };
     if (value instanceof Pass) {
         const payload = value.payload === undefined ? null : serialised(value.payload);

@@ -156,3 +156,9 @@ test("an error is a failure, and a line in the log", async (t) => {
     assert.match(message, /^RangeError: broken: inside \(.*:\d+\)$/);
     assert.equal(fields.handler, "broken");
 });
+
+test("a failure that is returned counts as thrown", async (t) => {
+    const host = await start(t);
+    const { failure } = await error(host.call("returned"));
+    assert.deepEqual([failure.name, failure.status], ["returned", 409]);
+});
