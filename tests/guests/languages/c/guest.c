@@ -110,7 +110,7 @@ static bool ask(uint64_t caller, guest_string_t route, fanfare_payload_t payload
     fanfare_call_options_t options = { 0 };
     fanfare_reply_t got;
     fanfare_call_error_t error;
-    if (!rpc_call(&caller, &any, &route, &payload, &options, &got, &error)) return refuse(failure, &error);
+    if (!fanfare_module_rpc_blocking_call(&caller, &any, &route, &payload, &options, &got, &error)) return refuse(failure, &error);
     *answer = got.payload;
     memset(&got.payload, 0, sizeof got.payload);
     fanfare_reply_free(&got);
@@ -133,7 +133,7 @@ static bool emit(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_failu
     guest_string_set(&what.name, "ping");
     fanfare_receipt_t receipt;
     fanfare_call_error_t error;
-    if (!broadcast_emit(&call->id, &what, &call->payload, &receipt, &error)) return refuse(failure, &error);
+    if (!fanfare_module_broadcast_blocking_emit(&call->id, &what, &call->payload, &receipt, &error)) return refuse(failure, &error);
     char json[96], *at = json;
     at = digits(letters(at, "{\"id\":"), receipt.id);
     at = digits(letters(at, ",\"seq\":"), receipt.seq);
@@ -158,7 +158,7 @@ static bool charged(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_fa
     }
     guest_list_tuple2_string_string_t fields = { 0 };
     guest_string_set(&message, "charged");
-    host_log(&call->id, HOST_LEVEL_INFO, &message, &fields);
+    fanfare_module_host_log(&call->id, FANFARE_MODULE_HOST_LEVEL_INFO, &message, &fields);
     return reply(outcome, text(id, len));
 }
 
@@ -167,7 +167,7 @@ static bool charged(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_fa
 static bool stream(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_failure_t *failure)
 {
     guest_string_t none = { 0 }, *key = call->payload.tag == FANFARE_PAYLOAD_TEXT ? &call->payload.val.text : &none;
-    sse_event_t event = { .data.tag = FANFARE_PAYLOAD_TEXT, .event.is_some = true, .id.is_some = true };
+    fanfare_module_sse_event_t event = { .data.tag = FANFARE_PAYLOAD_TEXT, .event.is_some = true, .id.is_some = true };
     guest_string_set(&event.data.val.text, "grüße");
     guest_string_set(&event.event.val, "tick");
     guest_string_set(&event.id.val, "7");
@@ -175,9 +175,9 @@ static bool stream(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_fai
     event.retry_ms.val = 1000;
     uint32_t reached;
     fanfare_call_error_t error;
-    if (!sse_publish(&call->id, key, &event, SSE_REACH_THIS_NODE, &reached, &error)) return refuse(failure, &error);
+    if (!fanfare_module_sse_publish(&call->id, key, &event, FANFARE_MODULE_SSE_REACH_THIS_NODE, &reached, &error)) return refuse(failure, &error);
     char answer[32], *at = digits(answer, reached);
-    at = digits(letters(at, " of "), sse_count(key));
+    at = digits(letters(at, " of "), fanfare_module_sse_count(key));
     return reply(outcome, text(answer, (size_t)(at - answer)));
 }
 
@@ -188,7 +188,7 @@ static bool tell(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_failu
     fanfare_payload_t value = { .tag = FANFARE_PAYLOAD_TEXT };
     guest_string_set(&value.val.text, "grüße");
     fanfare_call_error_t error;
-    if (!events_emit(&call->id, type, &value, &error)) return refuse(failure, &error);
+    if (!fanfare_module_events_emit(&call->id, type, &value, &error)) return refuse(failure, &error);
     return reply(outcome, (fanfare_payload_t){ 0 });
 }
 
@@ -213,12 +213,12 @@ static bool hear(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_failu
         at += parts[i].len;
         *at++ = ' ';
     }
-    sse_event_t event = { .data.tag = FANFARE_PAYLOAD_TEXT };
+    fanfare_module_sse_event_t event = { .data.tag = FANFARE_PAYLOAD_TEXT };
     event.data.val.text.ptr = (uint8_t *)line;
     event.data.val.text.len = len - 1;
     uint32_t reached;
     fanfare_call_error_t error;
-    bool ok = sse_publish(&call->id, &key, &event, SSE_REACH_EVERYWHERE, &reached, &error);
+    bool ok = fanfare_module_sse_publish(&call->id, &key, &event, FANFARE_MODULE_SSE_REACH_EVERYWHERE, &reached, &error);
     free(line);
     return ok ? reply(outcome, (fanfare_payload_t){ 0 }) : refuse(failure, &error);
 }
@@ -227,9 +227,9 @@ static bool hear(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_failu
 // to the client, and replies.
 static bool greet(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_failure_t *failure)
 {
-    sessions_session_t session;
+    fanfare_module_sessions_session_t session;
     if (call->trigger.tag != FANFARE_TRIGGER_CLIENT || call->payload.tag != FANFARE_PAYLOAD_TEXT
-        || !sessions_current(call->id, &session)) {
+        || !fanfare_module_sessions_current(call->id, &session)) {
         guest_string_t message;
         guest_string_dup(&message, "a client calls this handler");
         return fail(failure, "not-a-client", message);
@@ -244,7 +244,7 @@ static bool greet(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_fail
         { .tag = FANFARE_RECIPIENT_SESSION, .val.session = session.id },
         { .tag = FANFARE_RECIPIENT_UID, .val.uid = nobody },
     };
-    sessions_blocking_list_recipient_t both = { to, 2 };
+    fanfare_module_sessions_blocking_list_recipient_t both = { to, 2 };
     fanfare_payload_t sent = { .tag = FANFARE_PAYLOAD_TEXT }, pushed_text = { .tag = FANFARE_PAYLOAD_TEXT };
     guest_string_set(&sent.val.text, "grüße");
     guest_string_set(&pushed_text.val.text, "pushed");
@@ -252,10 +252,10 @@ static bool greet(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_fail
     fanfare_pushed_t pushed = { 0 };
     uint32_t reached;
     fanfare_call_error_t error;
-    bool ok = sessions_set(&call->id, NULL, &values, &error)
-        && sessions_send(&call->id, &to[0], &note, &sent, &reached, &error)
-        && sessions_blocking_push(&call->id, &both, &note, &pushed_text, &pushed, &error)
-        && sessions_get(&call->id, NULL, &key, &kept, &error);
+    bool ok = fanfare_module_sessions_set(&call->id, NULL, &values, &error)
+        && fanfare_module_sessions_send(&call->id, &to[0], &note, &sent, &reached, &error)
+        && fanfare_module_sessions_blocking_push(&call->id, &both, &note, &pushed_text, &pushed, &error)
+        && fanfare_module_sessions_get(&call->id, NULL, &key, &kept, &error);
     if (ok) {
         guest_string_t name = call->trigger.val.client.name;
         char *line = malloc(name.len + kept.val.len + session.protocol.len + 64), *at = line;
@@ -272,7 +272,7 @@ static bool greet(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_fail
         refuse(failure, &error);
     }
     fanfare_pushed_free(&pushed);
-    sessions_session_free(&session);
+    fanfare_module_sessions_session_free(&session);
     return ok;
 }
 
@@ -284,15 +284,15 @@ static bool channel(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_fa
     fanfare_payload_t first = { .tag = FANFARE_PAYLOAD_TEXT }, second = { .tag = FANFARE_PAYLOAD_TEXT };
     guest_string_set(&first.val.text, "first");
     guest_string_set(&second.val.text, "grüße");
-    channels_blocking_option_position_t place = { 0 };
+    fanfare_module_channels_blocking_option_position_t place = { 0 };
     fanfare_channel_page_t page = { 0 }, all = { 0 };
-    channels_blocking_list_channel_member_t members = { 0 };
+    fanfare_module_channels_blocking_list_channel_member_t members = { 0 };
     fanfare_call_error_t error;
-    bool ok = channels_publish(&call->id, &name, &first, &error)
-        && channels_blocking_publish(&call->id, &name, &second, &place, &error)
-        && channels_blocking_history(&call->id, &name, &place.val, 10, &page, &error)
-        && channels_blocking_history(&call->id, &name, NULL, 10, &all, &error)
-        && channels_blocking_members(&call->id, &name, &members, &error);
+    bool ok = fanfare_module_channels_publish(&call->id, &name, &first, &error)
+        && fanfare_module_channels_blocking_publish(&call->id, &name, &second, &place, &error)
+        && fanfare_module_channels_blocking_history(&call->id, &name, &place.val, 10, &page, &error)
+        && fanfare_module_channels_blocking_history(&call->id, &name, NULL, 10, &all, &error)
+        && fanfare_module_channels_blocking_members(&call->id, &name, &members, &error);
     if (ok) {
         guest_string_t last = all.messages.ptr[all.messages.len - 1].payload.val.text;
         char *line = malloc(last.len + 128), *at = letters(digits(line, place.val.offset), " ");
@@ -300,16 +300,16 @@ static bool channel(fanfare_call_t *call, fanfare_outcome_t *outcome, fanfare_fa
         at = digits(letters(at + last.len, " "), page.messages.len);
         at = digits(letters(at, " "), all.messages.len);
         at = letters(at, page.complete ? " true " : " false ");
-        at = digits(letters(digits(at, members.len), " "), channels_count(&name));
+        at = digits(letters(digits(at, members.len), " "), fanfare_module_channels_count(&name));
         reply(outcome, text(line, (size_t)(at - line)));
         free(line);
     } else {
         refuse(failure, &error);
     }
-    channels_blocking_option_position_free(&place);
+    fanfare_module_channels_blocking_option_position_free(&place);
     fanfare_channel_page_free(&page);
     fanfare_channel_page_free(&all);
-    channels_blocking_list_channel_member_free(&members);
+    fanfare_module_channels_blocking_list_channel_member_free(&members);
     return ok;
 }
 
@@ -352,4 +352,20 @@ void exports_fanfare_module_describe_handlers(guest_list_string_t *names)
     names->len = sizeof HANDLERS / sizeof *HANDLERS;
     names->ptr = malloc(names->len * sizeof *names->ptr);
     for (size_t i = 0; i < names->len; i++) guest_string_dup(&names->ptr[i], HANDLERS[i]);
+}
+
+// The bindings are those of the SDK, whose world has a snapshot. This guest has no state.
+bool exports_fanfare_module_snapshot_save(fanfare_payload_t *state, guest_string_t *why)
+{
+    (void)why;
+    memset(state, 0, sizeof *state);
+    return true;
+}
+
+bool exports_fanfare_module_snapshot_load(guest_string_t *from, fanfare_payload_t *state, guest_string_t *why)
+{
+    (void)why;
+    guest_string_free(from);
+    fanfare_payload_free(state);
+    return true;
 }

@@ -3,27 +3,42 @@
 #include <stdlib.h>
 #include <string.h>
 
+// Imported Functions from `wasi:clocks/monotonic-clock@0.2.0`
+
+__attribute__((__import_module__("wasi:clocks/monotonic-clock@0.2.0"), __import_name__("now")))
+extern int64_t __wasm_import_wasi_clocks_monotonic_clock_now(void);
+
+// Imported Functions from `wasi:clocks/wall-clock@0.2.0`
+
+__attribute__((__import_module__("wasi:clocks/wall-clock@0.2.0"), __import_name__("now")))
+extern void __wasm_import_wasi_clocks_wall_clock_now(uint8_t *);
+
+// Imported Functions from `wasi:random/random@0.2.0`
+
+__attribute__((__import_module__("wasi:random/random@0.2.0"), __import_name__("get-random-u64")))
+extern int64_t __wasm_import_wasi_random_random_get_random_u64(void);
+
 // Imported Functions from `fanfare:module/broadcast-blocking@0.1.0`
 
 __attribute__((__import_module__("fanfare:module/broadcast-blocking@0.1.0"), __import_name__("emit")))
-extern void __wasm_import_broadcast_emit(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_broadcast_blocking_emit(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/broadcast-blocking@0.1.0"), __import_name__("gather")))
-extern void __wasm_import_broadcast_gather(uint8_t *, uint8_t *);
+extern void __wasm_import_fanfare_module_broadcast_blocking_gather(uint8_t *, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/broadcast-blocking@0.1.0"), __import_name__("reload")))
-extern void __wasm_import_broadcast_reload(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_broadcast_blocking_reload(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *);
 
 // Imported Functions from `fanfare:module/rpc-blocking@0.1.0`
 
 __attribute__((__import_module__("fanfare:module/rpc-blocking@0.1.0"), __import_name__("call")))
-extern void __wasm_import_rpc_call(uint8_t *, uint8_t *);
+extern void __wasm_import_fanfare_module_rpc_blocking_call(uint8_t *, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/rpc-blocking@0.1.0"), __import_name__("call-every")))
-extern void __wasm_import_rpc_call_every(uint8_t *, uint8_t *);
+extern void __wasm_import_fanfare_module_rpc_blocking_call_every(uint8_t *, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/rpc-blocking@0.1.0"), __import_name__("notify")))
-extern void __wasm_import_rpc_notify(uint8_t *, uint8_t *);
+extern void __wasm_import_fanfare_module_rpc_blocking_notify(uint8_t *, uint8_t *);
 
 // Imported Functions from `fanfare:module/http@0.1.0`
 
@@ -39,10 +54,10 @@ extern void __wasm_import_fanfare_module_http_head(int64_t, uint8_t *);
 // Imported Functions from `fanfare:module/host@0.1.0`
 
 __attribute__((__import_module__("fanfare:module/host@0.1.0"), __import_name__("whoami")))
-extern void __wasm_import_host_whoami(uint8_t *);
+extern void __wasm_import_fanfare_module_host_whoami(uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/host@0.1.0"), __import_name__("log")))
-extern void __wasm_import_host_log(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t);
+extern void __wasm_import_fanfare_module_host_log(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t);
 
 // Imported Functions from `fanfare:module/config@0.1.0`
 
@@ -65,30 +80,30 @@ extern void __wasm_import_fanfare_module_master_blocking_send(int32_t, int64_t, 
 // Imported Functions from `fanfare:module/sse@0.1.0`
 
 __attribute__((__import_module__("fanfare:module/sse@0.1.0"), __import_name__("publish")))
-extern void __wasm_import_sse_publish(uint8_t *, uint8_t *);
+extern void __wasm_import_fanfare_module_sse_publish(uint8_t *, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sse@0.1.0"), __import_name__("publish-all")))
-extern void __wasm_import_sse_publish_all(uint8_t *, uint8_t *);
+extern void __wasm_import_fanfare_module_sse_publish_all(uint8_t *, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sse@0.1.0"), __import_name__("close")))
-extern void __wasm_import_sse_close(int32_t, int64_t, uint8_t *, size_t, int32_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sse_close(int32_t, int64_t, uint8_t *, size_t, int32_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sse@0.1.0"), __import_name__("close-all")))
-extern void __wasm_import_sse_close_all(int32_t, int64_t, int32_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sse_close_all(int32_t, int64_t, int32_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sse@0.1.0"), __import_name__("count")))
-extern int32_t __wasm_import_sse_count(int32_t, uint8_t *, size_t);
+extern int32_t __wasm_import_fanfare_module_sse_count(int32_t, uint8_t *, size_t);
 
 // Imported Functions from `fanfare:module/events@0.1.0`
 
 __attribute__((__import_module__("fanfare:module/events@0.1.0"), __import_name__("emit")))
-extern void __wasm_import_events_emit(int32_t, int64_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_events_emit(int32_t, int64_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/events@0.1.0"), __import_name__("subscribe")))
-extern void __wasm_import_events_subscribe(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_events_subscribe(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/events@0.1.0"), __import_name__("unsubscribe")))
-extern void __wasm_import_events_unsubscribe(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_events_unsubscribe(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
 
 // Imported Functions from `fanfare:module/messages@0.1.0`
 
@@ -98,106 +113,106 @@ extern void __wasm_import_fanfare_module_messages_publish(int32_t, int64_t, uint
 // Imported Functions from `fanfare:module/sessions@0.1.0`
 
 __attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("current")))
-extern void __wasm_import_sessions_current(int64_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_current(int64_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("look")))
-extern void __wasm_import_sessions_look(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_look(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("find")))
-extern void __wasm_import_sessions_find(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_find(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("get")))
-extern void __wasm_import_sessions_get(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_get(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("values")))
-extern void __wasm_import_sessions_values(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_values(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("set")))
-extern void __wasm_import_sessions_set(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_set(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("remove")))
-extern void __wasm_import_sessions_remove(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_remove(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("bind")))
-extern void __wasm_import_sessions_bind(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_bind(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("unbind")))
-extern void __wasm_import_sessions_unbind(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_unbind(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("authenticate")))
-extern void __wasm_import_sessions_authenticate(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, int64_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_authenticate(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, int64_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("deauthenticate")))
-extern void __wasm_import_sessions_deauthenticate(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_deauthenticate(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("send")))
-extern void __wasm_import_sessions_send(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_send(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("disconnect")))
-extern void __wasm_import_sessions_disconnect(int32_t, int64_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_disconnect(int32_t, int64_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("join")))
-extern void __wasm_import_sessions_join(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_join(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("leave")))
-extern void __wasm_import_sessions_leave(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_leave(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("members")))
-extern void __wasm_import_sessions_members(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_members(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("count")))
-extern void __wasm_import_sessions_count(uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_count(uint8_t *);
 
 // Imported Functions from `fanfare:module/sessions-blocking@0.1.0`
 
 __attribute__((__import_module__("fanfare:module/sessions-blocking@0.1.0"), __import_name__("push")))
-extern void __wasm_import_sessions_blocking_push(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_blocking_push(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions-blocking@0.1.0"), __import_name__("ask")))
-extern void __wasm_import_sessions_blocking_ask(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, int32_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_blocking_ask(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, int32_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions-blocking@0.1.0"), __import_name__("apply")))
-extern void __wasm_import_sessions_blocking_apply(int64_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_blocking_apply(int64_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions-blocking@0.1.0"), __import_name__("read")))
-extern void __wasm_import_sessions_blocking_read(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_blocking_read(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions-blocking@0.1.0"), __import_name__("write")))
-extern void __wasm_import_sessions_blocking_write(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_blocking_write(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/sessions-blocking@0.1.0"), __import_name__("find")))
-extern void __wasm_import_sessions_blocking_find(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_sessions_blocking_find(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
 
 // Imported Functions from `fanfare:module/channels@0.1.0`
 
 __attribute__((__import_module__("fanfare:module/channels@0.1.0"), __import_name__("publish")))
-extern void __wasm_import_channels_publish(int32_t, int64_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_channels_publish(int32_t, int64_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/channels@0.1.0"), __import_name__("subscribe")))
-extern void __wasm_import_channels_subscribe(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_channels_subscribe(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/channels@0.1.0"), __import_name__("unsubscribe")))
-extern void __wasm_import_channels_unsubscribe(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_channels_unsubscribe(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/channels@0.1.0"), __import_name__("add")))
-extern void __wasm_import_channels_add(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_channels_add(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/channels@0.1.0"), __import_name__("kick-out")))
-extern void __wasm_import_channels_kick_out(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_channels_kick_out(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/channels@0.1.0"), __import_name__("count")))
-extern int32_t __wasm_import_channels_count(uint8_t *, size_t);
+extern int32_t __wasm_import_fanfare_module_channels_count(uint8_t *, size_t);
 
 // Imported Functions from `fanfare:module/channels-blocking@0.1.0`
 
 __attribute__((__import_module__("fanfare:module/channels-blocking@0.1.0"), __import_name__("publish")))
-extern void __wasm_import_channels_blocking_publish(int32_t, int64_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_channels_blocking_publish(int32_t, int64_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/channels-blocking@0.1.0"), __import_name__("history")))
-extern void __wasm_import_channels_blocking_history(int32_t, int64_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, int64_t, int32_t, uint8_t *);
+extern void __wasm_import_fanfare_module_channels_blocking_history(int32_t, int64_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, int64_t, int32_t, uint8_t *);
 
 __attribute__((__import_module__("fanfare:module/channels-blocking@0.1.0"), __import_name__("members")))
-extern void __wasm_import_channels_blocking_members(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_fanfare_module_channels_blocking_members(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
 
 // Exported Functions from `fanfare:module/describe@0.1.0`
 
@@ -214,6 +229,61 @@ void __wasm_export_exports_fanfare_module_describe_handlers_post_return(uint8_t 
       }
     }
     free(ptr);
+  }
+}
+
+// Exported Functions from `fanfare:module/snapshot@0.1.0`
+
+__attribute__((__weak__, __export_name__("cabi_post_fanfare:module/snapshot@0.1.0#save")))
+void __wasm_export_exports_fanfare_module_snapshot_save_post_return(uint8_t * arg0) {
+  switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
+    case 0: {
+      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + sizeof(void*)))) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          if ((*((size_t*) (arg0 + (3*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (2*sizeof(void*)))));
+          }
+          break;
+        }
+        case 2: {
+          size_t len = *((size_t*) (arg0 + (3*sizeof(void*))));
+          if (len > 0) {
+            uint8_t *ptr = *((uint8_t **) (arg0 + (2*sizeof(void*))));
+            for (size_t i = 0; i < len; i++) {
+              uint8_t *base = ptr + i * 1;
+              (void) base;
+            }
+            free(ptr);
+          }
+          break;
+        }
+      }
+      break;
+    }
+    case 1: {
+      if ((*((size_t*) (arg0 + (2*sizeof(void*))))) > 0) {
+        free(*((uint8_t **) (arg0 + sizeof(void*))));
+      }
+      break;
+    }
+  }
+}
+
+__attribute__((__weak__, __export_name__("cabi_post_fanfare:module/snapshot@0.1.0#load")))
+void __wasm_export_exports_fanfare_module_snapshot_load_post_return(uint8_t * arg0) {
+  switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
+    case 0: {
+      break;
+    }
+    case 1: {
+      if ((*((size_t*) (arg0 + (2*sizeof(void*))))) > 0) {
+        free(*((uint8_t **) (arg0 + sizeof(void*))));
+      }
+      break;
+    }
   }
 }
 
@@ -904,126 +974,126 @@ void fanfare_call_options_free(fanfare_call_options_t *ptr) {
   fanfare_extra_free(&ptr->extra);
 }
 
-void broadcast_payload_free(broadcast_payload_t *ptr) {
+void fanfare_module_broadcast_blocking_payload_free(fanfare_module_broadcast_blocking_payload_t *ptr) {
   fanfare_payload_free(ptr);
 }
 
-void broadcast_emission_free(broadcast_emission_t *ptr) {
+void fanfare_module_broadcast_blocking_emission_free(fanfare_module_broadcast_blocking_emission_t *ptr) {
   fanfare_emission_free(ptr);
 }
 
-void broadcast_receipt_free(broadcast_receipt_t *ptr) {
+void fanfare_module_broadcast_blocking_receipt_free(fanfare_module_broadcast_blocking_receipt_t *ptr) {
   fanfare_receipt_free(ptr);
 }
 
-void broadcast_entry_free(broadcast_entry_t *ptr) {
+void fanfare_module_broadcast_blocking_entry_free(fanfare_module_broadcast_blocking_entry_t *ptr) {
   fanfare_entry_free(ptr);
 }
 
-void broadcast_call_error_free(broadcast_call_error_t *ptr) {
+void fanfare_module_broadcast_blocking_call_error_free(fanfare_module_broadcast_blocking_call_error_t *ptr) {
   fanfare_call_error_free(ptr);
 }
 
-void broadcast_option_call_id_free(broadcast_option_call_id_t *ptr) {
+void fanfare_module_broadcast_blocking_option_call_id_free(fanfare_module_broadcast_blocking_option_call_id_t *ptr) {
   if (ptr->is_some) {
   }
 }
 
-void broadcast_result_receipt_call_error_free(broadcast_result_receipt_call_error_t *ptr) {
+void fanfare_module_broadcast_blocking_result_receipt_call_error_free(fanfare_module_broadcast_blocking_result_receipt_call_error_t *ptr) {
   if (!ptr->is_err) {
-    broadcast_receipt_free(&ptr->val.ok);
+    fanfare_module_broadcast_blocking_receipt_free(&ptr->val.ok);
   } else {
-    broadcast_call_error_free(&ptr->val.err);
+    fanfare_module_broadcast_blocking_call_error_free(&ptr->val.err);
   }
 }
 
-void broadcast_list_entry_free(broadcast_list_entry_t *ptr) {
+void fanfare_module_broadcast_blocking_list_entry_free(fanfare_module_broadcast_blocking_list_entry_t *ptr) {
   size_t list_len = ptr->len;
   if (list_len > 0) {
-    broadcast_entry_t *list_ptr = ptr->ptr;
+    fanfare_module_broadcast_blocking_entry_t *list_ptr = ptr->ptr;
     for (size_t i = 0; i < list_len; i++) {
-      broadcast_entry_free(&list_ptr[i]);
+      fanfare_module_broadcast_blocking_entry_free(&list_ptr[i]);
     }
     free(list_ptr);
   }
 }
 
-void broadcast_result_list_entry_call_error_free(broadcast_result_list_entry_call_error_t *ptr) {
+void fanfare_module_broadcast_blocking_result_list_entry_call_error_free(fanfare_module_broadcast_blocking_result_list_entry_call_error_t *ptr) {
   if (!ptr->is_err) {
-    broadcast_list_entry_free(&ptr->val.ok);
+    fanfare_module_broadcast_blocking_list_entry_free(&ptr->val.ok);
   } else {
-    broadcast_call_error_free(&ptr->val.err);
+    fanfare_module_broadcast_blocking_call_error_free(&ptr->val.err);
   }
 }
 
-void rpc_payload_free(rpc_payload_t *ptr) {
+void fanfare_module_rpc_blocking_payload_free(fanfare_module_rpc_blocking_payload_t *ptr) {
   fanfare_payload_free(ptr);
 }
 
-void rpc_reply_free(rpc_reply_t *ptr) {
+void fanfare_module_rpc_blocking_reply_free(fanfare_module_rpc_blocking_reply_t *ptr) {
   fanfare_reply_free(ptr);
 }
 
-void rpc_entry_free(rpc_entry_t *ptr) {
+void fanfare_module_rpc_blocking_entry_free(fanfare_module_rpc_blocking_entry_t *ptr) {
   fanfare_entry_free(ptr);
 }
 
-void rpc_call_error_free(rpc_call_error_t *ptr) {
+void fanfare_module_rpc_blocking_call_error_free(fanfare_module_rpc_blocking_call_error_t *ptr) {
   fanfare_call_error_free(ptr);
 }
 
-void rpc_target_free(rpc_target_t *ptr) {
+void fanfare_module_rpc_blocking_target_free(fanfare_module_rpc_blocking_target_t *ptr) {
   fanfare_target_free(ptr);
 }
 
-void rpc_group_free(rpc_group_t *ptr) {
+void fanfare_module_rpc_blocking_group_free(fanfare_module_rpc_blocking_group_t *ptr) {
   fanfare_group_free(ptr);
 }
 
-void rpc_address_free(rpc_address_t *ptr) {
+void fanfare_module_rpc_blocking_address_free(fanfare_module_rpc_blocking_address_t *ptr) {
   fanfare_address_free(ptr);
 }
 
-void rpc_call_options_free(rpc_call_options_t *ptr) {
+void fanfare_module_rpc_blocking_call_options_free(fanfare_module_rpc_blocking_call_options_t *ptr) {
   fanfare_call_options_free(ptr);
 }
 
-void rpc_option_call_id_free(rpc_option_call_id_t *ptr) {
+void fanfare_module_rpc_blocking_option_call_id_free(fanfare_module_rpc_blocking_option_call_id_t *ptr) {
   if (ptr->is_some) {
   }
 }
 
-void rpc_result_reply_call_error_free(rpc_result_reply_call_error_t *ptr) {
+void fanfare_module_rpc_blocking_result_reply_call_error_free(fanfare_module_rpc_blocking_result_reply_call_error_t *ptr) {
   if (!ptr->is_err) {
-    rpc_reply_free(&ptr->val.ok);
+    fanfare_module_rpc_blocking_reply_free(&ptr->val.ok);
   } else {
-    rpc_call_error_free(&ptr->val.err);
+    fanfare_module_rpc_blocking_call_error_free(&ptr->val.err);
   }
 }
 
-void rpc_list_entry_free(rpc_list_entry_t *ptr) {
+void fanfare_module_rpc_blocking_list_entry_free(fanfare_module_rpc_blocking_list_entry_t *ptr) {
   size_t list_len = ptr->len;
   if (list_len > 0) {
-    rpc_entry_t *list_ptr = ptr->ptr;
+    fanfare_module_rpc_blocking_entry_t *list_ptr = ptr->ptr;
     for (size_t i = 0; i < list_len; i++) {
-      rpc_entry_free(&list_ptr[i]);
+      fanfare_module_rpc_blocking_entry_free(&list_ptr[i]);
     }
     free(list_ptr);
   }
 }
 
-void rpc_result_list_entry_call_error_free(rpc_result_list_entry_call_error_t *ptr) {
+void fanfare_module_rpc_blocking_result_list_entry_call_error_free(fanfare_module_rpc_blocking_result_list_entry_call_error_t *ptr) {
   if (!ptr->is_err) {
-    rpc_list_entry_free(&ptr->val.ok);
+    fanfare_module_rpc_blocking_list_entry_free(&ptr->val.ok);
   } else {
-    rpc_call_error_free(&ptr->val.err);
+    fanfare_module_rpc_blocking_call_error_free(&ptr->val.err);
   }
 }
 
-void rpc_result_u32_call_error_free(rpc_result_u32_call_error_t *ptr) {
+void fanfare_module_rpc_blocking_result_u32_call_error_free(fanfare_module_rpc_blocking_result_u32_call_error_t *ptr) {
   if (!ptr->is_err) {
   } else {
-    rpc_call_error_free(&ptr->val.err);
+    fanfare_module_rpc_blocking_call_error_free(&ptr->val.err);
   }
 }
 
@@ -1044,19 +1114,19 @@ void fanfare_module_http_option_request_head_free(fanfare_module_http_option_req
   }
 }
 
-void host_isolate_free(host_isolate_t *ptr) {
+void fanfare_module_host_isolate_free(fanfare_module_host_isolate_t *ptr) {
   fanfare_isolate_free(ptr);
 }
 
-void host_identity_free(host_identity_t *ptr) {
+void fanfare_module_host_identity_free(fanfare_module_host_identity_t *ptr) {
   guest_string_free(&ptr->node);
   guest_string_free(&ptr->server);
-  host_isolate_free(&ptr->isolate);
+  fanfare_module_host_isolate_free(&ptr->isolate);
   guest_string_free(&ptr->module);
   guest_string_free(&ptr->generation);
 }
 
-void host_option_call_id_free(host_option_call_id_t *ptr) {
+void fanfare_module_host_option_call_id_free(fanfare_module_host_option_call_id_t *ptr) {
   if (ptr->is_some) {
   }
 }
@@ -1107,64 +1177,64 @@ void fanfare_module_master_blocking_result_payload_call_error_free(fanfare_modul
   }
 }
 
-void sse_payload_free(sse_payload_t *ptr) {
+void fanfare_module_sse_payload_free(fanfare_module_sse_payload_t *ptr) {
   fanfare_payload_free(ptr);
 }
 
-void sse_call_error_free(sse_call_error_t *ptr) {
+void fanfare_module_sse_call_error_free(fanfare_module_sse_call_error_t *ptr) {
   fanfare_call_error_free(ptr);
 }
 
-void sse_extra_free(sse_extra_t *ptr) {
+void fanfare_module_sse_extra_free(fanfare_module_sse_extra_t *ptr) {
   fanfare_extra_free(ptr);
 }
 
-void sse_event_free(sse_event_t *ptr) {
-  sse_payload_free(&ptr->data);
+void fanfare_module_sse_event_free(fanfare_module_sse_event_t *ptr) {
+  fanfare_module_sse_payload_free(&ptr->data);
   guest_option_string_free(&ptr->event);
   guest_option_string_free(&ptr->id);
   guest_option_u32_free(&ptr->retry_ms);
   guest_option_string_free(&ptr->comment);
-  sse_extra_free(&ptr->extra);
+  fanfare_module_sse_extra_free(&ptr->extra);
 }
 
-void sse_option_call_id_free(sse_option_call_id_t *ptr) {
+void fanfare_module_sse_option_call_id_free(fanfare_module_sse_option_call_id_t *ptr) {
   if (ptr->is_some) {
   }
 }
 
-void sse_result_u32_call_error_free(sse_result_u32_call_error_t *ptr) {
+void fanfare_module_sse_result_u32_call_error_free(fanfare_module_sse_result_u32_call_error_t *ptr) {
   if (!ptr->is_err) {
   } else {
-    sse_call_error_free(&ptr->val.err);
+    fanfare_module_sse_call_error_free(&ptr->val.err);
   }
 }
 
-void events_payload_free(events_payload_t *ptr) {
+void fanfare_module_events_payload_free(fanfare_module_events_payload_t *ptr) {
   fanfare_payload_free(ptr);
 }
 
-void events_call_error_free(events_call_error_t *ptr) {
+void fanfare_module_events_call_error_free(fanfare_module_events_call_error_t *ptr) {
   fanfare_call_error_free(ptr);
 }
 
-void events_option_call_id_free(events_option_call_id_t *ptr) {
+void fanfare_module_events_option_call_id_free(fanfare_module_events_option_call_id_t *ptr) {
   if (ptr->is_some) {
   }
 }
 
-void events_result_void_call_error_free(events_result_void_call_error_t *ptr) {
+void fanfare_module_events_result_void_call_error_free(fanfare_module_events_result_void_call_error_t *ptr) {
   if (!ptr->is_err) {
   } else {
-    events_call_error_free(&ptr->val.err);
+    fanfare_module_events_call_error_free(&ptr->val.err);
   }
 }
 
-void events_result_string_call_error_free(events_result_string_call_error_t *ptr) {
+void fanfare_module_events_result_string_call_error_free(fanfare_module_events_result_string_call_error_t *ptr) {
   if (!ptr->is_err) {
     guest_string_free(&ptr->val.ok);
   } else {
-    events_call_error_free(&ptr->val.err);
+    fanfare_module_events_call_error_free(&ptr->val.err);
   }
 }
 
@@ -1188,69 +1258,69 @@ void fanfare_module_messages_result_void_call_error_free(fanfare_module_messages
   }
 }
 
-void sessions_payload_free(sessions_payload_t *ptr) {
+void fanfare_module_sessions_payload_free(fanfare_module_sessions_payload_t *ptr) {
   fanfare_payload_free(ptr);
 }
 
-void sessions_call_error_free(sessions_call_error_t *ptr) {
+void fanfare_module_sessions_call_error_free(fanfare_module_sessions_call_error_t *ptr) {
   fanfare_call_error_free(ptr);
 }
 
-void sessions_session_free(sessions_session_t *ptr) {
+void fanfare_module_sessions_session_free(fanfare_module_sessions_session_t *ptr) {
   fanfare_session_free(ptr);
 }
 
-void sessions_recipient_free(sessions_recipient_t *ptr) {
+void fanfare_module_sessions_recipient_free(fanfare_module_sessions_recipient_t *ptr) {
   fanfare_recipient_free(ptr);
 }
 
-void sessions_option_session_free(sessions_option_session_t *ptr) {
+void fanfare_module_sessions_option_session_free(fanfare_module_sessions_option_session_t *ptr) {
   if (ptr->is_some) {
-    sessions_session_free(&ptr->val);
+    fanfare_module_sessions_session_free(&ptr->val);
   }
 }
 
-void sessions_option_call_id_free(sessions_option_call_id_t *ptr) {
+void fanfare_module_sessions_option_call_id_free(fanfare_module_sessions_option_call_id_t *ptr) {
   if (ptr->is_some) {
   }
 }
 
-void sessions_result_option_session_call_error_free(sessions_result_option_session_call_error_t *ptr) {
+void fanfare_module_sessions_result_option_session_call_error_free(fanfare_module_sessions_result_option_session_call_error_t *ptr) {
   if (!ptr->is_err) {
-    sessions_option_session_free(&ptr->val.ok);
+    fanfare_module_sessions_option_session_free(&ptr->val.ok);
   } else {
-    sessions_call_error_free(&ptr->val.err);
+    fanfare_module_sessions_call_error_free(&ptr->val.err);
   }
 }
 
-void sessions_result_list_string_call_error_free(sessions_result_list_string_call_error_t *ptr) {
+void fanfare_module_sessions_result_list_string_call_error_free(fanfare_module_sessions_result_list_string_call_error_t *ptr) {
   if (!ptr->is_err) {
     guest_list_string_free(&ptr->val.ok);
   } else {
-    sessions_call_error_free(&ptr->val.err);
+    fanfare_module_sessions_call_error_free(&ptr->val.err);
   }
 }
 
-void sessions_result_option_string_call_error_free(sessions_result_option_string_call_error_t *ptr) {
+void fanfare_module_sessions_result_option_string_call_error_free(fanfare_module_sessions_result_option_string_call_error_t *ptr) {
   if (!ptr->is_err) {
     guest_option_string_free(&ptr->val.ok);
   } else {
-    sessions_call_error_free(&ptr->val.err);
+    fanfare_module_sessions_call_error_free(&ptr->val.err);
   }
 }
 
-void sessions_result_list_tuple2_string_string_call_error_free(sessions_result_list_tuple2_string_string_call_error_t *ptr) {
+void fanfare_module_sessions_result_list_tuple2_string_string_call_error_free(fanfare_module_sessions_result_list_tuple2_string_string_call_error_t *ptr) {
   if (!ptr->is_err) {
     guest_list_tuple2_string_string_free(&ptr->val.ok);
   } else {
-    sessions_call_error_free(&ptr->val.err);
+    fanfare_module_sessions_call_error_free(&ptr->val.err);
   }
 }
 
-void sessions_result_void_call_error_free(sessions_result_void_call_error_t *ptr) {
+void fanfare_module_sessions_result_void_call_error_free(fanfare_module_sessions_result_void_call_error_t *ptr) {
   if (!ptr->is_err) {
   } else {
-    sessions_call_error_free(&ptr->val.err);
+    fanfare_module_sessions_call_error_free(&ptr->val.err);
   }
 }
 
@@ -1259,195 +1329,214 @@ void guest_option_u64_free(guest_option_u64_t *ptr) {
   }
 }
 
-void sessions_result_u32_call_error_free(sessions_result_u32_call_error_t *ptr) {
+void fanfare_module_sessions_result_u32_call_error_free(fanfare_module_sessions_result_u32_call_error_t *ptr) {
   if (!ptr->is_err) {
   } else {
-    sessions_call_error_free(&ptr->val.err);
+    fanfare_module_sessions_call_error_free(&ptr->val.err);
   }
 }
 
-void sessions_blocking_payload_free(sessions_blocking_payload_t *ptr) {
+void fanfare_module_sessions_blocking_payload_free(fanfare_module_sessions_blocking_payload_t *ptr) {
   fanfare_payload_free(ptr);
 }
 
-void sessions_blocking_call_error_free(sessions_blocking_call_error_t *ptr) {
+void fanfare_module_sessions_blocking_call_error_free(fanfare_module_sessions_blocking_call_error_t *ptr) {
   fanfare_call_error_free(ptr);
 }
 
-void sessions_blocking_session_free(sessions_blocking_session_t *ptr) {
+void fanfare_module_sessions_blocking_session_free(fanfare_module_sessions_blocking_session_t *ptr) {
   fanfare_session_free(ptr);
 }
 
-void sessions_blocking_recipient_free(sessions_blocking_recipient_t *ptr) {
+void fanfare_module_sessions_blocking_recipient_free(fanfare_module_sessions_blocking_recipient_t *ptr) {
   fanfare_recipient_free(ptr);
 }
 
-void sessions_blocking_pushed_free(sessions_blocking_pushed_t *ptr) {
+void fanfare_module_sessions_blocking_pushed_free(fanfare_module_sessions_blocking_pushed_t *ptr) {
   fanfare_pushed_free(ptr);
 }
 
-void sessions_blocking_option_call_id_free(sessions_blocking_option_call_id_t *ptr) {
+void fanfare_module_sessions_blocking_option_call_id_free(fanfare_module_sessions_blocking_option_call_id_t *ptr) {
   if (ptr->is_some) {
   }
 }
 
-void sessions_blocking_list_recipient_free(sessions_blocking_list_recipient_t *ptr) {
+void fanfare_module_sessions_blocking_list_recipient_free(fanfare_module_sessions_blocking_list_recipient_t *ptr) {
   size_t list_len = ptr->len;
   if (list_len > 0) {
-    sessions_blocking_recipient_t *list_ptr = ptr->ptr;
+    fanfare_module_sessions_blocking_recipient_t *list_ptr = ptr->ptr;
     for (size_t i = 0; i < list_len; i++) {
-      sessions_blocking_recipient_free(&list_ptr[i]);
+      fanfare_module_sessions_blocking_recipient_free(&list_ptr[i]);
     }
     free(list_ptr);
   }
 }
 
-void sessions_blocking_result_pushed_call_error_free(sessions_blocking_result_pushed_call_error_t *ptr) {
+void fanfare_module_sessions_blocking_result_pushed_call_error_free(fanfare_module_sessions_blocking_result_pushed_call_error_t *ptr) {
   if (!ptr->is_err) {
-    sessions_blocking_pushed_free(&ptr->val.ok);
+    fanfare_module_sessions_blocking_pushed_free(&ptr->val.ok);
   } else {
-    sessions_blocking_call_error_free(&ptr->val.err);
+    fanfare_module_sessions_blocking_call_error_free(&ptr->val.err);
   }
 }
 
-void sessions_blocking_result_payload_call_error_free(sessions_blocking_result_payload_call_error_t *ptr) {
+void fanfare_module_sessions_blocking_result_payload_call_error_free(fanfare_module_sessions_blocking_result_payload_call_error_t *ptr) {
   if (!ptr->is_err) {
-    sessions_blocking_payload_free(&ptr->val.ok);
+    fanfare_module_sessions_blocking_payload_free(&ptr->val.ok);
   } else {
-    sessions_blocking_call_error_free(&ptr->val.err);
+    fanfare_module_sessions_blocking_call_error_free(&ptr->val.err);
   }
 }
 
-void sessions_blocking_result_void_call_error_free(sessions_blocking_result_void_call_error_t *ptr) {
+void fanfare_module_sessions_blocking_result_void_call_error_free(fanfare_module_sessions_blocking_result_void_call_error_t *ptr) {
   if (!ptr->is_err) {
   } else {
-    sessions_blocking_call_error_free(&ptr->val.err);
+    fanfare_module_sessions_blocking_call_error_free(&ptr->val.err);
   }
 }
 
-void sessions_blocking_tuple2_session_list_tuple2_string_string_free(sessions_blocking_tuple2_session_list_tuple2_string_string_t *ptr) {
-  sessions_blocking_session_free(&ptr->f0);
+void fanfare_module_sessions_blocking_tuple2_session_list_tuple2_string_string_free(fanfare_module_sessions_blocking_tuple2_session_list_tuple2_string_string_t *ptr) {
+  fanfare_module_sessions_blocking_session_free(&ptr->f0);
   guest_list_tuple2_string_string_free(&ptr->f1);
 }
 
-void sessions_blocking_result_tuple2_session_list_tuple2_string_string_call_error_free(sessions_blocking_result_tuple2_session_list_tuple2_string_string_call_error_t *ptr) {
+void fanfare_module_sessions_blocking_result_tuple2_session_list_tuple2_string_string_call_error_free(fanfare_module_sessions_blocking_result_tuple2_session_list_tuple2_string_string_call_error_t *ptr) {
   if (!ptr->is_err) {
-    sessions_blocking_tuple2_session_list_tuple2_string_string_free(&ptr->val.ok);
+    fanfare_module_sessions_blocking_tuple2_session_list_tuple2_string_string_free(&ptr->val.ok);
   } else {
-    sessions_blocking_call_error_free(&ptr->val.err);
+    fanfare_module_sessions_blocking_call_error_free(&ptr->val.err);
   }
 }
 
-void sessions_blocking_list_session_free(sessions_blocking_list_session_t *ptr) {
+void fanfare_module_sessions_blocking_list_session_free(fanfare_module_sessions_blocking_list_session_t *ptr) {
   size_t list_len = ptr->len;
   if (list_len > 0) {
-    sessions_blocking_session_t *list_ptr = ptr->ptr;
+    fanfare_module_sessions_blocking_session_t *list_ptr = ptr->ptr;
     for (size_t i = 0; i < list_len; i++) {
-      sessions_blocking_session_free(&list_ptr[i]);
+      fanfare_module_sessions_blocking_session_free(&list_ptr[i]);
     }
     free(list_ptr);
   }
 }
 
-void sessions_blocking_result_list_session_call_error_free(sessions_blocking_result_list_session_call_error_t *ptr) {
+void fanfare_module_sessions_blocking_result_list_session_call_error_free(fanfare_module_sessions_blocking_result_list_session_call_error_t *ptr) {
   if (!ptr->is_err) {
-    sessions_blocking_list_session_free(&ptr->val.ok);
+    fanfare_module_sessions_blocking_list_session_free(&ptr->val.ok);
   } else {
-    sessions_blocking_call_error_free(&ptr->val.err);
+    fanfare_module_sessions_blocking_call_error_free(&ptr->val.err);
   }
 }
 
-void channels_payload_free(channels_payload_t *ptr) {
+void fanfare_module_channels_payload_free(fanfare_module_channels_payload_t *ptr) {
   fanfare_payload_free(ptr);
 }
 
-void channels_call_error_free(channels_call_error_t *ptr) {
+void fanfare_module_channels_call_error_free(fanfare_module_channels_call_error_t *ptr) {
   fanfare_call_error_free(ptr);
 }
 
-void channels_option_call_id_free(channels_option_call_id_t *ptr) {
+void fanfare_module_channels_option_call_id_free(fanfare_module_channels_option_call_id_t *ptr) {
   if (ptr->is_some) {
   }
 }
 
-void channels_result_void_call_error_free(channels_result_void_call_error_t *ptr) {
+void fanfare_module_channels_result_void_call_error_free(fanfare_module_channels_result_void_call_error_t *ptr) {
   if (!ptr->is_err) {
   } else {
-    channels_call_error_free(&ptr->val.err);
+    fanfare_module_channels_call_error_free(&ptr->val.err);
   }
 }
 
-void channels_result_string_call_error_free(channels_result_string_call_error_t *ptr) {
+void fanfare_module_channels_result_string_call_error_free(fanfare_module_channels_result_string_call_error_t *ptr) {
   if (!ptr->is_err) {
     guest_string_free(&ptr->val.ok);
   } else {
-    channels_call_error_free(&ptr->val.err);
+    fanfare_module_channels_call_error_free(&ptr->val.err);
   }
 }
 
-void channels_blocking_payload_free(channels_blocking_payload_t *ptr) {
+void fanfare_module_channels_blocking_payload_free(fanfare_module_channels_blocking_payload_t *ptr) {
   fanfare_payload_free(ptr);
 }
 
-void channels_blocking_call_error_free(channels_blocking_call_error_t *ptr) {
+void fanfare_module_channels_blocking_call_error_free(fanfare_module_channels_blocking_call_error_t *ptr) {
   fanfare_call_error_free(ptr);
 }
 
-void channels_blocking_position_free(channels_blocking_position_t *ptr) {
+void fanfare_module_channels_blocking_position_free(fanfare_module_channels_blocking_position_t *ptr) {
   fanfare_position_free(ptr);
 }
 
-void channels_blocking_channel_page_free(channels_blocking_channel_page_t *ptr) {
+void fanfare_module_channels_blocking_channel_page_free(fanfare_module_channels_blocking_channel_page_t *ptr) {
   fanfare_channel_page_free(ptr);
 }
 
-void channels_blocking_channel_member_free(channels_blocking_channel_member_t *ptr) {
+void fanfare_module_channels_blocking_channel_member_free(fanfare_module_channels_blocking_channel_member_t *ptr) {
   fanfare_channel_member_free(ptr);
 }
 
-void channels_blocking_option_call_id_free(channels_blocking_option_call_id_t *ptr) {
+void fanfare_module_channels_blocking_option_call_id_free(fanfare_module_channels_blocking_option_call_id_t *ptr) {
   if (ptr->is_some) {
   }
 }
 
-void channels_blocking_option_position_free(channels_blocking_option_position_t *ptr) {
+void fanfare_module_channels_blocking_option_position_free(fanfare_module_channels_blocking_option_position_t *ptr) {
   if (ptr->is_some) {
-    channels_blocking_position_free(&ptr->val);
+    fanfare_module_channels_blocking_position_free(&ptr->val);
   }
 }
 
-void channels_blocking_result_option_position_call_error_free(channels_blocking_result_option_position_call_error_t *ptr) {
+void fanfare_module_channels_blocking_result_option_position_call_error_free(fanfare_module_channels_blocking_result_option_position_call_error_t *ptr) {
   if (!ptr->is_err) {
-    channels_blocking_option_position_free(&ptr->val.ok);
+    fanfare_module_channels_blocking_option_position_free(&ptr->val.ok);
   } else {
-    channels_blocking_call_error_free(&ptr->val.err);
+    fanfare_module_channels_blocking_call_error_free(&ptr->val.err);
   }
 }
 
-void channels_blocking_result_channel_page_call_error_free(channels_blocking_result_channel_page_call_error_t *ptr) {
+void fanfare_module_channels_blocking_result_channel_page_call_error_free(fanfare_module_channels_blocking_result_channel_page_call_error_t *ptr) {
   if (!ptr->is_err) {
-    channels_blocking_channel_page_free(&ptr->val.ok);
+    fanfare_module_channels_blocking_channel_page_free(&ptr->val.ok);
   } else {
-    channels_blocking_call_error_free(&ptr->val.err);
+    fanfare_module_channels_blocking_call_error_free(&ptr->val.err);
   }
 }
 
-void channels_blocking_list_channel_member_free(channels_blocking_list_channel_member_t *ptr) {
+void fanfare_module_channels_blocking_list_channel_member_free(fanfare_module_channels_blocking_list_channel_member_t *ptr) {
   size_t list_len = ptr->len;
   if (list_len > 0) {
-    channels_blocking_channel_member_t *list_ptr = ptr->ptr;
+    fanfare_module_channels_blocking_channel_member_t *list_ptr = ptr->ptr;
     for (size_t i = 0; i < list_len; i++) {
-      channels_blocking_channel_member_free(&list_ptr[i]);
+      fanfare_module_channels_blocking_channel_member_free(&list_ptr[i]);
     }
     free(list_ptr);
   }
 }
 
-void channels_blocking_result_list_channel_member_call_error_free(channels_blocking_result_list_channel_member_call_error_t *ptr) {
+void fanfare_module_channels_blocking_result_list_channel_member_call_error_free(fanfare_module_channels_blocking_result_list_channel_member_call_error_t *ptr) {
   if (!ptr->is_err) {
-    channels_blocking_list_channel_member_free(&ptr->val.ok);
+    fanfare_module_channels_blocking_list_channel_member_free(&ptr->val.ok);
   } else {
-    channels_blocking_call_error_free(&ptr->val.err);
+    fanfare_module_channels_blocking_call_error_free(&ptr->val.err);
+  }
+}
+
+void exports_fanfare_module_snapshot_payload_free(exports_fanfare_module_snapshot_payload_t *ptr) {
+  fanfare_payload_free(ptr);
+}
+
+void exports_fanfare_module_snapshot_result_payload_string_free(exports_fanfare_module_snapshot_result_payload_string_t *ptr) {
+  if (!ptr->is_err) {
+    exports_fanfare_module_snapshot_payload_free(&ptr->val.ok);
+  } else {
+    guest_string_free(&ptr->val.err);
+  }
+}
+
+void exports_fanfare_module_snapshot_result_void_string_free(exports_fanfare_module_snapshot_result_void_string_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    guest_string_free(&ptr->val.err);
   }
 }
 
@@ -1498,17 +1587,38 @@ void guest_string_free(guest_string_t *ret) {
 
 // Component Adapters
 
-bool broadcast_emit(broadcast_call_id_t *maybe_caller, broadcast_emission_t *what, broadcast_payload_t *payload, broadcast_receipt_t *ret, broadcast_call_error_t *err) {
+wasi_clocks_monotonic_clock_instant_t wasi_clocks_monotonic_clock_now(void) {
+  int64_t ret = __wasm_import_wasi_clocks_monotonic_clock_now();
+  return (uint64_t) (ret);
+}
+
+void wasi_clocks_wall_clock_now(wasi_clocks_wall_clock_datetime_t *ret) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[16];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_wasi_clocks_wall_clock_now(ptr);
+  *ret = (wasi_clocks_wall_clock_datetime_t) {
+    (uint64_t) (uint64_t) (*((int64_t*) (ptr + 0))),
+    (uint32_t) (uint32_t) (*((int32_t*) (ptr + 8))),
+  };
+}
+
+uint64_t wasi_random_random_get_random_u64(void) {
+  int64_t ret = __wasm_import_wasi_random_random_get_random_u64();
+  return (uint64_t) (ret);
+}
+
+bool fanfare_module_broadcast_blocking_emit(fanfare_module_broadcast_blocking_call_id_t *maybe_caller, fanfare_module_broadcast_blocking_emission_t *what, fanfare_module_broadcast_blocking_payload_t *payload, fanfare_module_broadcast_blocking_receipt_t *ret, fanfare_module_broadcast_blocking_call_error_t *err) {
   __attribute__((__aligned__(8)))
   uint8_t ret_area[(16+10*sizeof(void*))];
-  broadcast_option_call_id_t caller;
+  fanfare_module_broadcast_blocking_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option2;
   if ((caller).is_some) {
-    const broadcast_call_id_t *payload1 = &(caller).val;
+    const fanfare_module_broadcast_blocking_call_id_t *payload1 = &(caller).val;
     option = 1;
     option2 = (int64_t) (*payload1);
   } else {
@@ -1567,8 +1677,8 @@ bool broadcast_emit(broadcast_call_id_t *maybe_caller, broadcast_emission_t *wha
     }
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_broadcast_emit(option, option2, option5, option6, option7, (uint8_t *) ((*what).name).ptr, ((*what).name).len, option10, option11, option12, (uint8_t *) ((*what).extra).ptr, ((*what).extra).len, variant, variant16, variant17, ptr);
-  broadcast_result_receipt_call_error_t result;
+  __wasm_import_fanfare_module_broadcast_blocking_emit(option, option2, option5, option6, option7, (uint8_t *) ((*what).name).ptr, ((*what).name).len, option10, option11, option12, (uint8_t *) ((*what).extra).ptr, ((*what).extra).len, variant, variant16, variant17, ptr);
+  fanfare_module_broadcast_blocking_result_receipt_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -1668,10 +1778,10 @@ bool broadcast_emit(broadcast_call_id_t *maybe_caller, broadcast_emission_t *wha
   }
 }
 
-bool broadcast_gather(broadcast_call_id_t *maybe_caller, broadcast_emission_t *what, broadcast_payload_t *payload, uint32_t *maybe_timeout_ms, broadcast_list_entry_t *ret, broadcast_call_error_t *err) {
+bool fanfare_module_broadcast_blocking_gather(fanfare_module_broadcast_blocking_call_id_t *maybe_caller, fanfare_module_broadcast_blocking_emission_t *what, fanfare_module_broadcast_blocking_payload_t *payload, uint32_t *maybe_timeout_ms, fanfare_module_broadcast_blocking_list_entry_t *ret, fanfare_module_broadcast_blocking_call_error_t *err) {
   __attribute__((__aligned__(8)))
   uint8_t ret_area[(32+12*sizeof(void*))];
-  broadcast_option_call_id_t caller;
+  fanfare_module_broadcast_blocking_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
@@ -1681,7 +1791,7 @@ bool broadcast_gather(broadcast_call_id_t *maybe_caller, broadcast_emission_t *w
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
   if ((caller).is_some) {
-    const broadcast_call_id_t *payload1 = &(caller).val;
+    const fanfare_module_broadcast_blocking_call_id_t *payload1 = &(caller).val;
     *((int8_t*)(ptr + 0)) = 1;
     *((int64_t*)(ptr + 8)) = (int64_t) (*payload1);
   } else {
@@ -1735,12 +1845,12 @@ bool broadcast_gather(broadcast_call_id_t *maybe_caller, broadcast_emission_t *w
     *((int8_t*)(ptr + (16+13*sizeof(void*)))) = 0;
   }
   uint8_t *ptr11 = (uint8_t *) &ret_area;
-  __wasm_import_broadcast_gather(ptr, ptr11);
-  broadcast_result_list_entry_call_error_t result17;
+  __wasm_import_fanfare_module_broadcast_blocking_gather(ptr, ptr11);
+  fanfare_module_broadcast_blocking_result_list_entry_call_error_t result17;
   switch ((int32_t) *((uint8_t*) (ptr11 + 0))) {
     case 0: {
       result17.is_err = false;
-      result17.val.ok = (broadcast_list_entry_t) { (broadcast_entry_t*)(*((uint8_t **) (ptr11 + sizeof(void*)))), (*((size_t*) (ptr11 + (2*sizeof(void*))))) };
+      result17.val.ok = (fanfare_module_broadcast_blocking_list_entry_t) { (fanfare_module_broadcast_blocking_entry_t*)(*((uint8_t **) (ptr11 + sizeof(void*)))), (*((size_t*) (ptr11 + (2*sizeof(void*))))) };
       break;
     }
     case 1: {
@@ -1830,10 +1940,10 @@ bool broadcast_gather(broadcast_call_id_t *maybe_caller, broadcast_emission_t *w
   }
 }
 
-bool broadcast_reload(broadcast_call_id_t *maybe_caller, guest_string_t *maybe_module, broadcast_receipt_t *ret, broadcast_call_error_t *err) {
+bool fanfare_module_broadcast_blocking_reload(fanfare_module_broadcast_blocking_call_id_t *maybe_caller, guest_string_t *maybe_module, fanfare_module_broadcast_blocking_receipt_t *ret, fanfare_module_broadcast_blocking_call_error_t *err) {
   __attribute__((__aligned__(8)))
   uint8_t ret_area[(16+10*sizeof(void*))];
-  broadcast_option_call_id_t caller;
+  fanfare_module_broadcast_blocking_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
@@ -1844,7 +1954,7 @@ bool broadcast_reload(broadcast_call_id_t *maybe_caller, guest_string_t *maybe_m
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const broadcast_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_broadcast_blocking_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -1865,8 +1975,8 @@ bool broadcast_reload(broadcast_call_id_t *maybe_caller, guest_string_t *maybe_m
     option6 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_broadcast_reload(option, option1, option4, option5, option6, ptr);
-  broadcast_result_receipt_call_error_t result;
+  __wasm_import_fanfare_module_broadcast_blocking_reload(option, option1, option4, option5, option6, ptr);
+  fanfare_module_broadcast_blocking_result_receipt_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -1966,16 +2076,16 @@ bool broadcast_reload(broadcast_call_id_t *maybe_caller, guest_string_t *maybe_m
   }
 }
 
-bool rpc_call(rpc_call_id_t *maybe_caller, rpc_target_t *target, guest_string_t *route, rpc_payload_t *payload, rpc_call_options_t *options, rpc_reply_t *ret, rpc_call_error_t *err) {
+bool fanfare_module_rpc_blocking_call(fanfare_module_rpc_blocking_call_id_t *maybe_caller, fanfare_module_rpc_blocking_target_t *target, guest_string_t *route, fanfare_module_rpc_blocking_payload_t *payload, fanfare_module_rpc_blocking_call_options_t *options, fanfare_module_rpc_blocking_reply_t *ret, fanfare_module_rpc_blocking_call_error_t *err) {
   __attribute__((__aligned__(8)))
   uint8_t ret_area[(32+14*sizeof(void*))];
-  rpc_option_call_id_t caller;
+  fanfare_module_rpc_blocking_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
   if ((caller).is_some) {
-    const rpc_call_id_t *payload1 = &(caller).val;
+    const fanfare_module_rpc_blocking_call_id_t *payload1 = &(caller).val;
     *((int8_t*)(ptr + 0)) = 1;
     *((int64_t*)(ptr + 8)) = (int64_t) (*payload1);
   } else {
@@ -2080,8 +2190,8 @@ bool rpc_call(rpc_call_id_t *maybe_caller, rpc_target_t *target, guest_string_t 
   *((size_t*)(ptr + (24+14*sizeof(void*)))) = ((*options).extra).len;
   *((uint8_t **)(ptr + (24+13*sizeof(void*)))) = (uint8_t *) ((*options).extra).ptr;
   uint8_t *ptr18 = (uint8_t *) &ret_area;
-  __wasm_import_rpc_call(ptr, ptr18);
-  rpc_result_reply_call_error_t result;
+  __wasm_import_fanfare_module_rpc_blocking_call(ptr, ptr18);
+  fanfare_module_rpc_blocking_result_reply_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr18 + 0))) {
     case 0: {
       result.is_err = false;
@@ -2196,16 +2306,16 @@ bool rpc_call(rpc_call_id_t *maybe_caller, rpc_target_t *target, guest_string_t 
   }
 }
 
-bool rpc_call_every(rpc_call_id_t *maybe_caller, rpc_group_t *group, guest_string_t *route, rpc_payload_t *payload, rpc_call_options_t *options, rpc_list_entry_t *ret, rpc_call_error_t *err) {
+bool fanfare_module_rpc_blocking_call_every(fanfare_module_rpc_blocking_call_id_t *maybe_caller, fanfare_module_rpc_blocking_group_t *group, guest_string_t *route, fanfare_module_rpc_blocking_payload_t *payload, fanfare_module_rpc_blocking_call_options_t *options, fanfare_module_rpc_blocking_list_entry_t *ret, fanfare_module_rpc_blocking_call_error_t *err) {
   __attribute__((__aligned__(8)))
   uint8_t ret_area[(32+14*sizeof(void*))];
-  rpc_option_call_id_t caller;
+  fanfare_module_rpc_blocking_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
   if ((caller).is_some) {
-    const rpc_call_id_t *payload1 = &(caller).val;
+    const fanfare_module_rpc_blocking_call_id_t *payload1 = &(caller).val;
     *((int8_t*)(ptr + 0)) = 1;
     *((int64_t*)(ptr + 8)) = (int64_t) (*payload1);
   } else {
@@ -2285,12 +2395,12 @@ bool rpc_call_every(rpc_call_id_t *maybe_caller, rpc_group_t *group, guest_strin
   *((size_t*)(ptr + (24+14*sizeof(void*)))) = ((*options).extra).len;
   *((uint8_t **)(ptr + (24+13*sizeof(void*)))) = (uint8_t *) ((*options).extra).ptr;
   uint8_t *ptr15 = (uint8_t *) &ret_area;
-  __wasm_import_rpc_call_every(ptr, ptr15);
-  rpc_result_list_entry_call_error_t result21;
+  __wasm_import_fanfare_module_rpc_blocking_call_every(ptr, ptr15);
+  fanfare_module_rpc_blocking_result_list_entry_call_error_t result21;
   switch ((int32_t) *((uint8_t*) (ptr15 + 0))) {
     case 0: {
       result21.is_err = false;
-      result21.val.ok = (rpc_list_entry_t) { (rpc_entry_t*)(*((uint8_t **) (ptr15 + sizeof(void*)))), (*((size_t*) (ptr15 + (2*sizeof(void*))))) };
+      result21.val.ok = (fanfare_module_rpc_blocking_list_entry_t) { (fanfare_module_rpc_blocking_entry_t*)(*((uint8_t **) (ptr15 + sizeof(void*)))), (*((size_t*) (ptr15 + (2*sizeof(void*))))) };
       break;
     }
     case 1: {
@@ -2380,16 +2490,16 @@ bool rpc_call_every(rpc_call_id_t *maybe_caller, rpc_group_t *group, guest_strin
   }
 }
 
-bool rpc_notify(rpc_call_id_t *maybe_caller, rpc_address_t *address, guest_string_t *route, rpc_payload_t *payload, rpc_call_options_t *options, uint32_t *ret, rpc_call_error_t *err) {
+bool fanfare_module_rpc_blocking_notify(fanfare_module_rpc_blocking_call_id_t *maybe_caller, fanfare_module_rpc_blocking_address_t *address, guest_string_t *route, fanfare_module_rpc_blocking_payload_t *payload, fanfare_module_rpc_blocking_call_options_t *options, uint32_t *ret, fanfare_module_rpc_blocking_call_error_t *err) {
   __attribute__((__aligned__(8)))
   uint8_t ret_area[(24+16*sizeof(void*))];
-  rpc_option_call_id_t caller;
+  fanfare_module_rpc_blocking_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
   if ((caller).is_some) {
-    const rpc_call_id_t *payload1 = &(caller).val;
+    const fanfare_module_rpc_blocking_call_id_t *payload1 = &(caller).val;
     *((int8_t*)(ptr + 0)) = 1;
     *((int64_t*)(ptr + 8)) = (int64_t) (*payload1);
   } else {
@@ -2540,8 +2650,8 @@ bool rpc_notify(rpc_call_id_t *maybe_caller, rpc_address_t *address, guest_strin
   *((size_t*)(ptr + (24+15*sizeof(void*)))) = ((*options).extra).len;
   *((uint8_t **)(ptr + (24+14*sizeof(void*)))) = (uint8_t *) ((*options).extra).ptr;
   uint8_t *ptr26 = (uint8_t *) &ret_area;
-  __wasm_import_rpc_notify(ptr, ptr26);
-  rpc_result_u32_call_error_t result;
+  __wasm_import_fanfare_module_rpc_blocking_notify(ptr, ptr26);
+  fanfare_module_rpc_blocking_result_u32_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr26 + 0))) {
     case 0: {
       result.is_err = false;
@@ -2677,11 +2787,11 @@ bool fanfare_module_http_head(fanfare_module_http_call_id_t call, fanfare_module
   return option.is_some;
 }
 
-void host_whoami(host_identity_t *ret) {
+void fanfare_module_host_whoami(fanfare_module_host_identity_t *ret) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(8+9*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_host_whoami(ptr);
+  __wasm_import_fanfare_module_host_whoami(ptr);
   fanfare_isolate_t variant;
   variant.tag = (int32_t) *((uint8_t*) (ptr + (4*sizeof(void*))));
   switch ((int32_t) variant.tag) {
@@ -2697,32 +2807,32 @@ void host_whoami(host_identity_t *ret) {
       break;
     }
   }
-  *ret = (host_identity_t) {
+  *ret = (fanfare_module_host_identity_t) {
     (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 0))), (*((size_t*) (ptr + sizeof(void*)))) },
     (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
-    (host_isolate_t) variant,
+    (fanfare_module_host_isolate_t) variant,
     (uint32_t) (uint32_t) (*((int32_t*) (ptr + (8+4*sizeof(void*))))),
     (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+5*sizeof(void*))))), (*((size_t*) (ptr + (8+6*sizeof(void*))))) },
     (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+7*sizeof(void*))))), (*((size_t*) (ptr + (8+8*sizeof(void*))))) },
   };
 }
 
-void host_log(host_call_id_t *maybe_caller, host_level_t level, guest_string_t *message, guest_list_tuple2_string_string_t *fields) {
-  host_option_call_id_t caller;
+void fanfare_module_host_log(fanfare_module_host_call_id_t *maybe_caller, fanfare_module_host_level_t level, guest_string_t *message, guest_list_tuple2_string_string_t *fields) {
+  fanfare_module_host_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const host_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_host_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
     option = 0;
     option1 = 0;
   }
-  __wasm_import_host_log(option, option1, (int32_t) level, (uint8_t *) (*message).ptr, (*message).len, (uint8_t *) (*fields).ptr, (*fields).len);
+  __wasm_import_fanfare_module_host_log(option, option1, (int32_t) level, (uint8_t *) (*message).ptr, (*message).len, (uint8_t *) (*fields).ptr, (*fields).len);
 }
 
 bool fanfare_module_config_get(fanfare_module_config_call_id_t *maybe_caller, guest_string_t *pointer, guest_string_t *ret) {
@@ -3085,16 +3195,16 @@ bool fanfare_module_master_blocking_send(fanfare_module_master_blocking_call_id_
   }
 }
 
-bool sse_publish(sse_call_id_t *maybe_caller, guest_string_t *key, sse_event_t *event, sse_reach_t reach, uint32_t *ret, sse_call_error_t *err) {
+bool fanfare_module_sse_publish(fanfare_module_sse_call_id_t *maybe_caller, guest_string_t *key, fanfare_module_sse_event_t *event, fanfare_module_sse_reach_t reach, uint32_t *ret, fanfare_module_sse_call_error_t *err) {
   __attribute__((__aligned__(8)))
   uint8_t ret_area[(32+16*sizeof(void*))];
-  sse_option_call_id_t caller;
+  fanfare_module_sse_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
   if ((caller).is_some) {
-    const sse_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sse_call_id_t *payload0 = &(caller).val;
     *((int8_t*)(ptr + 0)) = 1;
     *((int64_t*)(ptr + 8)) = (int64_t) (*payload0);
   } else {
@@ -3157,8 +3267,8 @@ bool sse_publish(sse_call_id_t *maybe_caller, guest_string_t *key, sse_event_t *
   *((uint8_t **)(ptr + (24+14*sizeof(void*)))) = (uint8_t *) ((*event).extra).ptr;
   *((int8_t*)(ptr + (24+16*sizeof(void*)))) = (int32_t) reach;
   uint8_t *ptr12 = (uint8_t *) &ret_area;
-  __wasm_import_sse_publish(ptr, ptr12);
-  sse_result_u32_call_error_t result;
+  __wasm_import_fanfare_module_sse_publish(ptr, ptr12);
+  fanfare_module_sse_result_u32_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr12 + 0))) {
     case 0: {
       result.is_err = false;
@@ -3252,16 +3362,16 @@ bool sse_publish(sse_call_id_t *maybe_caller, guest_string_t *key, sse_event_t *
   }
 }
 
-bool sse_publish_all(sse_call_id_t *maybe_caller, sse_event_t *event, sse_reach_t reach, uint32_t *ret, sse_call_error_t *err) {
+bool fanfare_module_sse_publish_all(fanfare_module_sse_call_id_t *maybe_caller, fanfare_module_sse_event_t *event, fanfare_module_sse_reach_t reach, uint32_t *ret, fanfare_module_sse_call_error_t *err) {
   __attribute__((__aligned__(8)))
   uint8_t ret_area[(32+14*sizeof(void*))];
-  sse_option_call_id_t caller;
+  fanfare_module_sse_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
   if ((caller).is_some) {
-    const sse_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sse_call_id_t *payload0 = &(caller).val;
     *((int8_t*)(ptr + 0)) = 1;
     *((int64_t*)(ptr + 8)) = (int64_t) (*payload0);
   } else {
@@ -3322,8 +3432,8 @@ bool sse_publish_all(sse_call_id_t *maybe_caller, sse_event_t *event, sse_reach_
   *((uint8_t **)(ptr + (24+12*sizeof(void*)))) = (uint8_t *) ((*event).extra).ptr;
   *((int8_t*)(ptr + (24+14*sizeof(void*)))) = (int32_t) reach;
   uint8_t *ptr12 = (uint8_t *) &ret_area;
-  __wasm_import_sse_publish_all(ptr, ptr12);
-  sse_result_u32_call_error_t result;
+  __wasm_import_fanfare_module_sse_publish_all(ptr, ptr12);
+  fanfare_module_sse_result_u32_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr12 + 0))) {
     case 0: {
       result.is_err = false;
@@ -3417,17 +3527,17 @@ bool sse_publish_all(sse_call_id_t *maybe_caller, sse_event_t *event, sse_reach_
   }
 }
 
-bool sse_close(sse_call_id_t *maybe_caller, guest_string_t *key, sse_reach_t reach, uint32_t *ret, sse_call_error_t *err) {
+bool fanfare_module_sse_close(fanfare_module_sse_call_id_t *maybe_caller, guest_string_t *key, fanfare_module_sse_reach_t reach, uint32_t *ret, fanfare_module_sse_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  sse_option_call_id_t caller;
+  fanfare_module_sse_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const sse_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sse_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -3435,8 +3545,8 @@ bool sse_close(sse_call_id_t *maybe_caller, guest_string_t *key, sse_reach_t rea
     option1 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sse_close(option, option1, (uint8_t *) (*key).ptr, (*key).len, (int32_t) reach, ptr);
-  sse_result_u32_call_error_t result;
+  __wasm_import_fanfare_module_sse_close(option, option1, (uint8_t *) (*key).ptr, (*key).len, (int32_t) reach, ptr);
+  fanfare_module_sse_result_u32_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -3530,17 +3640,17 @@ bool sse_close(sse_call_id_t *maybe_caller, guest_string_t *key, sse_reach_t rea
   }
 }
 
-bool sse_close_all(sse_call_id_t *maybe_caller, sse_reach_t reach, uint32_t *ret, sse_call_error_t *err) {
+bool fanfare_module_sse_close_all(fanfare_module_sse_call_id_t *maybe_caller, fanfare_module_sse_reach_t reach, uint32_t *ret, fanfare_module_sse_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  sse_option_call_id_t caller;
+  fanfare_module_sse_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const sse_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sse_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -3548,8 +3658,8 @@ bool sse_close_all(sse_call_id_t *maybe_caller, sse_reach_t reach, uint32_t *ret
     option1 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sse_close_all(option, option1, (int32_t) reach, ptr);
-  sse_result_u32_call_error_t result;
+  __wasm_import_fanfare_module_sse_close_all(option, option1, (int32_t) reach, ptr);
+  fanfare_module_sse_result_u32_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -3643,7 +3753,7 @@ bool sse_close_all(sse_call_id_t *maybe_caller, sse_reach_t reach, uint32_t *ret
   }
 }
 
-uint32_t sse_count(guest_string_t *maybe_key) {
+uint32_t fanfare_module_sse_count(guest_string_t *maybe_key) {
   guest_option_string_t key;
   key.is_some = maybe_key != NULL;if (maybe_key) {
     key.val = *maybe_key;
@@ -3661,14 +3771,14 @@ uint32_t sse_count(guest_string_t *maybe_key) {
     option1 = 0;
     option2 = 0;
   }
-  int32_t ret = __wasm_import_sse_count(option, option1, option2);
+  int32_t ret = __wasm_import_fanfare_module_sse_count(option, option1, option2);
   return (uint32_t) (ret);
 }
 
-bool events_emit(events_call_id_t *maybe_caller, guest_string_t *maybe_event_type, events_payload_t *value, events_call_error_t *err) {
+bool fanfare_module_events_emit(fanfare_module_events_call_id_t *maybe_caller, guest_string_t *maybe_event_type, fanfare_module_events_payload_t *value, fanfare_module_events_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  events_option_call_id_t caller;
+  fanfare_module_events_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
@@ -3679,7 +3789,7 @@ bool events_emit(events_call_id_t *maybe_caller, guest_string_t *maybe_event_typ
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const events_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_events_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -3725,8 +3835,8 @@ bool events_emit(events_call_id_t *maybe_caller, guest_string_t *maybe_event_typ
     }
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_events_emit(option, option1, option4, option5, option6, variant, variant10, variant11, ptr);
-  events_result_void_call_error_t result;
+  __wasm_import_fanfare_module_events_emit(option, option1, option4, option5, option6, variant, variant10, variant11, ptr);
+  fanfare_module_events_result_void_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -3818,10 +3928,10 @@ bool events_emit(events_call_id_t *maybe_caller, guest_string_t *maybe_event_typ
   }
 }
 
-bool events_subscribe(events_call_id_t *maybe_caller, guest_string_t *maybe_pattern, guest_string_t *route, guest_string_t *ret, events_call_error_t *err) {
+bool fanfare_module_events_subscribe(fanfare_module_events_call_id_t *maybe_caller, guest_string_t *maybe_pattern, guest_string_t *route, guest_string_t *ret, fanfare_module_events_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  events_option_call_id_t caller;
+  fanfare_module_events_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
@@ -3832,7 +3942,7 @@ bool events_subscribe(events_call_id_t *maybe_caller, guest_string_t *maybe_patt
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const events_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_events_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -3853,8 +3963,8 @@ bool events_subscribe(events_call_id_t *maybe_caller, guest_string_t *maybe_patt
     option6 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_events_subscribe(option, option1, option4, option5, option6, (uint8_t *) (*route).ptr, (*route).len, ptr);
-  events_result_string_call_error_t result;
+  __wasm_import_fanfare_module_events_subscribe(option, option1, option4, option5, option6, (uint8_t *) (*route).ptr, (*route).len, ptr);
+  fanfare_module_events_result_string_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -3948,17 +4058,17 @@ bool events_subscribe(events_call_id_t *maybe_caller, guest_string_t *maybe_patt
   }
 }
 
-bool events_unsubscribe(events_call_id_t *maybe_caller, guest_string_t *subscription, events_call_error_t *err) {
+bool fanfare_module_events_unsubscribe(fanfare_module_events_call_id_t *maybe_caller, guest_string_t *subscription, fanfare_module_events_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  events_option_call_id_t caller;
+  fanfare_module_events_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const events_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_events_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -3966,8 +4076,8 @@ bool events_unsubscribe(events_call_id_t *maybe_caller, guest_string_t *subscrip
     option1 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_events_unsubscribe(option, option1, (uint8_t *) (*subscription).ptr, (*subscription).len, ptr);
-  events_result_void_call_error_t result;
+  __wasm_import_fanfare_module_events_unsubscribe(option, option1, (uint8_t *) (*subscription).ptr, (*subscription).len, ptr);
+  fanfare_module_events_result_void_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -4195,12 +4305,12 @@ bool fanfare_module_messages_publish(fanfare_module_messages_call_id_t *maybe_ca
   }
 }
 
-bool sessions_current(sessions_call_id_t call, sessions_session_t *ret) {
+bool fanfare_module_sessions_current(fanfare_module_sessions_call_id_t call, fanfare_module_sessions_session_t *ret) {
   __attribute__((__aligned__(8)))
   uint8_t ret_area[(24+14*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_current((int64_t) (call), ptr);
-  sessions_option_session_t option1;
+  __wasm_import_fanfare_module_sessions_current((int64_t) (call), ptr);
+  fanfare_module_sessions_option_session_t option1;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       option1.is_some = false;
@@ -4250,17 +4360,17 @@ bool sessions_current(sessions_call_id_t call, sessions_session_t *ret) {
   return option1.is_some;
 }
 
-bool sessions_look(sessions_call_id_t *maybe_caller, guest_string_t *session, sessions_option_session_t *ret, sessions_call_error_t *err) {
+bool fanfare_module_sessions_look(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *session, fanfare_module_sessions_option_session_t *ret, fanfare_module_sessions_call_error_t *err) {
   __attribute__((__aligned__(8)))
   uint8_t ret_area[(32+14*sizeof(void*))];
-  sessions_option_call_id_t caller;
+  fanfare_module_sessions_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const sessions_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sessions_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -4268,12 +4378,12 @@ bool sessions_look(sessions_call_id_t *maybe_caller, guest_string_t *session, se
     option1 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_look(option, option1, (uint8_t *) (*session).ptr, (*session).len, ptr);
-  sessions_result_option_session_call_error_t result;
+  __wasm_import_fanfare_module_sessions_look(option, option1, (uint8_t *) (*session).ptr, (*session).len, ptr);
+  fanfare_module_sessions_result_option_session_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
-      sessions_option_session_t option4;
+      fanfare_module_sessions_option_session_t option4;
       switch ((int32_t) *((uint8_t*) (ptr + 8))) {
         case 0: {
           option4.is_some = false;
@@ -4410,17 +4520,17 @@ bool sessions_look(sessions_call_id_t *maybe_caller, guest_string_t *session, se
   }
 }
 
-bool sessions_find(sessions_call_id_t *maybe_caller, guest_string_t *uid, guest_list_string_t *ret, sessions_call_error_t *err) {
+bool fanfare_module_sessions_find(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *uid, guest_list_string_t *ret, fanfare_module_sessions_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  sessions_option_call_id_t caller;
+  fanfare_module_sessions_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const sessions_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sessions_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -4428,8 +4538,8 @@ bool sessions_find(sessions_call_id_t *maybe_caller, guest_string_t *uid, guest_
     option1 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_find(option, option1, (uint8_t *) (*uid).ptr, (*uid).len, ptr);
-  sessions_result_list_string_call_error_t result;
+  __wasm_import_fanfare_module_sessions_find(option, option1, (uint8_t *) (*uid).ptr, (*uid).len, ptr);
+  fanfare_module_sessions_result_list_string_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -4523,10 +4633,10 @@ bool sessions_find(sessions_call_id_t *maybe_caller, guest_string_t *uid, guest_
   }
 }
 
-bool sessions_get(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_string_t *key, guest_option_string_t *ret, sessions_call_error_t *err) {
+bool fanfare_module_sessions_get(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_string_t *key, guest_option_string_t *ret, fanfare_module_sessions_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  sessions_option_call_id_t caller;
+  fanfare_module_sessions_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
@@ -4537,7 +4647,7 @@ bool sessions_get(sessions_call_id_t *maybe_caller, guest_string_t *maybe_sessio
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const sessions_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sessions_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -4558,8 +4668,8 @@ bool sessions_get(sessions_call_id_t *maybe_caller, guest_string_t *maybe_sessio
     option6 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_get(option, option1, option4, option5, option6, (uint8_t *) (*key).ptr, (*key).len, ptr);
-  sessions_result_option_string_call_error_t result;
+  __wasm_import_fanfare_module_sessions_get(option, option1, option4, option5, option6, (uint8_t *) (*key).ptr, (*key).len, ptr);
+  fanfare_module_sessions_result_option_string_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -4666,10 +4776,10 @@ bool sessions_get(sessions_call_id_t *maybe_caller, guest_string_t *maybe_sessio
   }
 }
 
-bool sessions_values(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_list_tuple2_string_string_t *ret, sessions_call_error_t *err) {
+bool fanfare_module_sessions_values(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_list_tuple2_string_string_t *ret, fanfare_module_sessions_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  sessions_option_call_id_t caller;
+  fanfare_module_sessions_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
@@ -4680,7 +4790,7 @@ bool sessions_values(sessions_call_id_t *maybe_caller, guest_string_t *maybe_ses
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const sessions_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sessions_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -4701,8 +4811,8 @@ bool sessions_values(sessions_call_id_t *maybe_caller, guest_string_t *maybe_ses
     option6 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_values(option, option1, option4, option5, option6, ptr);
-  sessions_result_list_tuple2_string_string_call_error_t result;
+  __wasm_import_fanfare_module_sessions_values(option, option1, option4, option5, option6, ptr);
+  fanfare_module_sessions_result_list_tuple2_string_string_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -4796,10 +4906,10 @@ bool sessions_values(sessions_call_id_t *maybe_caller, guest_string_t *maybe_ses
   }
 }
 
-bool sessions_set(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_list_tuple2_string_string_t *values, sessions_call_error_t *err) {
+bool fanfare_module_sessions_set(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_list_tuple2_string_string_t *values, fanfare_module_sessions_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  sessions_option_call_id_t caller;
+  fanfare_module_sessions_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
@@ -4810,7 +4920,7 @@ bool sessions_set(sessions_call_id_t *maybe_caller, guest_string_t *maybe_sessio
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const sessions_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sessions_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -4831,8 +4941,8 @@ bool sessions_set(sessions_call_id_t *maybe_caller, guest_string_t *maybe_sessio
     option6 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_set(option, option1, option4, option5, option6, (uint8_t *) (*values).ptr, (*values).len, ptr);
-  sessions_result_void_call_error_t result;
+  __wasm_import_fanfare_module_sessions_set(option, option1, option4, option5, option6, (uint8_t *) (*values).ptr, (*values).len, ptr);
+  fanfare_module_sessions_result_void_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -4924,10 +5034,10 @@ bool sessions_set(sessions_call_id_t *maybe_caller, guest_string_t *maybe_sessio
   }
 }
 
-bool sessions_remove(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_list_string_t *keys, sessions_call_error_t *err) {
+bool fanfare_module_sessions_remove(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_list_string_t *keys, fanfare_module_sessions_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  sessions_option_call_id_t caller;
+  fanfare_module_sessions_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
@@ -4938,7 +5048,7 @@ bool sessions_remove(sessions_call_id_t *maybe_caller, guest_string_t *maybe_ses
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const sessions_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sessions_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -4959,8 +5069,8 @@ bool sessions_remove(sessions_call_id_t *maybe_caller, guest_string_t *maybe_ses
     option6 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_remove(option, option1, option4, option5, option6, (uint8_t *) (*keys).ptr, (*keys).len, ptr);
-  sessions_result_void_call_error_t result;
+  __wasm_import_fanfare_module_sessions_remove(option, option1, option4, option5, option6, (uint8_t *) (*keys).ptr, (*keys).len, ptr);
+  fanfare_module_sessions_result_void_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -5052,10 +5162,10 @@ bool sessions_remove(sessions_call_id_t *maybe_caller, guest_string_t *maybe_ses
   }
 }
 
-bool sessions_bind(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_string_t *uid, sessions_when_taken_t taken, sessions_call_error_t *err) {
+bool fanfare_module_sessions_bind(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_string_t *uid, fanfare_module_sessions_when_taken_t taken, fanfare_module_sessions_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  sessions_option_call_id_t caller;
+  fanfare_module_sessions_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
@@ -5066,7 +5176,7 @@ bool sessions_bind(sessions_call_id_t *maybe_caller, guest_string_t *maybe_sessi
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const sessions_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sessions_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -5087,8 +5197,8 @@ bool sessions_bind(sessions_call_id_t *maybe_caller, guest_string_t *maybe_sessi
     option6 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_bind(option, option1, option4, option5, option6, (uint8_t *) (*uid).ptr, (*uid).len, (int32_t) taken, ptr);
-  sessions_result_void_call_error_t result;
+  __wasm_import_fanfare_module_sessions_bind(option, option1, option4, option5, option6, (uint8_t *) (*uid).ptr, (*uid).len, (int32_t) taken, ptr);
+  fanfare_module_sessions_result_void_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -5180,10 +5290,10 @@ bool sessions_bind(sessions_call_id_t *maybe_caller, guest_string_t *maybe_sessi
   }
 }
 
-bool sessions_unbind(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, sessions_call_error_t *err) {
+bool fanfare_module_sessions_unbind(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, fanfare_module_sessions_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  sessions_option_call_id_t caller;
+  fanfare_module_sessions_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
@@ -5194,7 +5304,7 @@ bool sessions_unbind(sessions_call_id_t *maybe_caller, guest_string_t *maybe_ses
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const sessions_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sessions_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -5215,8 +5325,8 @@ bool sessions_unbind(sessions_call_id_t *maybe_caller, guest_string_t *maybe_ses
     option6 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_unbind(option, option1, option4, option5, option6, ptr);
-  sessions_result_void_call_error_t result;
+  __wasm_import_fanfare_module_sessions_unbind(option, option1, option4, option5, option6, ptr);
+  fanfare_module_sessions_result_void_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -5308,10 +5418,10 @@ bool sessions_unbind(sessions_call_id_t *maybe_caller, guest_string_t *maybe_ses
   }
 }
 
-bool sessions_authenticate(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_string_t *claims, uint64_t *maybe_expires_ms, sessions_call_error_t *err) {
+bool fanfare_module_sessions_authenticate(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_string_t *claims, uint64_t *maybe_expires_ms, fanfare_module_sessions_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  sessions_option_call_id_t caller;
+  fanfare_module_sessions_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
@@ -5326,7 +5436,7 @@ bool sessions_authenticate(sessions_call_id_t *maybe_caller, guest_string_t *may
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const sessions_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sessions_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -5357,8 +5467,8 @@ bool sessions_authenticate(sessions_call_id_t *maybe_caller, guest_string_t *may
     option10 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_authenticate(option, option1, option4, option5, option6, (uint8_t *) (*claims).ptr, (*claims).len, option9, option10, ptr);
-  sessions_result_void_call_error_t result;
+  __wasm_import_fanfare_module_sessions_authenticate(option, option1, option4, option5, option6, (uint8_t *) (*claims).ptr, (*claims).len, option9, option10, ptr);
+  fanfare_module_sessions_result_void_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -5450,10 +5560,10 @@ bool sessions_authenticate(sessions_call_id_t *maybe_caller, guest_string_t *may
   }
 }
 
-bool sessions_deauthenticate(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, sessions_call_error_t *err) {
+bool fanfare_module_sessions_deauthenticate(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, fanfare_module_sessions_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  sessions_option_call_id_t caller;
+  fanfare_module_sessions_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
@@ -5464,7 +5574,7 @@ bool sessions_deauthenticate(sessions_call_id_t *maybe_caller, guest_string_t *m
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const sessions_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sessions_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -5485,8 +5595,8 @@ bool sessions_deauthenticate(sessions_call_id_t *maybe_caller, guest_string_t *m
     option6 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_deauthenticate(option, option1, option4, option5, option6, ptr);
-  sessions_result_void_call_error_t result;
+  __wasm_import_fanfare_module_sessions_deauthenticate(option, option1, option4, option5, option6, ptr);
+  fanfare_module_sessions_result_void_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -5578,17 +5688,17 @@ bool sessions_deauthenticate(sessions_call_id_t *maybe_caller, guest_string_t *m
   }
 }
 
-bool sessions_send(sessions_call_id_t *maybe_caller, sessions_recipient_t *to, guest_string_t *name, sessions_payload_t *payload, uint32_t *ret, sessions_call_error_t *err) {
+bool fanfare_module_sessions_send(fanfare_module_sessions_call_id_t *maybe_caller, fanfare_module_sessions_recipient_t *to, guest_string_t *name, fanfare_module_sessions_payload_t *payload, uint32_t *ret, fanfare_module_sessions_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  sessions_option_call_id_t caller;
+  fanfare_module_sessions_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option2;
   if ((caller).is_some) {
-    const sessions_call_id_t *payload1 = &(caller).val;
+    const fanfare_module_sessions_call_id_t *payload1 = &(caller).val;
     option = 1;
     option2 = (int64_t) (*payload1);
   } else {
@@ -5689,8 +5799,8 @@ bool sessions_send(sessions_call_id_t *maybe_caller, sessions_recipient_t *to, g
     }
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_send(option, option2, variant, variant10, variant11, variant12, variant13, (uint8_t *) (*name).ptr, (*name).len, variant17, variant18, variant19, ptr);
-  sessions_result_u32_call_error_t result;
+  __wasm_import_fanfare_module_sessions_send(option, option2, variant, variant10, variant11, variant12, variant13, (uint8_t *) (*name).ptr, (*name).len, variant17, variant18, variant19, ptr);
+  fanfare_module_sessions_result_u32_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -5784,10 +5894,10 @@ bool sessions_send(sessions_call_id_t *maybe_caller, sessions_recipient_t *to, g
   }
 }
 
-bool sessions_disconnect(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, uint16_t code, guest_string_t *reason, sessions_call_error_t *err) {
+bool fanfare_module_sessions_disconnect(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, uint16_t code, guest_string_t *reason, fanfare_module_sessions_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  sessions_option_call_id_t caller;
+  fanfare_module_sessions_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
@@ -5798,7 +5908,7 @@ bool sessions_disconnect(sessions_call_id_t *maybe_caller, guest_string_t *maybe
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const sessions_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sessions_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -5819,8 +5929,8 @@ bool sessions_disconnect(sessions_call_id_t *maybe_caller, guest_string_t *maybe
     option6 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_disconnect(option, option1, option4, option5, option6, (int32_t) (code), (uint8_t *) (*reason).ptr, (*reason).len, ptr);
-  sessions_result_void_call_error_t result;
+  __wasm_import_fanfare_module_sessions_disconnect(option, option1, option4, option5, option6, (int32_t) (code), (uint8_t *) (*reason).ptr, (*reason).len, ptr);
+  fanfare_module_sessions_result_void_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -5912,17 +6022,17 @@ bool sessions_disconnect(sessions_call_id_t *maybe_caller, guest_string_t *maybe
   }
 }
 
-bool sessions_join(sessions_call_id_t *maybe_caller, guest_string_t *group, guest_list_string_t *sessions, uint32_t *ret, sessions_call_error_t *err) {
+bool fanfare_module_sessions_join(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *group, guest_list_string_t *sessions, uint32_t *ret, fanfare_module_sessions_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  sessions_option_call_id_t caller;
+  fanfare_module_sessions_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const sessions_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sessions_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -5930,8 +6040,8 @@ bool sessions_join(sessions_call_id_t *maybe_caller, guest_string_t *group, gues
     option1 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_join(option, option1, (uint8_t *) (*group).ptr, (*group).len, (uint8_t *) (*sessions).ptr, (*sessions).len, ptr);
-  sessions_result_u32_call_error_t result;
+  __wasm_import_fanfare_module_sessions_join(option, option1, (uint8_t *) (*group).ptr, (*group).len, (uint8_t *) (*sessions).ptr, (*sessions).len, ptr);
+  fanfare_module_sessions_result_u32_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -6025,17 +6135,17 @@ bool sessions_join(sessions_call_id_t *maybe_caller, guest_string_t *group, gues
   }
 }
 
-bool sessions_leave(sessions_call_id_t *maybe_caller, guest_string_t *group, guest_list_string_t *sessions, uint32_t *ret, sessions_call_error_t *err) {
+bool fanfare_module_sessions_leave(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *group, guest_list_string_t *sessions, uint32_t *ret, fanfare_module_sessions_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  sessions_option_call_id_t caller;
+  fanfare_module_sessions_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const sessions_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sessions_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -6043,8 +6153,8 @@ bool sessions_leave(sessions_call_id_t *maybe_caller, guest_string_t *group, gue
     option1 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_leave(option, option1, (uint8_t *) (*group).ptr, (*group).len, (uint8_t *) (*sessions).ptr, (*sessions).len, ptr);
-  sessions_result_u32_call_error_t result;
+  __wasm_import_fanfare_module_sessions_leave(option, option1, (uint8_t *) (*group).ptr, (*group).len, (uint8_t *) (*sessions).ptr, (*sessions).len, ptr);
+  fanfare_module_sessions_result_u32_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -6138,17 +6248,17 @@ bool sessions_leave(sessions_call_id_t *maybe_caller, guest_string_t *group, gue
   }
 }
 
-bool sessions_members(sessions_call_id_t *maybe_caller, guest_string_t *group, guest_list_string_t *ret, sessions_call_error_t *err) {
+bool fanfare_module_sessions_members(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *group, guest_list_string_t *ret, fanfare_module_sessions_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  sessions_option_call_id_t caller;
+  fanfare_module_sessions_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const sessions_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sessions_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -6156,8 +6266,8 @@ bool sessions_members(sessions_call_id_t *maybe_caller, guest_string_t *group, g
     option1 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_members(option, option1, (uint8_t *) (*group).ptr, (*group).len, ptr);
-  sessions_result_list_string_call_error_t result;
+  __wasm_import_fanfare_module_sessions_members(option, option1, (uint8_t *) (*group).ptr, (*group).len, ptr);
+  fanfare_module_sessions_result_list_string_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -6251,28 +6361,28 @@ bool sessions_members(sessions_call_id_t *maybe_caller, guest_string_t *group, g
   }
 }
 
-void sessions_count(guest_tuple2_u32_u32_t *ret) {
+void fanfare_module_sessions_count(guest_tuple2_u32_u32_t *ret) {
   __attribute__((__aligned__(4)))
   uint8_t ret_area[8];
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_count(ptr);
+  __wasm_import_fanfare_module_sessions_count(ptr);
   *ret = (guest_tuple2_u32_u32_t) {
     (uint32_t) (uint32_t) (*((int32_t*) (ptr + 0))),
     (uint32_t) (uint32_t) (*((int32_t*) (ptr + 4))),
   };
 }
 
-bool sessions_blocking_push(sessions_blocking_call_id_t *maybe_caller, sessions_blocking_list_recipient_t *to, guest_string_t *name, sessions_blocking_payload_t *payload, sessions_blocking_pushed_t *ret, sessions_blocking_call_error_t *err) {
+bool fanfare_module_sessions_blocking_push(fanfare_module_sessions_blocking_call_id_t *maybe_caller, fanfare_module_sessions_blocking_list_recipient_t *to, guest_string_t *name, fanfare_module_sessions_blocking_payload_t *payload, fanfare_module_sessions_blocking_pushed_t *ret, fanfare_module_sessions_blocking_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  sessions_blocking_option_call_id_t caller;
+  fanfare_module_sessions_blocking_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option2;
   if ((caller).is_some) {
-    const sessions_blocking_call_id_t *payload1 = &(caller).val;
+    const fanfare_module_sessions_blocking_call_id_t *payload1 = &(caller).val;
     option = 1;
     option2 = (int64_t) (*payload1);
   } else {
@@ -6305,8 +6415,8 @@ bool sessions_blocking_push(sessions_blocking_call_id_t *maybe_caller, sessions_
     }
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_blocking_push(option, option2, (uint8_t *) (*to).ptr, (*to).len, (uint8_t *) (*name).ptr, (*name).len, variant, variant13, variant14, ptr);
-  sessions_blocking_result_pushed_call_error_t result;
+  __wasm_import_fanfare_module_sessions_blocking_push(option, option2, (uint8_t *) (*to).ptr, (*to).len, (uint8_t *) (*name).ptr, (*name).len, variant, variant13, variant14, ptr);
+  fanfare_module_sessions_blocking_result_pushed_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -6404,10 +6514,10 @@ bool sessions_blocking_push(sessions_blocking_call_id_t *maybe_caller, sessions_
   }
 }
 
-bool sessions_blocking_ask(sessions_blocking_call_id_t *maybe_caller, guest_string_t *session, guest_string_t *name, sessions_blocking_payload_t *payload, uint32_t *maybe_timeout_ms, sessions_blocking_payload_t *ret, sessions_blocking_call_error_t *err) {
+bool fanfare_module_sessions_blocking_ask(fanfare_module_sessions_blocking_call_id_t *maybe_caller, guest_string_t *session, guest_string_t *name, fanfare_module_sessions_blocking_payload_t *payload, uint32_t *maybe_timeout_ms, fanfare_module_sessions_blocking_payload_t *ret, fanfare_module_sessions_blocking_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  sessions_blocking_option_call_id_t caller;
+  fanfare_module_sessions_blocking_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
@@ -6418,7 +6528,7 @@ bool sessions_blocking_ask(sessions_blocking_call_id_t *maybe_caller, guest_stri
   int32_t option;
   int64_t option2;
   if ((caller).is_some) {
-    const sessions_blocking_call_id_t *payload1 = &(caller).val;
+    const fanfare_module_sessions_blocking_call_id_t *payload1 = &(caller).val;
     option = 1;
     option2 = (int64_t) (*payload1);
   } else {
@@ -6461,8 +6571,8 @@ bool sessions_blocking_ask(sessions_blocking_call_id_t *maybe_caller, guest_stri
     option11 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_blocking_ask(option, option2, (uint8_t *) (*session).ptr, (*session).len, (uint8_t *) (*name).ptr, (*name).len, variant, variant6, variant7, option10, option11, ptr);
-  sessions_blocking_result_payload_call_error_t result;
+  __wasm_import_fanfare_module_sessions_blocking_ask(option, option2, (uint8_t *) (*session).ptr, (*session).len, (uint8_t *) (*name).ptr, (*name).len, variant, variant6, variant7, option10, option11, ptr);
+  fanfare_module_sessions_blocking_result_payload_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -6572,12 +6682,12 @@ bool sessions_blocking_ask(sessions_blocking_call_id_t *maybe_caller, guest_stri
   }
 }
 
-bool sessions_blocking_apply(sessions_blocking_call_id_t call, sessions_blocking_call_error_t *err) {
+bool fanfare_module_sessions_blocking_apply(fanfare_module_sessions_blocking_call_id_t call, fanfare_module_sessions_blocking_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_blocking_apply((int64_t) (call), ptr);
-  sessions_blocking_result_void_call_error_t result;
+  __wasm_import_fanfare_module_sessions_blocking_apply((int64_t) (call), ptr);
+  fanfare_module_sessions_blocking_result_void_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -6669,17 +6779,17 @@ bool sessions_blocking_apply(sessions_blocking_call_id_t call, sessions_blocking
   }
 }
 
-bool sessions_blocking_read(sessions_blocking_call_id_t *maybe_caller, guest_string_t *session, sessions_blocking_tuple2_session_list_tuple2_string_string_t *ret, sessions_blocking_call_error_t *err) {
+bool fanfare_module_sessions_blocking_read(fanfare_module_sessions_blocking_call_id_t *maybe_caller, guest_string_t *session, fanfare_module_sessions_blocking_tuple2_session_list_tuple2_string_string_t *ret, fanfare_module_sessions_blocking_call_error_t *err) {
   __attribute__((__aligned__(8)))
   uint8_t ret_area[(24+16*sizeof(void*))];
-  sessions_blocking_option_call_id_t caller;
+  fanfare_module_sessions_blocking_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const sessions_blocking_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sessions_blocking_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -6687,8 +6797,8 @@ bool sessions_blocking_read(sessions_blocking_call_id_t *maybe_caller, guest_str
     option1 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_blocking_read(option, option1, (uint8_t *) (*session).ptr, (*session).len, ptr);
-  sessions_blocking_result_tuple2_session_list_tuple2_string_string_call_error_t result;
+  __wasm_import_fanfare_module_sessions_blocking_read(option, option1, (uint8_t *) (*session).ptr, (*session).len, ptr);
+  fanfare_module_sessions_blocking_result_tuple2_session_list_tuple2_string_string_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -6717,8 +6827,8 @@ bool sessions_blocking_read(sessions_blocking_call_id_t *maybe_caller, guest_str
         }
       }
 
-      result.val.ok = (sessions_blocking_tuple2_session_list_tuple2_string_string_t) {
-        (sessions_blocking_session_t) (fanfare_session_t) {
+      result.val.ok = (fanfare_module_sessions_blocking_tuple2_session_list_tuple2_string_string_t) {
+        (fanfare_module_sessions_blocking_session_t) (fanfare_session_t) {
           (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) },
           (uint32_t) (uint32_t) (*((int32_t*) (ptr + (8+2*sizeof(void*))))),
           (guest_option_string_t) option2,
@@ -6819,17 +6929,17 @@ bool sessions_blocking_read(sessions_blocking_call_id_t *maybe_caller, guest_str
   }
 }
 
-bool sessions_blocking_write(sessions_blocking_call_id_t *maybe_caller, guest_string_t *session, guest_list_tuple2_string_string_t *set, guest_list_string_t *remove, sessions_blocking_call_error_t *err) {
+bool fanfare_module_sessions_blocking_write(fanfare_module_sessions_blocking_call_id_t *maybe_caller, guest_string_t *session, guest_list_tuple2_string_string_t *set, guest_list_string_t *remove, fanfare_module_sessions_blocking_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  sessions_blocking_option_call_id_t caller;
+  fanfare_module_sessions_blocking_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const sessions_blocking_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sessions_blocking_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -6837,8 +6947,8 @@ bool sessions_blocking_write(sessions_blocking_call_id_t *maybe_caller, guest_st
     option1 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_blocking_write(option, option1, (uint8_t *) (*session).ptr, (*session).len, (uint8_t *) (*set).ptr, (*set).len, (uint8_t *) (*remove).ptr, (*remove).len, ptr);
-  sessions_blocking_result_void_call_error_t result;
+  __wasm_import_fanfare_module_sessions_blocking_write(option, option1, (uint8_t *) (*session).ptr, (*session).len, (uint8_t *) (*set).ptr, (*set).len, (uint8_t *) (*remove).ptr, (*remove).len, ptr);
+  fanfare_module_sessions_blocking_result_void_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -6930,17 +7040,17 @@ bool sessions_blocking_write(sessions_blocking_call_id_t *maybe_caller, guest_st
   }
 }
 
-bool sessions_blocking_find(sessions_blocking_call_id_t *maybe_caller, guest_string_t *uid, sessions_blocking_list_session_t *ret, sessions_blocking_call_error_t *err) {
+bool fanfare_module_sessions_blocking_find(fanfare_module_sessions_blocking_call_id_t *maybe_caller, guest_string_t *uid, fanfare_module_sessions_blocking_list_session_t *ret, fanfare_module_sessions_blocking_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  sessions_blocking_option_call_id_t caller;
+  fanfare_module_sessions_blocking_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const sessions_blocking_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_sessions_blocking_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -6948,12 +7058,12 @@ bool sessions_blocking_find(sessions_blocking_call_id_t *maybe_caller, guest_str
     option1 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_sessions_blocking_find(option, option1, (uint8_t *) (*uid).ptr, (*uid).len, ptr);
-  sessions_blocking_result_list_session_call_error_t result;
+  __wasm_import_fanfare_module_sessions_blocking_find(option, option1, (uint8_t *) (*uid).ptr, (*uid).len, ptr);
+  fanfare_module_sessions_blocking_result_list_session_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
-      result.val.ok = (sessions_blocking_list_session_t) { (sessions_blocking_session_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      result.val.ok = (fanfare_module_sessions_blocking_list_session_t) { (fanfare_module_sessions_blocking_session_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
       break;
     }
     case 1: {
@@ -7043,17 +7153,17 @@ bool sessions_blocking_find(sessions_blocking_call_id_t *maybe_caller, guest_str
   }
 }
 
-bool channels_publish(channels_call_id_t *maybe_caller, guest_string_t *channel, channels_payload_t *payload, channels_call_error_t *err) {
+bool fanfare_module_channels_publish(fanfare_module_channels_call_id_t *maybe_caller, guest_string_t *channel, fanfare_module_channels_payload_t *payload, fanfare_module_channels_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  channels_option_call_id_t caller;
+  fanfare_module_channels_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option2;
   if ((caller).is_some) {
-    const channels_call_id_t *payload1 = &(caller).val;
+    const fanfare_module_channels_call_id_t *payload1 = &(caller).val;
     option = 1;
     option2 = (int64_t) (*payload1);
   } else {
@@ -7086,8 +7196,8 @@ bool channels_publish(channels_call_id_t *maybe_caller, guest_string_t *channel,
     }
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_channels_publish(option, option2, (uint8_t *) (*channel).ptr, (*channel).len, variant, variant6, variant7, ptr);
-  channels_result_void_call_error_t result;
+  __wasm_import_fanfare_module_channels_publish(option, option2, (uint8_t *) (*channel).ptr, (*channel).len, variant, variant6, variant7, ptr);
+  fanfare_module_channels_result_void_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -7179,17 +7289,17 @@ bool channels_publish(channels_call_id_t *maybe_caller, guest_string_t *channel,
   }
 }
 
-bool channels_subscribe(channels_call_id_t *maybe_caller, guest_string_t *channel, guest_string_t *route, guest_string_t *ret, channels_call_error_t *err) {
+bool fanfare_module_channels_subscribe(fanfare_module_channels_call_id_t *maybe_caller, guest_string_t *channel, guest_string_t *route, guest_string_t *ret, fanfare_module_channels_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  channels_option_call_id_t caller;
+  fanfare_module_channels_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const channels_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_channels_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -7197,8 +7307,8 @@ bool channels_subscribe(channels_call_id_t *maybe_caller, guest_string_t *channe
     option1 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_channels_subscribe(option, option1, (uint8_t *) (*channel).ptr, (*channel).len, (uint8_t *) (*route).ptr, (*route).len, ptr);
-  channels_result_string_call_error_t result;
+  __wasm_import_fanfare_module_channels_subscribe(option, option1, (uint8_t *) (*channel).ptr, (*channel).len, (uint8_t *) (*route).ptr, (*route).len, ptr);
+  fanfare_module_channels_result_string_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -7292,17 +7402,17 @@ bool channels_subscribe(channels_call_id_t *maybe_caller, guest_string_t *channe
   }
 }
 
-bool channels_unsubscribe(channels_call_id_t *maybe_caller, guest_string_t *subscription, channels_call_error_t *err) {
+bool fanfare_module_channels_unsubscribe(fanfare_module_channels_call_id_t *maybe_caller, guest_string_t *subscription, fanfare_module_channels_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  channels_option_call_id_t caller;
+  fanfare_module_channels_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const channels_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_channels_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -7310,8 +7420,8 @@ bool channels_unsubscribe(channels_call_id_t *maybe_caller, guest_string_t *subs
     option1 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_channels_unsubscribe(option, option1, (uint8_t *) (*subscription).ptr, (*subscription).len, ptr);
-  channels_result_void_call_error_t result;
+  __wasm_import_fanfare_module_channels_unsubscribe(option, option1, (uint8_t *) (*subscription).ptr, (*subscription).len, ptr);
+  fanfare_module_channels_result_void_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -7403,17 +7513,17 @@ bool channels_unsubscribe(channels_call_id_t *maybe_caller, guest_string_t *subs
   }
 }
 
-bool channels_add(channels_call_id_t *maybe_caller, guest_string_t *channel, guest_string_t *session, channels_call_error_t *err) {
+bool fanfare_module_channels_add(fanfare_module_channels_call_id_t *maybe_caller, guest_string_t *channel, guest_string_t *session, fanfare_module_channels_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  channels_option_call_id_t caller;
+  fanfare_module_channels_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const channels_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_channels_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -7421,8 +7531,8 @@ bool channels_add(channels_call_id_t *maybe_caller, guest_string_t *channel, gue
     option1 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_channels_add(option, option1, (uint8_t *) (*channel).ptr, (*channel).len, (uint8_t *) (*session).ptr, (*session).len, ptr);
-  channels_result_void_call_error_t result;
+  __wasm_import_fanfare_module_channels_add(option, option1, (uint8_t *) (*channel).ptr, (*channel).len, (uint8_t *) (*session).ptr, (*session).len, ptr);
+  fanfare_module_channels_result_void_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -7514,17 +7624,17 @@ bool channels_add(channels_call_id_t *maybe_caller, guest_string_t *channel, gue
   }
 }
 
-bool channels_kick_out(channels_call_id_t *maybe_caller, guest_string_t *channel, guest_string_t *session, guest_string_t *message, channels_call_error_t *err) {
+bool fanfare_module_channels_kick_out(fanfare_module_channels_call_id_t *maybe_caller, guest_string_t *channel, guest_string_t *session, guest_string_t *message, fanfare_module_channels_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  channels_option_call_id_t caller;
+  fanfare_module_channels_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const channels_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_channels_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -7532,8 +7642,8 @@ bool channels_kick_out(channels_call_id_t *maybe_caller, guest_string_t *channel
     option1 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_channels_kick_out(option, option1, (uint8_t *) (*channel).ptr, (*channel).len, (uint8_t *) (*session).ptr, (*session).len, (uint8_t *) (*message).ptr, (*message).len, ptr);
-  channels_result_void_call_error_t result;
+  __wasm_import_fanfare_module_channels_kick_out(option, option1, (uint8_t *) (*channel).ptr, (*channel).len, (uint8_t *) (*session).ptr, (*session).len, (uint8_t *) (*message).ptr, (*message).len, ptr);
+  fanfare_module_channels_result_void_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -7625,22 +7735,22 @@ bool channels_kick_out(channels_call_id_t *maybe_caller, guest_string_t *channel
   }
 }
 
-uint32_t channels_count(guest_string_t *channel) {
-  int32_t ret = __wasm_import_channels_count((uint8_t *) (*channel).ptr, (*channel).len);
+uint32_t fanfare_module_channels_count(guest_string_t *channel) {
+  int32_t ret = __wasm_import_fanfare_module_channels_count((uint8_t *) (*channel).ptr, (*channel).len);
   return (uint32_t) (ret);
 }
 
-bool channels_blocking_publish(channels_blocking_call_id_t *maybe_caller, guest_string_t *channel, channels_blocking_payload_t *payload, channels_blocking_option_position_t *ret, channels_blocking_call_error_t *err) {
+bool fanfare_module_channels_blocking_publish(fanfare_module_channels_blocking_call_id_t *maybe_caller, guest_string_t *channel, fanfare_module_channels_blocking_payload_t *payload, fanfare_module_channels_blocking_option_position_t *ret, fanfare_module_channels_blocking_call_error_t *err) {
   __attribute__((__aligned__(8)))
   uint8_t ret_area[(16+10*sizeof(void*))];
-  channels_blocking_option_call_id_t caller;
+  fanfare_module_channels_blocking_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option2;
   if ((caller).is_some) {
-    const channels_blocking_call_id_t *payload1 = &(caller).val;
+    const fanfare_module_channels_blocking_call_id_t *payload1 = &(caller).val;
     option = 1;
     option2 = (int64_t) (*payload1);
   } else {
@@ -7673,12 +7783,12 @@ bool channels_blocking_publish(channels_blocking_call_id_t *maybe_caller, guest_
     }
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_channels_blocking_publish(option, option2, (uint8_t *) (*channel).ptr, (*channel).len, variant, variant6, variant7, ptr);
-  channels_blocking_result_option_position_call_error_t result;
+  __wasm_import_fanfare_module_channels_blocking_publish(option, option2, (uint8_t *) (*channel).ptr, (*channel).len, variant, variant6, variant7, ptr);
+  fanfare_module_channels_blocking_result_option_position_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
-      channels_blocking_option_position_t option8;
+      fanfare_module_channels_blocking_option_position_t option8;
       switch ((int32_t) *((uint8_t*) (ptr + 8))) {
         case 0: {
           option8.is_some = false;
@@ -7784,21 +7894,21 @@ bool channels_blocking_publish(channels_blocking_call_id_t *maybe_caller, guest_
   }
 }
 
-bool channels_blocking_history(channels_blocking_call_id_t *maybe_caller, guest_string_t *channel, channels_blocking_position_t *maybe_after, uint32_t most, channels_blocking_channel_page_t *ret, channels_blocking_call_error_t *err) {
+bool fanfare_module_channels_blocking_history(fanfare_module_channels_blocking_call_id_t *maybe_caller, guest_string_t *channel, fanfare_module_channels_blocking_position_t *maybe_after, uint32_t most, fanfare_module_channels_blocking_channel_page_t *ret, fanfare_module_channels_blocking_call_error_t *err) {
   __attribute__((__aligned__(8)))
   uint8_t ret_area[(16+10*sizeof(void*))];
-  channels_blocking_option_call_id_t caller;
+  fanfare_module_channels_blocking_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
-  channels_blocking_option_position_t after;
+  fanfare_module_channels_blocking_option_position_t after;
   after.is_some = maybe_after != NULL;if (maybe_after) {
     after.val = *maybe_after;
   }
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const channels_blocking_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_channels_blocking_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -7810,7 +7920,7 @@ bool channels_blocking_history(channels_blocking_call_id_t *maybe_caller, guest_
   size_t option6;
   int64_t option7;
   if ((after).is_some) {
-    const channels_blocking_position_t *payload3 = &(after).val;
+    const fanfare_module_channels_blocking_position_t *payload3 = &(after).val;
     option4 = 1;
     option5 = (uint8_t *) ((*payload3).epoch).ptr;
     option6 = ((*payload3).epoch).len;
@@ -7822,8 +7932,8 @@ bool channels_blocking_history(channels_blocking_call_id_t *maybe_caller, guest_
     option7 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_channels_blocking_history(option, option1, (uint8_t *) (*channel).ptr, (*channel).len, option4, option5, option6, option7, (int32_t) (most), ptr);
-  channels_blocking_result_channel_page_call_error_t result;
+  __wasm_import_fanfare_module_channels_blocking_history(option, option1, (uint8_t *) (*channel).ptr, (*channel).len, option4, option5, option6, option7, (int32_t) (most), ptr);
+  fanfare_module_channels_blocking_result_channel_page_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -7922,17 +8032,17 @@ bool channels_blocking_history(channels_blocking_call_id_t *maybe_caller, guest_
   }
 }
 
-bool channels_blocking_members(channels_blocking_call_id_t *maybe_caller, guest_string_t *channel, channels_blocking_list_channel_member_t *ret, channels_blocking_call_error_t *err) {
+bool fanfare_module_channels_blocking_members(fanfare_module_channels_blocking_call_id_t *maybe_caller, guest_string_t *channel, fanfare_module_channels_blocking_list_channel_member_t *ret, fanfare_module_channels_blocking_call_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(12*sizeof(void*))];
-  channels_blocking_option_call_id_t caller;
+  fanfare_module_channels_blocking_option_call_id_t caller;
   caller.is_some = maybe_caller != NULL;if (maybe_caller) {
     caller.val = *maybe_caller;
   }
   int32_t option;
   int64_t option1;
   if ((caller).is_some) {
-    const channels_blocking_call_id_t *payload0 = &(caller).val;
+    const fanfare_module_channels_blocking_call_id_t *payload0 = &(caller).val;
     option = 1;
     option1 = (int64_t) (*payload0);
   } else {
@@ -7940,12 +8050,12 @@ bool channels_blocking_members(channels_blocking_call_id_t *maybe_caller, guest_
     option1 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_channels_blocking_members(option, option1, (uint8_t *) (*channel).ptr, (*channel).len, ptr);
-  channels_blocking_result_list_channel_member_call_error_t result;
+  __wasm_import_fanfare_module_channels_blocking_members(option, option1, (uint8_t *) (*channel).ptr, (*channel).len, ptr);
+  fanfare_module_channels_blocking_result_list_channel_member_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
-      result.val.ok = (channels_blocking_list_channel_member_t) { (channels_blocking_channel_member_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      result.val.ok = (fanfare_module_channels_blocking_list_channel_member_t) { (fanfare_module_channels_blocking_channel_member_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
       break;
     }
     case 1: {
@@ -8042,6 +8152,85 @@ uint8_t * __wasm_export_exports_fanfare_module_describe_handlers(void) {
   uint8_t *ptr = (uint8_t *) &RET_AREA;
   *((size_t*)(ptr + sizeof(void*))) = (ret).len;
   *((uint8_t **)(ptr + 0)) = (uint8_t *) (ret).ptr;
+  return ptr;
+}
+
+__attribute__((__export_name__("fanfare:module/snapshot@0.1.0#save")))
+uint8_t * __wasm_export_exports_fanfare_module_snapshot_save(void) {
+  exports_fanfare_module_snapshot_result_payload_string_t ret;
+  exports_fanfare_module_snapshot_payload_t ok;
+  guest_string_t err;
+  ret.is_err = !exports_fanfare_module_snapshot_save(&ok, &err);
+  if (ret.is_err) {
+    ret.val.err = err;
+  }
+  if (!ret.is_err) {
+    ret.val.ok = ok;
+  }
+  uint8_t *ptr = (uint8_t *) &RET_AREA;
+  if ((ret).is_err) {
+    const guest_string_t *payload3 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload3).len;
+    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload3).ptr;
+  } else {
+    const exports_fanfare_module_snapshot_payload_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
+    switch ((int32_t) (*payload).tag) {
+      case 0: {
+        *((int8_t*)(ptr + sizeof(void*))) = 0;
+        break;
+      }
+      case 1: {
+        const guest_string_t *payload1 = &(*payload).val.text;
+        *((int8_t*)(ptr + sizeof(void*))) = 1;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload1).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload1).ptr;
+        break;
+      }
+      case 2: {
+        const guest_list_u8_t *payload2 = &(*payload).val.bytes;
+        *((int8_t*)(ptr + sizeof(void*))) = 2;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload2).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload2).ptr;
+        break;
+      }
+    }
+  }
+  return ptr;
+}
+
+__attribute__((__export_name__("fanfare:module/snapshot@0.1.0#load")))
+uint8_t * __wasm_export_exports_fanfare_module_snapshot_load(uint8_t * arg, size_t arg0, int32_t arg1, uint8_t * arg2, size_t arg3) {
+  fanfare_payload_t variant;
+  variant.tag = arg1;
+  switch ((int32_t) variant.tag) {
+    case 0: {
+      break;
+    }
+    case 1: {
+      variant.val.text = (guest_string_t) { (uint8_t*)(arg2), (arg3) };
+      break;
+    }
+    case 2: {
+      variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(arg2), (arg3) };
+      break;
+    }
+  }
+  guest_string_t arg4 = (guest_string_t) { (uint8_t*)(arg), (arg0) };
+  exports_fanfare_module_snapshot_payload_t arg5 = variant;
+  exports_fanfare_module_snapshot_result_void_string_t ret;
+  guest_string_t err;
+  ret.is_err = !exports_fanfare_module_snapshot_load(&arg4, &arg5, &err);
+  if (ret.is_err) {
+    ret.val.err = err;
+  }
+  uint8_t *ptr = (uint8_t *) &RET_AREA;
+  if ((ret).is_err) {
+    const guest_string_t *payload6 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload6).len;
+    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload6).ptr;
+  } else {
+    *((int8_t*)(ptr + 0)) = 0;
+  }
   return ptr;
 }
 

@@ -14,6 +14,13 @@ typedef struct guest_string_t {
   size_t len;
 } guest_string_t;
 
+typedef uint64_t wasi_clocks_monotonic_clock_instant_t;
+
+typedef struct wasi_clocks_wall_clock_datetime_t {
+  uint64_t   seconds;
+  uint32_t   nanoseconds;
+} wasi_clocks_wall_clock_datetime_t;
+
 // The number of a call. It is unique on its node for as long as the node runs, never 0, and
 // below 2^53, so that languages with floating-point numbers represent it exactly.
 // 
@@ -671,95 +678,95 @@ typedef struct fanfare_call_options_t {
   fanfare_extra_t   extra;
 } fanfare_call_options_t;
 
-typedef fanfare_call_id_t broadcast_call_id_t;
+typedef fanfare_call_id_t fanfare_module_broadcast_blocking_call_id_t;
 
-typedef fanfare_payload_t broadcast_payload_t;
+typedef fanfare_payload_t fanfare_module_broadcast_blocking_payload_t;
 
-typedef fanfare_emission_t broadcast_emission_t;
+typedef fanfare_emission_t fanfare_module_broadcast_blocking_emission_t;
 
-typedef fanfare_receipt_t broadcast_receipt_t;
+typedef fanfare_receipt_t fanfare_module_broadcast_blocking_receipt_t;
 
-typedef fanfare_entry_t broadcast_entry_t;
+typedef fanfare_entry_t fanfare_module_broadcast_blocking_entry_t;
 
-typedef fanfare_call_error_t broadcast_call_error_t;
-
-typedef struct {
-  bool is_some;
-  broadcast_call_id_t val;
-} broadcast_option_call_id_t;
-
-typedef struct {
-  bool is_err;
-  union {
-    broadcast_receipt_t ok;
-    broadcast_call_error_t err;
-  } val;
-} broadcast_result_receipt_call_error_t;
-
-typedef struct {
-  broadcast_entry_t *ptr;
-  size_t len;
-} broadcast_list_entry_t;
-
-typedef struct {
-  bool is_err;
-  union {
-    broadcast_list_entry_t ok;
-    broadcast_call_error_t err;
-  } val;
-} broadcast_result_list_entry_call_error_t;
-
-typedef fanfare_call_id_t rpc_call_id_t;
-
-typedef fanfare_payload_t rpc_payload_t;
-
-typedef fanfare_reply_t rpc_reply_t;
-
-typedef fanfare_entry_t rpc_entry_t;
-
-typedef fanfare_call_error_t rpc_call_error_t;
-
-typedef fanfare_target_t rpc_target_t;
-
-typedef fanfare_group_t rpc_group_t;
-
-typedef fanfare_address_t rpc_address_t;
-
-typedef fanfare_call_options_t rpc_call_options_t;
+typedef fanfare_call_error_t fanfare_module_broadcast_blocking_call_error_t;
 
 typedef struct {
   bool is_some;
-  rpc_call_id_t val;
-} rpc_option_call_id_t;
+  fanfare_module_broadcast_blocking_call_id_t val;
+} fanfare_module_broadcast_blocking_option_call_id_t;
 
 typedef struct {
   bool is_err;
   union {
-    rpc_reply_t ok;
-    rpc_call_error_t err;
+    fanfare_module_broadcast_blocking_receipt_t ok;
+    fanfare_module_broadcast_blocking_call_error_t err;
   } val;
-} rpc_result_reply_call_error_t;
+} fanfare_module_broadcast_blocking_result_receipt_call_error_t;
 
 typedef struct {
-  rpc_entry_t *ptr;
+  fanfare_module_broadcast_blocking_entry_t *ptr;
   size_t len;
-} rpc_list_entry_t;
+} fanfare_module_broadcast_blocking_list_entry_t;
 
 typedef struct {
   bool is_err;
   union {
-    rpc_list_entry_t ok;
-    rpc_call_error_t err;
+    fanfare_module_broadcast_blocking_list_entry_t ok;
+    fanfare_module_broadcast_blocking_call_error_t err;
   } val;
-} rpc_result_list_entry_call_error_t;
+} fanfare_module_broadcast_blocking_result_list_entry_call_error_t;
+
+typedef fanfare_call_id_t fanfare_module_rpc_blocking_call_id_t;
+
+typedef fanfare_payload_t fanfare_module_rpc_blocking_payload_t;
+
+typedef fanfare_reply_t fanfare_module_rpc_blocking_reply_t;
+
+typedef fanfare_entry_t fanfare_module_rpc_blocking_entry_t;
+
+typedef fanfare_call_error_t fanfare_module_rpc_blocking_call_error_t;
+
+typedef fanfare_target_t fanfare_module_rpc_blocking_target_t;
+
+typedef fanfare_group_t fanfare_module_rpc_blocking_group_t;
+
+typedef fanfare_address_t fanfare_module_rpc_blocking_address_t;
+
+typedef fanfare_call_options_t fanfare_module_rpc_blocking_call_options_t;
+
+typedef struct {
+  bool is_some;
+  fanfare_module_rpc_blocking_call_id_t val;
+} fanfare_module_rpc_blocking_option_call_id_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    fanfare_module_rpc_blocking_reply_t ok;
+    fanfare_module_rpc_blocking_call_error_t err;
+  } val;
+} fanfare_module_rpc_blocking_result_reply_call_error_t;
+
+typedef struct {
+  fanfare_module_rpc_blocking_entry_t *ptr;
+  size_t len;
+} fanfare_module_rpc_blocking_list_entry_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    fanfare_module_rpc_blocking_list_entry_t ok;
+    fanfare_module_rpc_blocking_call_error_t err;
+  } val;
+} fanfare_module_rpc_blocking_result_list_entry_call_error_t;
 
 typedef struct {
   bool is_err;
   union {
     uint32_t ok;
-    rpc_call_error_t err;
+    fanfare_module_rpc_blocking_call_error_t err;
   } val;
-} rpc_result_u32_call_error_t;
+} fanfare_module_rpc_blocking_result_u32_call_error_t;
 
 typedef fanfare_call_id_t fanfare_module_http_call_id_t;
 
@@ -781,37 +788,37 @@ typedef struct {
   fanfare_module_http_request_head_t val;
 } fanfare_module_http_option_request_head_t;
 
-typedef fanfare_call_id_t host_call_id_t;
+typedef fanfare_call_id_t fanfare_module_host_call_id_t;
 
-typedef fanfare_isolate_t host_isolate_t;
+typedef fanfare_isolate_t fanfare_module_host_isolate_t;
 
-typedef struct host_identity_t {
+typedef struct fanfare_module_host_identity_t {
   // The id of the node, such as `chat-server-1`.
   guest_string_t   node;
   // The server type of the node, such as `chat`.
   guest_string_t   server;
   // The isolate that this instance lives in.
-  host_isolate_t   isolate;
+  fanfare_module_host_isolate_t   isolate;
   // The number of workers of the node.
   uint32_t   workers;
   // The name of the guest's own module.
   guest_string_t   module;
   // The digest of the module's generation, in hexadecimal.
   guest_string_t   generation;
-} host_identity_t;
+} fanfare_module_host_identity_t;
 
-typedef uint8_t host_level_t;
+typedef uint8_t fanfare_module_host_level_t;
 
-#define HOST_LEVEL_TRACE 0
-#define HOST_LEVEL_DEBUG 1
-#define HOST_LEVEL_INFO 2
-#define HOST_LEVEL_WARN 3
-#define HOST_LEVEL_ERROR 4
+#define FANFARE_MODULE_HOST_LEVEL_TRACE 0
+#define FANFARE_MODULE_HOST_LEVEL_DEBUG 1
+#define FANFARE_MODULE_HOST_LEVEL_INFO 2
+#define FANFARE_MODULE_HOST_LEVEL_WARN 3
+#define FANFARE_MODULE_HOST_LEVEL_ERROR 4
 
 typedef struct {
   bool is_some;
-  host_call_id_t val;
-} host_option_call_id_t;
+  fanfare_module_host_call_id_t val;
+} fanfare_module_host_option_call_id_t;
 
 typedef fanfare_call_id_t fanfare_module_config_call_id_t;
 
@@ -857,18 +864,18 @@ typedef struct {
   } val;
 } fanfare_module_master_blocking_result_payload_call_error_t;
 
-typedef fanfare_call_id_t sse_call_id_t;
+typedef fanfare_call_id_t fanfare_module_sse_call_id_t;
 
-typedef fanfare_payload_t sse_payload_t;
+typedef fanfare_payload_t fanfare_module_sse_payload_t;
 
-typedef fanfare_call_error_t sse_call_error_t;
+typedef fanfare_call_error_t fanfare_module_sse_call_error_t;
 
-typedef fanfare_extra_t sse_extra_t;
+typedef fanfare_extra_t fanfare_module_sse_extra_t;
 
-typedef struct sse_event_t {
+typedef struct fanfare_module_sse_event_t {
   // The text for the client. The host sends each of its lines as a `data:` line; CR, LF and
   // CRLF end a line. `none` is the empty text. `bytes` must be UTF-8.
-  sse_payload_t   data;
+  fanfare_module_sse_payload_t   data;
   // The type of the event, which a client passes to `addEventListener`. `none` is `message`.
   guest_option_string_t   event;
   // The id that the client sends as `Last-Event-ID` when it connects again, to receive what
@@ -880,59 +887,59 @@ typedef struct sse_event_t {
   // Text that the client ignores. An event that has a comment, but neither `data` nor
   // `event`, is sent as the comment alone.
   guest_option_string_t   comment;
-  sse_extra_t   extra;
-} sse_event_t;
+  fanfare_module_sse_extra_t   extra;
+} fanfare_module_sse_event_t;
 
 // The clients that a function reaches.
-typedef uint8_t sse_reach_t;
+typedef uint8_t fanfare_module_sse_reach_t;
 
 // Those of every worker of every node.
-#define SSE_REACH_EVERYWHERE 0
+#define FANFARE_MODULE_SSE_REACH_EVERYWHERE 0
 // Those of every worker of this node.
-#define SSE_REACH_THIS_NODE 1
+#define FANFARE_MODULE_SSE_REACH_THIS_NODE 1
 // Those of the caller's own worker, for a route that runs in every worker anyway: in a
 // broadcast, or in a schedule of the type `all`. The history does not keep such an event,
 // so a client that is reconnecting misses it. A caller outside of workers reaches nobody.
-#define SSE_REACH_THIS_WORKER 2
+#define FANFARE_MODULE_SSE_REACH_THIS_WORKER 2
 
 typedef struct {
   bool is_some;
-  sse_call_id_t val;
-} sse_option_call_id_t;
+  fanfare_module_sse_call_id_t val;
+} fanfare_module_sse_option_call_id_t;
 
 typedef struct {
   bool is_err;
   union {
     uint32_t ok;
-    sse_call_error_t err;
+    fanfare_module_sse_call_error_t err;
   } val;
-} sse_result_u32_call_error_t;
+} fanfare_module_sse_result_u32_call_error_t;
 
-typedef fanfare_call_id_t events_call_id_t;
+typedef fanfare_call_id_t fanfare_module_events_call_id_t;
 
-typedef fanfare_payload_t events_payload_t;
+typedef fanfare_payload_t fanfare_module_events_payload_t;
 
-typedef fanfare_call_error_t events_call_error_t;
+typedef fanfare_call_error_t fanfare_module_events_call_error_t;
 
 typedef struct {
   bool is_some;
-  events_call_id_t val;
-} events_option_call_id_t;
+  fanfare_module_events_call_id_t val;
+} fanfare_module_events_option_call_id_t;
 
 typedef struct {
   bool is_err;
   union {
-    events_call_error_t err;
+    fanfare_module_events_call_error_t err;
   } val;
-} events_result_void_call_error_t;
+} fanfare_module_events_result_void_call_error_t;
 
 typedef struct {
   bool is_err;
   union {
     guest_string_t ok;
-    events_call_error_t err;
+    fanfare_module_events_call_error_t err;
   } val;
-} events_result_string_call_error_t;
+} fanfare_module_events_result_string_call_error_t;
 
 typedef fanfare_call_id_t fanfare_module_messages_call_id_t;
 
@@ -952,74 +959,74 @@ typedef struct {
   } val;
 } fanfare_module_messages_result_void_call_error_t;
 
-typedef fanfare_call_id_t sessions_call_id_t;
+typedef fanfare_call_id_t fanfare_module_sessions_call_id_t;
 
-typedef fanfare_payload_t sessions_payload_t;
+typedef fanfare_payload_t fanfare_module_sessions_payload_t;
 
-typedef fanfare_call_error_t sessions_call_error_t;
+typedef fanfare_call_error_t fanfare_module_sessions_call_error_t;
 
-typedef fanfare_session_t sessions_session_t;
+typedef fanfare_session_t fanfare_module_sessions_session_t;
 
-typedef fanfare_recipient_t sessions_recipient_t;
+typedef fanfare_recipient_t fanfare_module_sessions_recipient_t;
 
 // What happens when other sessions of this node are bound to the user already.
-typedef uint8_t sessions_when_taken_t;
+typedef uint8_t fanfare_module_sessions_when_taken_t;
 
 // `bind` fails with `forbidden`.
-#define SESSIONS_WHEN_TAKEN_REFUSE 0
+#define FANFARE_MODULE_SESSIONS_WHEN_TAKEN_REFUSE 0
 // All of them are bound: one user with several windows.
-#define SESSIONS_WHEN_TAKEN_SHARE 1
+#define FANFARE_MODULE_SESSIONS_WHEN_TAKEN_SHARE 1
 // The host disconnects the others with the close code 4010.
-#define SESSIONS_WHEN_TAKEN_REPLACE 2
+#define FANFARE_MODULE_SESSIONS_WHEN_TAKEN_REPLACE 2
 
 typedef struct {
   bool is_some;
-  sessions_session_t val;
-} sessions_option_session_t;
+  fanfare_module_sessions_session_t val;
+} fanfare_module_sessions_option_session_t;
 
 typedef struct {
   bool is_some;
-  sessions_call_id_t val;
-} sessions_option_call_id_t;
+  fanfare_module_sessions_call_id_t val;
+} fanfare_module_sessions_option_call_id_t;
 
 typedef struct {
   bool is_err;
   union {
-    sessions_option_session_t ok;
-    sessions_call_error_t err;
+    fanfare_module_sessions_option_session_t ok;
+    fanfare_module_sessions_call_error_t err;
   } val;
-} sessions_result_option_session_call_error_t;
+} fanfare_module_sessions_result_option_session_call_error_t;
 
 typedef struct {
   bool is_err;
   union {
     guest_list_string_t ok;
-    sessions_call_error_t err;
+    fanfare_module_sessions_call_error_t err;
   } val;
-} sessions_result_list_string_call_error_t;
+} fanfare_module_sessions_result_list_string_call_error_t;
 
 typedef struct {
   bool is_err;
   union {
     guest_option_string_t ok;
-    sessions_call_error_t err;
+    fanfare_module_sessions_call_error_t err;
   } val;
-} sessions_result_option_string_call_error_t;
+} fanfare_module_sessions_result_option_string_call_error_t;
 
 typedef struct {
   bool is_err;
   union {
     guest_list_tuple2_string_string_t ok;
-    sessions_call_error_t err;
+    fanfare_module_sessions_call_error_t err;
   } val;
-} sessions_result_list_tuple2_string_string_call_error_t;
+} fanfare_module_sessions_result_list_tuple2_string_string_call_error_t;
 
 typedef struct {
   bool is_err;
   union {
-    sessions_call_error_t err;
+    fanfare_module_sessions_call_error_t err;
   } val;
-} sessions_result_void_call_error_t;
+} fanfare_module_sessions_result_void_call_error_t;
 
 typedef struct {
   bool is_some;
@@ -1030,162 +1037,179 @@ typedef struct {
   bool is_err;
   union {
     uint32_t ok;
-    sessions_call_error_t err;
+    fanfare_module_sessions_call_error_t err;
   } val;
-} sessions_result_u32_call_error_t;
+} fanfare_module_sessions_result_u32_call_error_t;
 
 typedef struct {
   uint32_t f0;
   uint32_t f1;
 } guest_tuple2_u32_u32_t;
 
-typedef fanfare_call_id_t sessions_blocking_call_id_t;
+typedef fanfare_call_id_t fanfare_module_sessions_blocking_call_id_t;
 
-typedef fanfare_payload_t sessions_blocking_payload_t;
+typedef fanfare_payload_t fanfare_module_sessions_blocking_payload_t;
 
-typedef fanfare_call_error_t sessions_blocking_call_error_t;
+typedef fanfare_call_error_t fanfare_module_sessions_blocking_call_error_t;
 
-typedef fanfare_session_t sessions_blocking_session_t;
+typedef fanfare_session_t fanfare_module_sessions_blocking_session_t;
 
-typedef fanfare_recipient_t sessions_blocking_recipient_t;
+typedef fanfare_recipient_t fanfare_module_sessions_blocking_recipient_t;
 
-typedef fanfare_pushed_t sessions_blocking_pushed_t;
+typedef fanfare_pushed_t fanfare_module_sessions_blocking_pushed_t;
 
 typedef struct {
   bool is_some;
-  sessions_blocking_call_id_t val;
-} sessions_blocking_option_call_id_t;
+  fanfare_module_sessions_blocking_call_id_t val;
+} fanfare_module_sessions_blocking_option_call_id_t;
 
 typedef struct {
-  sessions_blocking_recipient_t *ptr;
+  fanfare_module_sessions_blocking_recipient_t *ptr;
   size_t len;
-} sessions_blocking_list_recipient_t;
+} fanfare_module_sessions_blocking_list_recipient_t;
 
 typedef struct {
   bool is_err;
   union {
-    sessions_blocking_pushed_t ok;
-    sessions_blocking_call_error_t err;
+    fanfare_module_sessions_blocking_pushed_t ok;
+    fanfare_module_sessions_blocking_call_error_t err;
   } val;
-} sessions_blocking_result_pushed_call_error_t;
+} fanfare_module_sessions_blocking_result_pushed_call_error_t;
 
 typedef struct {
   bool is_err;
   union {
-    sessions_blocking_payload_t ok;
-    sessions_blocking_call_error_t err;
+    fanfare_module_sessions_blocking_payload_t ok;
+    fanfare_module_sessions_blocking_call_error_t err;
   } val;
-} sessions_blocking_result_payload_call_error_t;
+} fanfare_module_sessions_blocking_result_payload_call_error_t;
 
 typedef struct {
   bool is_err;
   union {
-    sessions_blocking_call_error_t err;
+    fanfare_module_sessions_blocking_call_error_t err;
   } val;
-} sessions_blocking_result_void_call_error_t;
+} fanfare_module_sessions_blocking_result_void_call_error_t;
 
 typedef struct {
-  sessions_blocking_session_t f0;
+  fanfare_module_sessions_blocking_session_t f0;
   guest_list_tuple2_string_string_t f1;
-} sessions_blocking_tuple2_session_list_tuple2_string_string_t;
+} fanfare_module_sessions_blocking_tuple2_session_list_tuple2_string_string_t;
 
 typedef struct {
   bool is_err;
   union {
-    sessions_blocking_tuple2_session_list_tuple2_string_string_t ok;
-    sessions_blocking_call_error_t err;
+    fanfare_module_sessions_blocking_tuple2_session_list_tuple2_string_string_t ok;
+    fanfare_module_sessions_blocking_call_error_t err;
   } val;
-} sessions_blocking_result_tuple2_session_list_tuple2_string_string_call_error_t;
+} fanfare_module_sessions_blocking_result_tuple2_session_list_tuple2_string_string_call_error_t;
 
 typedef struct {
-  sessions_blocking_session_t *ptr;
+  fanfare_module_sessions_blocking_session_t *ptr;
   size_t len;
-} sessions_blocking_list_session_t;
+} fanfare_module_sessions_blocking_list_session_t;
 
 typedef struct {
   bool is_err;
   union {
-    sessions_blocking_list_session_t ok;
-    sessions_blocking_call_error_t err;
+    fanfare_module_sessions_blocking_list_session_t ok;
+    fanfare_module_sessions_blocking_call_error_t err;
   } val;
-} sessions_blocking_result_list_session_call_error_t;
+} fanfare_module_sessions_blocking_result_list_session_call_error_t;
 
-typedef fanfare_call_id_t channels_call_id_t;
+typedef fanfare_call_id_t fanfare_module_channels_call_id_t;
 
-typedef fanfare_payload_t channels_payload_t;
+typedef fanfare_payload_t fanfare_module_channels_payload_t;
 
-typedef fanfare_call_error_t channels_call_error_t;
+typedef fanfare_call_error_t fanfare_module_channels_call_error_t;
 
 typedef struct {
   bool is_some;
-  channels_call_id_t val;
-} channels_option_call_id_t;
+  fanfare_module_channels_call_id_t val;
+} fanfare_module_channels_option_call_id_t;
 
 typedef struct {
   bool is_err;
   union {
-    channels_call_error_t err;
+    fanfare_module_channels_call_error_t err;
   } val;
-} channels_result_void_call_error_t;
+} fanfare_module_channels_result_void_call_error_t;
 
 typedef struct {
   bool is_err;
   union {
     guest_string_t ok;
-    channels_call_error_t err;
+    fanfare_module_channels_call_error_t err;
   } val;
-} channels_result_string_call_error_t;
+} fanfare_module_channels_result_string_call_error_t;
 
-typedef fanfare_call_id_t channels_blocking_call_id_t;
+typedef fanfare_call_id_t fanfare_module_channels_blocking_call_id_t;
 
-typedef fanfare_payload_t channels_blocking_payload_t;
+typedef fanfare_payload_t fanfare_module_channels_blocking_payload_t;
 
-typedef fanfare_call_error_t channels_blocking_call_error_t;
+typedef fanfare_call_error_t fanfare_module_channels_blocking_call_error_t;
 
-typedef fanfare_position_t channels_blocking_position_t;
+typedef fanfare_position_t fanfare_module_channels_blocking_position_t;
 
-typedef fanfare_channel_page_t channels_blocking_channel_page_t;
+typedef fanfare_channel_page_t fanfare_module_channels_blocking_channel_page_t;
 
-typedef fanfare_channel_member_t channels_blocking_channel_member_t;
-
-typedef struct {
-  bool is_some;
-  channels_blocking_call_id_t val;
-} channels_blocking_option_call_id_t;
+typedef fanfare_channel_member_t fanfare_module_channels_blocking_channel_member_t;
 
 typedef struct {
   bool is_some;
-  channels_blocking_position_t val;
-} channels_blocking_option_position_t;
+  fanfare_module_channels_blocking_call_id_t val;
+} fanfare_module_channels_blocking_option_call_id_t;
+
+typedef struct {
+  bool is_some;
+  fanfare_module_channels_blocking_position_t val;
+} fanfare_module_channels_blocking_option_position_t;
 
 typedef struct {
   bool is_err;
   union {
-    channels_blocking_option_position_t ok;
-    channels_blocking_call_error_t err;
+    fanfare_module_channels_blocking_option_position_t ok;
+    fanfare_module_channels_blocking_call_error_t err;
   } val;
-} channels_blocking_result_option_position_call_error_t;
+} fanfare_module_channels_blocking_result_option_position_call_error_t;
 
 typedef struct {
   bool is_err;
   union {
-    channels_blocking_channel_page_t ok;
-    channels_blocking_call_error_t err;
+    fanfare_module_channels_blocking_channel_page_t ok;
+    fanfare_module_channels_blocking_call_error_t err;
   } val;
-} channels_blocking_result_channel_page_call_error_t;
+} fanfare_module_channels_blocking_result_channel_page_call_error_t;
 
 typedef struct {
-  channels_blocking_channel_member_t *ptr;
+  fanfare_module_channels_blocking_channel_member_t *ptr;
   size_t len;
-} channels_blocking_list_channel_member_t;
+} fanfare_module_channels_blocking_list_channel_member_t;
 
 typedef struct {
   bool is_err;
   union {
-    channels_blocking_list_channel_member_t ok;
-    channels_blocking_call_error_t err;
+    fanfare_module_channels_blocking_list_channel_member_t ok;
+    fanfare_module_channels_blocking_call_error_t err;
   } val;
-} channels_blocking_result_list_channel_member_call_error_t;
+} fanfare_module_channels_blocking_result_list_channel_member_call_error_t;
+
+typedef fanfare_payload_t exports_fanfare_module_snapshot_payload_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    exports_fanfare_module_snapshot_payload_t ok;
+    guest_string_t err;
+  } val;
+} exports_fanfare_module_snapshot_result_payload_string_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    guest_string_t err;
+  } val;
+} exports_fanfare_module_snapshot_result_void_string_t;
 
 typedef fanfare_call_t exports_fanfare_module_handler_call_t;
 
@@ -1201,15 +1225,24 @@ typedef struct {
   } val;
 } exports_fanfare_module_handler_result_outcome_failure_t;
 
+// Imported Functions from `wasi:clocks/monotonic-clock@0.2.0`
+extern wasi_clocks_monotonic_clock_instant_t wasi_clocks_monotonic_clock_now(void);
+
+// Imported Functions from `wasi:clocks/wall-clock@0.2.0`
+extern void wasi_clocks_wall_clock_now(wasi_clocks_wall_clock_datetime_t *ret);
+
+// Imported Functions from `wasi:random/random@0.2.0`
+extern uint64_t wasi_random_random_get_random_u64(void);
+
 // Imported Functions from `fanfare:module/broadcast-blocking@0.1.0`
-extern bool broadcast_emit(broadcast_call_id_t *maybe_caller, broadcast_emission_t *what, broadcast_payload_t *payload, broadcast_receipt_t *ret, broadcast_call_error_t *err);
-extern bool broadcast_gather(broadcast_call_id_t *maybe_caller, broadcast_emission_t *what, broadcast_payload_t *payload, uint32_t *maybe_timeout_ms, broadcast_list_entry_t *ret, broadcast_call_error_t *err);
-extern bool broadcast_reload(broadcast_call_id_t *maybe_caller, guest_string_t *maybe_module, broadcast_receipt_t *ret, broadcast_call_error_t *err);
+extern bool fanfare_module_broadcast_blocking_emit(fanfare_module_broadcast_blocking_call_id_t *maybe_caller, fanfare_module_broadcast_blocking_emission_t *what, fanfare_module_broadcast_blocking_payload_t *payload, fanfare_module_broadcast_blocking_receipt_t *ret, fanfare_module_broadcast_blocking_call_error_t *err);
+extern bool fanfare_module_broadcast_blocking_gather(fanfare_module_broadcast_blocking_call_id_t *maybe_caller, fanfare_module_broadcast_blocking_emission_t *what, fanfare_module_broadcast_blocking_payload_t *payload, uint32_t *maybe_timeout_ms, fanfare_module_broadcast_blocking_list_entry_t *ret, fanfare_module_broadcast_blocking_call_error_t *err);
+extern bool fanfare_module_broadcast_blocking_reload(fanfare_module_broadcast_blocking_call_id_t *maybe_caller, guest_string_t *maybe_module, fanfare_module_broadcast_blocking_receipt_t *ret, fanfare_module_broadcast_blocking_call_error_t *err);
 
 // Imported Functions from `fanfare:module/rpc-blocking@0.1.0`
-extern bool rpc_call(rpc_call_id_t *maybe_caller, rpc_target_t *target, guest_string_t *route, rpc_payload_t *payload, rpc_call_options_t *options, rpc_reply_t *ret, rpc_call_error_t *err);
-extern bool rpc_call_every(rpc_call_id_t *maybe_caller, rpc_group_t *group, guest_string_t *route, rpc_payload_t *payload, rpc_call_options_t *options, rpc_list_entry_t *ret, rpc_call_error_t *err);
-extern bool rpc_notify(rpc_call_id_t *maybe_caller, rpc_address_t *address, guest_string_t *route, rpc_payload_t *payload, rpc_call_options_t *options, uint32_t *ret, rpc_call_error_t *err);
+extern bool fanfare_module_rpc_blocking_call(fanfare_module_rpc_blocking_call_id_t *maybe_caller, fanfare_module_rpc_blocking_target_t *target, guest_string_t *route, fanfare_module_rpc_blocking_payload_t *payload, fanfare_module_rpc_blocking_call_options_t *options, fanfare_module_rpc_blocking_reply_t *ret, fanfare_module_rpc_blocking_call_error_t *err);
+extern bool fanfare_module_rpc_blocking_call_every(fanfare_module_rpc_blocking_call_id_t *maybe_caller, fanfare_module_rpc_blocking_group_t *group, guest_string_t *route, fanfare_module_rpc_blocking_payload_t *payload, fanfare_module_rpc_blocking_call_options_t *options, fanfare_module_rpc_blocking_list_entry_t *ret, fanfare_module_rpc_blocking_call_error_t *err);
+extern bool fanfare_module_rpc_blocking_notify(fanfare_module_rpc_blocking_call_id_t *maybe_caller, fanfare_module_rpc_blocking_address_t *address, guest_string_t *route, fanfare_module_rpc_blocking_payload_t *payload, fanfare_module_rpc_blocking_call_options_t *options, uint32_t *ret, fanfare_module_rpc_blocking_call_error_t *err);
 
 // Imported Functions from `fanfare:module/http@0.1.0`
 // Returns all values of one header field, in order of arrival. The case of `name` does not
@@ -1221,13 +1254,13 @@ extern void fanfare_module_http_headers(fanfare_module_http_call_id_t call, fanf
 extern bool fanfare_module_http_head(fanfare_module_http_call_id_t call, fanfare_module_http_request_head_t *ret);
 
 // Imported Functions from `fanfare:module/host@0.1.0`
-extern void host_whoami(host_identity_t *ret);
+extern void fanfare_module_host_whoami(fanfare_module_host_identity_t *ret);
 // Writes one line to the host's log, with the module, generation, isolate and trace of the
 // call.
 // 
 // The host escapes line breaks and other control characters, cuts the line at
 // `limits.logLine`, and drops and counts lines beyond `limits.logRate` per second.
-extern void host_log(host_call_id_t *maybe_caller, host_level_t level, guest_string_t *message, guest_list_tuple2_string_string_t *fields);
+extern void fanfare_module_host_log(fanfare_module_host_call_id_t *maybe_caller, fanfare_module_host_level_t level, guest_string_t *message, guest_list_tuple2_string_string_t *fields);
 
 // Imported Functions from `fanfare:module/config@0.1.0`
 // Returns the value at a JSON Pointer (RFC 6901) as JSON text. `""` points to the whole
@@ -1265,21 +1298,21 @@ extern bool fanfare_module_master_blocking_send(fanfare_module_master_blocking_c
 // - `invalid`: the key is too long or has control characters, the texts of the event are
 //   larger than `limits.payload`, `data` is not UTF-8, or `event` or `id` has more than 1,024
 //   bytes, a line break or a NUL.
-extern bool sse_publish(sse_call_id_t *maybe_caller, guest_string_t *key, sse_event_t *event, sse_reach_t reach, uint32_t *ret, sse_call_error_t *err);
+extern bool fanfare_module_sse_publish(fanfare_module_sse_call_id_t *maybe_caller, guest_string_t *key, fanfare_module_sse_event_t *event, fanfare_module_sse_reach_t reach, uint32_t *ret, fanfare_module_sse_call_error_t *err);
 // Sends an event to the clients of all keys, and to those without a key. Needs the grant `sse`
 // for `*`. Errors: those of `publish`.
-extern bool sse_publish_all(sse_call_id_t *maybe_caller, sse_event_t *event, sse_reach_t reach, uint32_t *ret, sse_call_error_t *err);
+extern bool fanfare_module_sse_publish_all(fanfare_module_sse_call_id_t *maybe_caller, fanfare_module_sse_event_t *event, fanfare_module_sse_reach_t reach, uint32_t *ret, fanfare_module_sse_call_error_t *err);
 // Closes the connections of a key after everything that is queued for them is sent. Returns
 // their number on this node. `EventSource` connects again by itself.
 // 
 // Errors: `forbidden` and `invalid` (the key), as for `publish`.
-extern bool sse_close(sse_call_id_t *maybe_caller, guest_string_t *key, sse_reach_t reach, uint32_t *ret, sse_call_error_t *err);
+extern bool fanfare_module_sse_close(fanfare_module_sse_call_id_t *maybe_caller, guest_string_t *key, fanfare_module_sse_reach_t reach, uint32_t *ret, fanfare_module_sse_call_error_t *err);
 // Closes the connections of all keys, and those without a key. Needs the grant `sse` for `*`.
 // Errors: those of `close`.
-extern bool sse_close_all(sse_call_id_t *maybe_caller, sse_reach_t reach, uint32_t *ret, sse_call_error_t *err);
+extern bool fanfare_module_sse_close_all(fanfare_module_sse_call_id_t *maybe_caller, fanfare_module_sse_reach_t reach, uint32_t *ret, fanfare_module_sse_call_error_t *err);
 // Returns the number of open connections of this node: those of a key, those without a key for
 // `""`, or all for `none`. Needs no grant.
-extern uint32_t sse_count(guest_string_t *maybe_key);
+extern uint32_t fanfare_module_sse_count(guest_string_t *maybe_key);
 
 // Imported Functions from `fanfare:module/events@0.1.0`
 // Emits an event: every subscription to its type receives it, those of the emitter too.
@@ -1295,7 +1328,7 @@ extern uint32_t sse_count(guest_string_t *maybe_key);
 //   (`events.connect` of `fanfare.json`) is full, so that no other process receives it.
 // - `unavailable`: this node has the event, but the connected service is away, so that no
 //   other process receives it. Also: the host is stopping.
-extern bool events_emit(events_call_id_t *maybe_caller, guest_string_t *maybe_event_type, events_payload_t *value, events_call_error_t *err);
+extern bool fanfare_module_events_emit(fanfare_module_events_call_id_t *maybe_caller, guest_string_t *maybe_event_type, fanfare_module_events_payload_t *value, fanfare_module_events_call_error_t *err);
 // Subscribes a route of this module, in this isolate. From now on the host calls the route for
 // every event whose type the pattern covers, with the trigger `subscription`. A pattern is a
 // type, `prefix/*` for all types that begin with `prefix/`, or `*` for all types. `none` is
@@ -1314,12 +1347,12 @@ extern bool events_emit(events_call_id_t *maybe_caller, guest_string_t *maybe_ev
 // - `not-found`: the module has no such route.
 // - `overloaded`: the module has `limits.subscriptions` subscriptions in this isolate.
 // - `unavailable`: the module is being removed from this isolate, or the host is stopping.
-extern bool events_subscribe(events_call_id_t *maybe_caller, guest_string_t *maybe_pattern, guest_string_t *route, guest_string_t *ret, events_call_error_t *err);
+extern bool fanfare_module_events_subscribe(fanfare_module_events_call_id_t *maybe_caller, guest_string_t *maybe_pattern, guest_string_t *route, guest_string_t *ret, fanfare_module_events_call_error_t *err);
 // Ends a subscription of this module in this isolate. The host drops the events that wait for
 // it. Calls that already run continue.
 // 
 // Errors: `not-found` when `subscribe` returned no such name here, or when it has ended.
-extern bool events_unsubscribe(events_call_id_t *maybe_caller, guest_string_t *subscription, events_call_error_t *err);
+extern bool fanfare_module_events_unsubscribe(fanfare_module_events_call_id_t *maybe_caller, guest_string_t *subscription, fanfare_module_events_call_error_t *err);
 
 // Imported Functions from `fanfare:module/messages@0.1.0`
 // Queues a message for a topic of a connection, and returns at once. The message is lost if
@@ -1339,39 +1372,39 @@ extern bool fanfare_module_messages_publish(fanfare_module_messages_call_id_t *m
 
 // Imported Functions from `fanfare:module/sessions@0.1.0`
 // Returns the session that a call belongs to, or `none`.
-extern bool sessions_current(sessions_call_id_t call, sessions_session_t *ret);
+extern bool fanfare_module_sessions_current(fanfare_module_sessions_call_id_t call, fanfare_module_sessions_session_t *ret);
 // Returns a session. `none`: this node has no such session.
-extern bool sessions_look(sessions_call_id_t *maybe_caller, guest_string_t *session, sessions_option_session_t *ret, sessions_call_error_t *err);
+extern bool fanfare_module_sessions_look(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *session, fanfare_module_sessions_option_session_t *ret, fanfare_module_sessions_call_error_t *err);
 // Returns the ids of the sessions that are bound to a user. Needs the grant `sessions`.
-extern bool sessions_find(sessions_call_id_t *maybe_caller, guest_string_t *uid, guest_list_string_t *ret, sessions_call_error_t *err);
+extern bool fanfare_module_sessions_find(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *uid, guest_list_string_t *ret, fanfare_module_sessions_call_error_t *err);
 // Returns a value of a session as JSON text. `none`: it has no such value.
-extern bool sessions_get(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_string_t *key, guest_option_string_t *ret, sessions_call_error_t *err);
+extern bool fanfare_module_sessions_get(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_string_t *key, guest_option_string_t *ret, fanfare_module_sessions_call_error_t *err);
 // Returns all values of a session: the name and the JSON text of each.
-extern bool sessions_values(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_list_tuple2_string_string_t *ret, sessions_call_error_t *err);
+extern bool fanfare_module_sessions_values(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_list_tuple2_string_string_t *ret, fanfare_module_sessions_call_error_t *err);
 // Sets values of a session: the name and the JSON text of each. Sets all of them, or none when
 // it fails. A value whose name begins with `_` never leaves the node of the session.
 // 
 // Errors: `invalid` when a text is not JSON, when all values of the session would have more
 // than `websocket.sessionSize` bytes, or when it would have too many values.
-extern bool sessions_set(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_list_tuple2_string_string_t *values, sessions_call_error_t *err);
+extern bool fanfare_module_sessions_set(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_list_tuple2_string_string_t *values, fanfare_module_sessions_call_error_t *err);
 // Removes values of a session. A name that it does not have is not an error.
-extern bool sessions_remove(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_list_string_t *keys, sessions_call_error_t *err);
+extern bool fanfare_module_sessions_remove(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_list_string_t *keys, fanfare_module_sessions_call_error_t *err);
 // Binds a session to a user, until it ends, `unbind` is called, or it is bound to another
 // user. `replace` needs the grant `sessions`, because it ends other sessions.
 // 
 // Errors: `forbidden` when the user is taken and `taken` is `refuse`.
-extern bool sessions_bind(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_string_t *uid, sessions_when_taken_t taken, sessions_call_error_t *err);
+extern bool fanfare_module_sessions_bind(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_string_t *uid, fanfare_module_sessions_when_taken_t taken, fanfare_module_sessions_call_error_t *err);
 // Ends the binding of a session to its user. A session without one is not an error.
-extern bool sessions_unbind(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, sessions_call_error_t *err);
+extern bool fanfare_module_sessions_unbind(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, fanfare_module_sessions_call_error_t *err);
 // Signs a token with these claims (a JSON object), and sends it to the client, which is then
 // authenticated. The client keeps the token and sends it when it connects again. The token is
 // valid for `expires-ms` milliseconds, or for `websocket.auth.expiry` with `none`.
 // 
 // Errors: `invalid` when the claims are not a JSON object, or the client speaks a protocol
 // without tokens; `unavailable` when `websocket.auth` has no key.
-extern bool sessions_authenticate(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_string_t *claims, uint64_t *maybe_expires_ms, sessions_call_error_t *err);
+extern bool fanfare_module_sessions_authenticate(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, guest_string_t *claims, uint64_t *maybe_expires_ms, fanfare_module_sessions_call_error_t *err);
 // Takes the token away from the client, which is then no longer authenticated.
-extern bool sessions_deauthenticate(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, sessions_call_error_t *err);
+extern bool fanfare_module_sessions_deauthenticate(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, fanfare_module_sessions_call_error_t *err);
 // Queues a message for sessions of this node. Returns their number; a recipient without
 // sessions is not an error. Recipients other than the session of the call need the grant
 // `sessions`.
@@ -1381,30 +1414,30 @@ extern bool sessions_deauthenticate(sessions_call_id_t *maybe_caller, guest_stri
 // not keep up. A plain WebSocket receives the payload without the name.
 // 
 // Errors: `invalid` when the payload is larger than `limits.payload`.
-extern bool sessions_send(sessions_call_id_t *maybe_caller, sessions_recipient_t *to, guest_string_t *name, sessions_payload_t *payload, uint32_t *ret, sessions_call_error_t *err);
+extern bool fanfare_module_sessions_send(fanfare_module_sessions_call_id_t *maybe_caller, fanfare_module_sessions_recipient_t *to, guest_string_t *name, fanfare_module_sessions_payload_t *payload, uint32_t *ret, fanfare_module_sessions_call_error_t *err);
 // Ends a session after everything that is queued for it is sent. The code is 1000, or 4000 to
 // 4999. The reason has at most 123 bytes.
-extern bool sessions_disconnect(sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, uint16_t code, guest_string_t *reason, sessions_call_error_t *err);
+extern bool fanfare_module_sessions_disconnect(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *maybe_session, uint16_t code, guest_string_t *reason, fanfare_module_sessions_call_error_t *err);
 // Adds sessions to a group. Returns how many were not in it. A group exists as long as it has
 // members, and all modules see the same groups. An id without a session counts as 0.
 // 
 // Errors: `overloaded` when a session is in 64 groups, or this node has 100,000 groups. The
 // sessions that stand before it in the list are in the group then.
-extern bool sessions_join(sessions_call_id_t *maybe_caller, guest_string_t *group, guest_list_string_t *sessions, uint32_t *ret, sessions_call_error_t *err);
+extern bool fanfare_module_sessions_join(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *group, guest_list_string_t *sessions, uint32_t *ret, fanfare_module_sessions_call_error_t *err);
 // Removes sessions from a group. Returns how many were in it.
-extern bool sessions_leave(sessions_call_id_t *maybe_caller, guest_string_t *group, guest_list_string_t *sessions, uint32_t *ret, sessions_call_error_t *err);
+extern bool fanfare_module_sessions_leave(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *group, guest_list_string_t *sessions, uint32_t *ret, fanfare_module_sessions_call_error_t *err);
 // Returns the ids of the members of a group. Needs the grant `sessions`.
-extern bool sessions_members(sessions_call_id_t *maybe_caller, guest_string_t *group, guest_list_string_t *ret, sessions_call_error_t *err);
+extern bool fanfare_module_sessions_members(fanfare_module_sessions_call_id_t *maybe_caller, guest_string_t *group, guest_list_string_t *ret, fanfare_module_sessions_call_error_t *err);
 // Returns the number of sessions, and how many of them are bound to a user. Needs no grant.
-extern void sessions_count(guest_tuple2_u32_u32_t *ret);
+extern void fanfare_module_sessions_count(guest_tuple2_u32_u32_t *ret);
 
 // Imported Functions from `fanfare:module/sessions-blocking@0.1.0`
-extern bool sessions_blocking_push(sessions_blocking_call_id_t *maybe_caller, sessions_blocking_list_recipient_t *to, guest_string_t *name, sessions_blocking_payload_t *payload, sessions_blocking_pushed_t *ret, sessions_blocking_call_error_t *err);
-extern bool sessions_blocking_ask(sessions_blocking_call_id_t *maybe_caller, guest_string_t *session, guest_string_t *name, sessions_blocking_payload_t *payload, uint32_t *maybe_timeout_ms, sessions_blocking_payload_t *ret, sessions_blocking_call_error_t *err);
-extern bool sessions_blocking_apply(sessions_blocking_call_id_t call, sessions_blocking_call_error_t *err);
-extern bool sessions_blocking_read(sessions_blocking_call_id_t *maybe_caller, guest_string_t *session, sessions_blocking_tuple2_session_list_tuple2_string_string_t *ret, sessions_blocking_call_error_t *err);
-extern bool sessions_blocking_write(sessions_blocking_call_id_t *maybe_caller, guest_string_t *session, guest_list_tuple2_string_string_t *set, guest_list_string_t *remove, sessions_blocking_call_error_t *err);
-extern bool sessions_blocking_find(sessions_blocking_call_id_t *maybe_caller, guest_string_t *uid, sessions_blocking_list_session_t *ret, sessions_blocking_call_error_t *err);
+extern bool fanfare_module_sessions_blocking_push(fanfare_module_sessions_blocking_call_id_t *maybe_caller, fanfare_module_sessions_blocking_list_recipient_t *to, guest_string_t *name, fanfare_module_sessions_blocking_payload_t *payload, fanfare_module_sessions_blocking_pushed_t *ret, fanfare_module_sessions_blocking_call_error_t *err);
+extern bool fanfare_module_sessions_blocking_ask(fanfare_module_sessions_blocking_call_id_t *maybe_caller, guest_string_t *session, guest_string_t *name, fanfare_module_sessions_blocking_payload_t *payload, uint32_t *maybe_timeout_ms, fanfare_module_sessions_blocking_payload_t *ret, fanfare_module_sessions_blocking_call_error_t *err);
+extern bool fanfare_module_sessions_blocking_apply(fanfare_module_sessions_blocking_call_id_t call, fanfare_module_sessions_blocking_call_error_t *err);
+extern bool fanfare_module_sessions_blocking_read(fanfare_module_sessions_blocking_call_id_t *maybe_caller, guest_string_t *session, fanfare_module_sessions_blocking_tuple2_session_list_tuple2_string_string_t *ret, fanfare_module_sessions_blocking_call_error_t *err);
+extern bool fanfare_module_sessions_blocking_write(fanfare_module_sessions_blocking_call_id_t *maybe_caller, guest_string_t *session, guest_list_tuple2_string_string_t *set, guest_list_string_t *remove, fanfare_module_sessions_blocking_call_error_t *err);
+extern bool fanfare_module_sessions_blocking_find(fanfare_module_sessions_blocking_call_id_t *maybe_caller, guest_string_t *uid, fanfare_module_sessions_blocking_list_session_t *ret, fanfare_module_sessions_blocking_call_error_t *err);
 
 // Imported Functions from `fanfare:module/channels@0.1.0`
 // Publishes a message, and returns without waiting for the route of the channel. The messages
@@ -1412,12 +1445,12 @@ extern bool sessions_blocking_find(sessions_blocking_call_id_t *maybe_caller, gu
 // that; `channels-await.publish` returns it.
 // 
 // A client of SocketCluster receives text that is JSON as this value, any other text as a
-// string, `none` as `null`, and `bytes` as SocketCluster writes them. A plain WebSocket
+// string, `none` as no data, and `bytes` as SocketCluster writes them. A plain WebSocket
 // receives text and bytes unchanged.
 // 
 // Errors: `forbidden` for a channel `presence/..`; `invalid` when the payload is larger than
 // `limits.payload`; `overloaded` when 64 calls of the channel wait for its route.
-extern bool channels_publish(channels_call_id_t *maybe_caller, guest_string_t *channel, channels_payload_t *payload, channels_call_error_t *err);
+extern bool fanfare_module_channels_publish(fanfare_module_channels_call_id_t *maybe_caller, guest_string_t *channel, fanfare_module_channels_payload_t *payload, fanfare_module_channels_call_error_t *err);
 // Subscribes a route of this module, in this isolate. From now on the host calls the route for
 // every message of the channel, in order, with the trigger `subscription` and the source
 // `channel`. The route is written as `path` of a subscription in the manifest: `on-message`.
@@ -1433,36 +1466,40 @@ extern bool channels_publish(channels_call_id_t *maybe_caller, guest_string_t *c
 // - `not-found`: the module has no such route.
 // - `overloaded`: the module has `limits.subscriptions` subscriptions in this isolate, or the
 //   node has `hub.topics` channels.
-extern bool channels_subscribe(channels_call_id_t *maybe_caller, guest_string_t *channel, guest_string_t *route, guest_string_t *ret, channels_call_error_t *err);
+extern bool fanfare_module_channels_subscribe(fanfare_module_channels_call_id_t *maybe_caller, guest_string_t *channel, guest_string_t *route, guest_string_t *ret, fanfare_module_channels_call_error_t *err);
 // Ends a subscription of this module in this isolate. The host drops the messages that wait
 // for it. Calls that already run continue.
 // 
 // Errors: `not-found` when `subscribe` returned no such name here, or when it has ended.
-extern bool channels_unsubscribe(channels_call_id_t *maybe_caller, guest_string_t *subscription, channels_call_error_t *err);
+extern bool fanfare_module_channels_unsubscribe(fanfare_module_channels_call_id_t *maybe_caller, guest_string_t *subscription, fanfare_module_channels_call_error_t *err);
 // Subscribes a client to the channel without asking its route. A client that is a member
 // already is not an error. Any session other than that of the call needs the grant `sessions`.
 // 
 // Errors: `forbidden` without that grant; `not-found` when this node has no such session;
 // `overloaded` when the client has `websocket.socketChannelLimit` channels, or the node has
 // `hub.topics` channels.
-extern bool channels_add(channels_call_id_t *maybe_caller, guest_string_t *channel, guest_string_t *session, channels_call_error_t *err);
+extern bool fanfare_module_channels_add(fanfare_module_channels_call_id_t *maybe_caller, guest_string_t *channel, guest_string_t *session, fanfare_module_channels_call_error_t *err);
 // Ends the subscription of a client, which receives the message as the reason. A plain
 // WebSocket receives nothing. A client that is not a member is not an error. Any session other
 // than that of the call needs the grant `sessions`.
 // 
 // Errors: `forbidden` without that grant; `not-found` when this node has no such session;
 // `invalid` when the message is larger than `limits.payload`.
-extern bool channels_kick_out(channels_call_id_t *maybe_caller, guest_string_t *channel, guest_string_t *session, guest_string_t *message, channels_call_error_t *err);
+extern bool fanfare_module_channels_kick_out(fanfare_module_channels_call_id_t *maybe_caller, guest_string_t *channel, guest_string_t *session, guest_string_t *message, fanfare_module_channels_call_error_t *err);
 // Returns the number of members. Needs no grant. A channel that does not exist has 0.
-extern uint32_t channels_count(guest_string_t *channel);
+extern uint32_t fanfare_module_channels_count(guest_string_t *channel);
 
 // Imported Functions from `fanfare:module/channels-blocking@0.1.0`
-extern bool channels_blocking_publish(channels_blocking_call_id_t *maybe_caller, guest_string_t *channel, channels_blocking_payload_t *payload, channels_blocking_option_position_t *ret, channels_blocking_call_error_t *err);
-extern bool channels_blocking_history(channels_blocking_call_id_t *maybe_caller, guest_string_t *channel, channels_blocking_position_t *maybe_after, uint32_t most, channels_blocking_channel_page_t *ret, channels_blocking_call_error_t *err);
-extern bool channels_blocking_members(channels_blocking_call_id_t *maybe_caller, guest_string_t *channel, channels_blocking_list_channel_member_t *ret, channels_blocking_call_error_t *err);
+extern bool fanfare_module_channels_blocking_publish(fanfare_module_channels_blocking_call_id_t *maybe_caller, guest_string_t *channel, fanfare_module_channels_blocking_payload_t *payload, fanfare_module_channels_blocking_option_position_t *ret, fanfare_module_channels_blocking_call_error_t *err);
+extern bool fanfare_module_channels_blocking_history(fanfare_module_channels_blocking_call_id_t *maybe_caller, guest_string_t *channel, fanfare_module_channels_blocking_position_t *maybe_after, uint32_t most, fanfare_module_channels_blocking_channel_page_t *ret, fanfare_module_channels_blocking_call_error_t *err);
+extern bool fanfare_module_channels_blocking_members(fanfare_module_channels_blocking_call_id_t *maybe_caller, guest_string_t *channel, fanfare_module_channels_blocking_list_channel_member_t *ret, fanfare_module_channels_blocking_call_error_t *err);
 
 // Exported Functions from `fanfare:module/describe@0.1.0`
 void exports_fanfare_module_describe_handlers(guest_list_string_t *ret);
+
+// Exported Functions from `fanfare:module/snapshot@0.1.0`
+bool exports_fanfare_module_snapshot_save(exports_fanfare_module_snapshot_payload_t *ret, guest_string_t *err);
+bool exports_fanfare_module_snapshot_load(guest_string_t *from, exports_fanfare_module_snapshot_payload_t *state, guest_string_t *err);
 
 // Exported Functions from `fanfare:module/handler@0.1.0`
 bool exports_fanfare_module_handler_handle(exports_fanfare_module_handler_call_t *call, exports_fanfare_module_handler_outcome_t *ret, exports_fanfare_module_handler_failure_t *err);
@@ -1569,49 +1606,49 @@ void guest_option_u32_free(guest_option_u32_t *ptr);
 
 void fanfare_call_options_free(fanfare_call_options_t *ptr);
 
-void broadcast_payload_free(broadcast_payload_t *ptr);
+void fanfare_module_broadcast_blocking_payload_free(fanfare_module_broadcast_blocking_payload_t *ptr);
 
-void broadcast_emission_free(broadcast_emission_t *ptr);
+void fanfare_module_broadcast_blocking_emission_free(fanfare_module_broadcast_blocking_emission_t *ptr);
 
-void broadcast_receipt_free(broadcast_receipt_t *ptr);
+void fanfare_module_broadcast_blocking_receipt_free(fanfare_module_broadcast_blocking_receipt_t *ptr);
 
-void broadcast_entry_free(broadcast_entry_t *ptr);
+void fanfare_module_broadcast_blocking_entry_free(fanfare_module_broadcast_blocking_entry_t *ptr);
 
-void broadcast_call_error_free(broadcast_call_error_t *ptr);
+void fanfare_module_broadcast_blocking_call_error_free(fanfare_module_broadcast_blocking_call_error_t *ptr);
 
-void broadcast_option_call_id_free(broadcast_option_call_id_t *ptr);
+void fanfare_module_broadcast_blocking_option_call_id_free(fanfare_module_broadcast_blocking_option_call_id_t *ptr);
 
-void broadcast_result_receipt_call_error_free(broadcast_result_receipt_call_error_t *ptr);
+void fanfare_module_broadcast_blocking_result_receipt_call_error_free(fanfare_module_broadcast_blocking_result_receipt_call_error_t *ptr);
 
-void broadcast_list_entry_free(broadcast_list_entry_t *ptr);
+void fanfare_module_broadcast_blocking_list_entry_free(fanfare_module_broadcast_blocking_list_entry_t *ptr);
 
-void broadcast_result_list_entry_call_error_free(broadcast_result_list_entry_call_error_t *ptr);
+void fanfare_module_broadcast_blocking_result_list_entry_call_error_free(fanfare_module_broadcast_blocking_result_list_entry_call_error_t *ptr);
 
-void rpc_payload_free(rpc_payload_t *ptr);
+void fanfare_module_rpc_blocking_payload_free(fanfare_module_rpc_blocking_payload_t *ptr);
 
-void rpc_reply_free(rpc_reply_t *ptr);
+void fanfare_module_rpc_blocking_reply_free(fanfare_module_rpc_blocking_reply_t *ptr);
 
-void rpc_entry_free(rpc_entry_t *ptr);
+void fanfare_module_rpc_blocking_entry_free(fanfare_module_rpc_blocking_entry_t *ptr);
 
-void rpc_call_error_free(rpc_call_error_t *ptr);
+void fanfare_module_rpc_blocking_call_error_free(fanfare_module_rpc_blocking_call_error_t *ptr);
 
-void rpc_target_free(rpc_target_t *ptr);
+void fanfare_module_rpc_blocking_target_free(fanfare_module_rpc_blocking_target_t *ptr);
 
-void rpc_group_free(rpc_group_t *ptr);
+void fanfare_module_rpc_blocking_group_free(fanfare_module_rpc_blocking_group_t *ptr);
 
-void rpc_address_free(rpc_address_t *ptr);
+void fanfare_module_rpc_blocking_address_free(fanfare_module_rpc_blocking_address_t *ptr);
 
-void rpc_call_options_free(rpc_call_options_t *ptr);
+void fanfare_module_rpc_blocking_call_options_free(fanfare_module_rpc_blocking_call_options_t *ptr);
 
-void rpc_option_call_id_free(rpc_option_call_id_t *ptr);
+void fanfare_module_rpc_blocking_option_call_id_free(fanfare_module_rpc_blocking_option_call_id_t *ptr);
 
-void rpc_result_reply_call_error_free(rpc_result_reply_call_error_t *ptr);
+void fanfare_module_rpc_blocking_result_reply_call_error_free(fanfare_module_rpc_blocking_result_reply_call_error_t *ptr);
 
-void rpc_list_entry_free(rpc_list_entry_t *ptr);
+void fanfare_module_rpc_blocking_list_entry_free(fanfare_module_rpc_blocking_list_entry_t *ptr);
 
-void rpc_result_list_entry_call_error_free(rpc_result_list_entry_call_error_t *ptr);
+void fanfare_module_rpc_blocking_result_list_entry_call_error_free(fanfare_module_rpc_blocking_result_list_entry_call_error_t *ptr);
 
-void rpc_result_u32_call_error_free(rpc_result_u32_call_error_t *ptr);
+void fanfare_module_rpc_blocking_result_u32_call_error_free(fanfare_module_rpc_blocking_result_u32_call_error_t *ptr);
 
 void fanfare_module_http_header_fields_free(fanfare_module_http_header_fields_t *ptr);
 
@@ -1619,11 +1656,11 @@ void fanfare_module_http_request_head_free(fanfare_module_http_request_head_t *p
 
 void fanfare_module_http_option_request_head_free(fanfare_module_http_option_request_head_t *ptr);
 
-void host_isolate_free(host_isolate_t *ptr);
+void fanfare_module_host_isolate_free(fanfare_module_host_isolate_t *ptr);
 
-void host_identity_free(host_identity_t *ptr);
+void fanfare_module_host_identity_free(fanfare_module_host_identity_t *ptr);
 
-void host_option_call_id_free(host_option_call_id_t *ptr);
+void fanfare_module_host_option_call_id_free(fanfare_module_host_option_call_id_t *ptr);
 
 void fanfare_module_config_option_call_id_free(fanfare_module_config_option_call_id_t *ptr);
 
@@ -1643,27 +1680,27 @@ void fanfare_module_master_blocking_option_call_id_free(fanfare_module_master_bl
 
 void fanfare_module_master_blocking_result_payload_call_error_free(fanfare_module_master_blocking_result_payload_call_error_t *ptr);
 
-void sse_payload_free(sse_payload_t *ptr);
+void fanfare_module_sse_payload_free(fanfare_module_sse_payload_t *ptr);
 
-void sse_call_error_free(sse_call_error_t *ptr);
+void fanfare_module_sse_call_error_free(fanfare_module_sse_call_error_t *ptr);
 
-void sse_extra_free(sse_extra_t *ptr);
+void fanfare_module_sse_extra_free(fanfare_module_sse_extra_t *ptr);
 
-void sse_event_free(sse_event_t *ptr);
+void fanfare_module_sse_event_free(fanfare_module_sse_event_t *ptr);
 
-void sse_option_call_id_free(sse_option_call_id_t *ptr);
+void fanfare_module_sse_option_call_id_free(fanfare_module_sse_option_call_id_t *ptr);
 
-void sse_result_u32_call_error_free(sse_result_u32_call_error_t *ptr);
+void fanfare_module_sse_result_u32_call_error_free(fanfare_module_sse_result_u32_call_error_t *ptr);
 
-void events_payload_free(events_payload_t *ptr);
+void fanfare_module_events_payload_free(fanfare_module_events_payload_t *ptr);
 
-void events_call_error_free(events_call_error_t *ptr);
+void fanfare_module_events_call_error_free(fanfare_module_events_call_error_t *ptr);
 
-void events_option_call_id_free(events_option_call_id_t *ptr);
+void fanfare_module_events_option_call_id_free(fanfare_module_events_option_call_id_t *ptr);
 
-void events_result_void_call_error_free(events_result_void_call_error_t *ptr);
+void fanfare_module_events_result_void_call_error_free(fanfare_module_events_result_void_call_error_t *ptr);
 
-void events_result_string_call_error_free(events_result_string_call_error_t *ptr);
+void fanfare_module_events_result_string_call_error_free(fanfare_module_events_result_string_call_error_t *ptr);
 
 void fanfare_module_messages_payload_free(fanfare_module_messages_payload_t *ptr);
 
@@ -1673,91 +1710,97 @@ void fanfare_module_messages_option_call_id_free(fanfare_module_messages_option_
 
 void fanfare_module_messages_result_void_call_error_free(fanfare_module_messages_result_void_call_error_t *ptr);
 
-void sessions_payload_free(sessions_payload_t *ptr);
+void fanfare_module_sessions_payload_free(fanfare_module_sessions_payload_t *ptr);
 
-void sessions_call_error_free(sessions_call_error_t *ptr);
+void fanfare_module_sessions_call_error_free(fanfare_module_sessions_call_error_t *ptr);
 
-void sessions_session_free(sessions_session_t *ptr);
+void fanfare_module_sessions_session_free(fanfare_module_sessions_session_t *ptr);
 
-void sessions_recipient_free(sessions_recipient_t *ptr);
+void fanfare_module_sessions_recipient_free(fanfare_module_sessions_recipient_t *ptr);
 
-void sessions_option_session_free(sessions_option_session_t *ptr);
+void fanfare_module_sessions_option_session_free(fanfare_module_sessions_option_session_t *ptr);
 
-void sessions_option_call_id_free(sessions_option_call_id_t *ptr);
+void fanfare_module_sessions_option_call_id_free(fanfare_module_sessions_option_call_id_t *ptr);
 
-void sessions_result_option_session_call_error_free(sessions_result_option_session_call_error_t *ptr);
+void fanfare_module_sessions_result_option_session_call_error_free(fanfare_module_sessions_result_option_session_call_error_t *ptr);
 
-void sessions_result_list_string_call_error_free(sessions_result_list_string_call_error_t *ptr);
+void fanfare_module_sessions_result_list_string_call_error_free(fanfare_module_sessions_result_list_string_call_error_t *ptr);
 
-void sessions_result_option_string_call_error_free(sessions_result_option_string_call_error_t *ptr);
+void fanfare_module_sessions_result_option_string_call_error_free(fanfare_module_sessions_result_option_string_call_error_t *ptr);
 
-void sessions_result_list_tuple2_string_string_call_error_free(sessions_result_list_tuple2_string_string_call_error_t *ptr);
+void fanfare_module_sessions_result_list_tuple2_string_string_call_error_free(fanfare_module_sessions_result_list_tuple2_string_string_call_error_t *ptr);
 
-void sessions_result_void_call_error_free(sessions_result_void_call_error_t *ptr);
+void fanfare_module_sessions_result_void_call_error_free(fanfare_module_sessions_result_void_call_error_t *ptr);
 
 void guest_option_u64_free(guest_option_u64_t *ptr);
 
-void sessions_result_u32_call_error_free(sessions_result_u32_call_error_t *ptr);
+void fanfare_module_sessions_result_u32_call_error_free(fanfare_module_sessions_result_u32_call_error_t *ptr);
 
-void sessions_blocking_payload_free(sessions_blocking_payload_t *ptr);
+void fanfare_module_sessions_blocking_payload_free(fanfare_module_sessions_blocking_payload_t *ptr);
 
-void sessions_blocking_call_error_free(sessions_blocking_call_error_t *ptr);
+void fanfare_module_sessions_blocking_call_error_free(fanfare_module_sessions_blocking_call_error_t *ptr);
 
-void sessions_blocking_session_free(sessions_blocking_session_t *ptr);
+void fanfare_module_sessions_blocking_session_free(fanfare_module_sessions_blocking_session_t *ptr);
 
-void sessions_blocking_recipient_free(sessions_blocking_recipient_t *ptr);
+void fanfare_module_sessions_blocking_recipient_free(fanfare_module_sessions_blocking_recipient_t *ptr);
 
-void sessions_blocking_pushed_free(sessions_blocking_pushed_t *ptr);
+void fanfare_module_sessions_blocking_pushed_free(fanfare_module_sessions_blocking_pushed_t *ptr);
 
-void sessions_blocking_option_call_id_free(sessions_blocking_option_call_id_t *ptr);
+void fanfare_module_sessions_blocking_option_call_id_free(fanfare_module_sessions_blocking_option_call_id_t *ptr);
 
-void sessions_blocking_list_recipient_free(sessions_blocking_list_recipient_t *ptr);
+void fanfare_module_sessions_blocking_list_recipient_free(fanfare_module_sessions_blocking_list_recipient_t *ptr);
 
-void sessions_blocking_result_pushed_call_error_free(sessions_blocking_result_pushed_call_error_t *ptr);
+void fanfare_module_sessions_blocking_result_pushed_call_error_free(fanfare_module_sessions_blocking_result_pushed_call_error_t *ptr);
 
-void sessions_blocking_result_payload_call_error_free(sessions_blocking_result_payload_call_error_t *ptr);
+void fanfare_module_sessions_blocking_result_payload_call_error_free(fanfare_module_sessions_blocking_result_payload_call_error_t *ptr);
 
-void sessions_blocking_result_void_call_error_free(sessions_blocking_result_void_call_error_t *ptr);
+void fanfare_module_sessions_blocking_result_void_call_error_free(fanfare_module_sessions_blocking_result_void_call_error_t *ptr);
 
-void sessions_blocking_tuple2_session_list_tuple2_string_string_free(sessions_blocking_tuple2_session_list_tuple2_string_string_t *ptr);
+void fanfare_module_sessions_blocking_tuple2_session_list_tuple2_string_string_free(fanfare_module_sessions_blocking_tuple2_session_list_tuple2_string_string_t *ptr);
 
-void sessions_blocking_result_tuple2_session_list_tuple2_string_string_call_error_free(sessions_blocking_result_tuple2_session_list_tuple2_string_string_call_error_t *ptr);
+void fanfare_module_sessions_blocking_result_tuple2_session_list_tuple2_string_string_call_error_free(fanfare_module_sessions_blocking_result_tuple2_session_list_tuple2_string_string_call_error_t *ptr);
 
-void sessions_blocking_list_session_free(sessions_blocking_list_session_t *ptr);
+void fanfare_module_sessions_blocking_list_session_free(fanfare_module_sessions_blocking_list_session_t *ptr);
 
-void sessions_blocking_result_list_session_call_error_free(sessions_blocking_result_list_session_call_error_t *ptr);
+void fanfare_module_sessions_blocking_result_list_session_call_error_free(fanfare_module_sessions_blocking_result_list_session_call_error_t *ptr);
 
-void channels_payload_free(channels_payload_t *ptr);
+void fanfare_module_channels_payload_free(fanfare_module_channels_payload_t *ptr);
 
-void channels_call_error_free(channels_call_error_t *ptr);
+void fanfare_module_channels_call_error_free(fanfare_module_channels_call_error_t *ptr);
 
-void channels_option_call_id_free(channels_option_call_id_t *ptr);
+void fanfare_module_channels_option_call_id_free(fanfare_module_channels_option_call_id_t *ptr);
 
-void channels_result_void_call_error_free(channels_result_void_call_error_t *ptr);
+void fanfare_module_channels_result_void_call_error_free(fanfare_module_channels_result_void_call_error_t *ptr);
 
-void channels_result_string_call_error_free(channels_result_string_call_error_t *ptr);
+void fanfare_module_channels_result_string_call_error_free(fanfare_module_channels_result_string_call_error_t *ptr);
 
-void channels_blocking_payload_free(channels_blocking_payload_t *ptr);
+void fanfare_module_channels_blocking_payload_free(fanfare_module_channels_blocking_payload_t *ptr);
 
-void channels_blocking_call_error_free(channels_blocking_call_error_t *ptr);
+void fanfare_module_channels_blocking_call_error_free(fanfare_module_channels_blocking_call_error_t *ptr);
 
-void channels_blocking_position_free(channels_blocking_position_t *ptr);
+void fanfare_module_channels_blocking_position_free(fanfare_module_channels_blocking_position_t *ptr);
 
-void channels_blocking_channel_page_free(channels_blocking_channel_page_t *ptr);
+void fanfare_module_channels_blocking_channel_page_free(fanfare_module_channels_blocking_channel_page_t *ptr);
 
-void channels_blocking_channel_member_free(channels_blocking_channel_member_t *ptr);
+void fanfare_module_channels_blocking_channel_member_free(fanfare_module_channels_blocking_channel_member_t *ptr);
 
-void channels_blocking_option_call_id_free(channels_blocking_option_call_id_t *ptr);
+void fanfare_module_channels_blocking_option_call_id_free(fanfare_module_channels_blocking_option_call_id_t *ptr);
 
-void channels_blocking_option_position_free(channels_blocking_option_position_t *ptr);
+void fanfare_module_channels_blocking_option_position_free(fanfare_module_channels_blocking_option_position_t *ptr);
 
-void channels_blocking_result_option_position_call_error_free(channels_blocking_result_option_position_call_error_t *ptr);
+void fanfare_module_channels_blocking_result_option_position_call_error_free(fanfare_module_channels_blocking_result_option_position_call_error_t *ptr);
 
-void channels_blocking_result_channel_page_call_error_free(channels_blocking_result_channel_page_call_error_t *ptr);
+void fanfare_module_channels_blocking_result_channel_page_call_error_free(fanfare_module_channels_blocking_result_channel_page_call_error_t *ptr);
 
-void channels_blocking_list_channel_member_free(channels_blocking_list_channel_member_t *ptr);
+void fanfare_module_channels_blocking_list_channel_member_free(fanfare_module_channels_blocking_list_channel_member_t *ptr);
 
-void channels_blocking_result_list_channel_member_call_error_free(channels_blocking_result_list_channel_member_call_error_t *ptr);
+void fanfare_module_channels_blocking_result_list_channel_member_call_error_free(fanfare_module_channels_blocking_result_list_channel_member_call_error_t *ptr);
+
+void exports_fanfare_module_snapshot_payload_free(exports_fanfare_module_snapshot_payload_t *ptr);
+
+void exports_fanfare_module_snapshot_result_payload_string_free(exports_fanfare_module_snapshot_result_payload_string_t *ptr);
+
+void exports_fanfare_module_snapshot_result_void_string_free(exports_fanfare_module_snapshot_result_void_string_t *ptr);
 
 void exports_fanfare_module_handler_call_free(exports_fanfare_module_handler_call_t *ptr);
 

@@ -1,0 +1,36 @@
+// Memory, time and the stack.
+
+#include "conformance.h"
+
+// Asks for more memory than a call can have.
+ff_reply greedy(ff_call *call)
+{
+    (void)call;
+    while (ff_alloc(1024 * 1024)) {}
+    return ff_text("there was enough");
+}
+
+// Numbers of a generator, and the clocks.
+ff_reply read_clocks(ff_call *call)
+{
+    (void)call;
+    uint64_t before = ff_now_ns();
+    cJSON *found = cJSON_CreateObject();
+    cJSON_AddBoolToObject(found, "steady", ff_now_ns() >= before);
+    cJSON_AddNumberToObject(found, "ms", (double)ff_time_ms());
+    cJSON_AddBoolToObject(found, "random", ff_random() != ff_random());
+    return ff_json(found);
+}
+
+// Fills the stack.
+static int depth(volatile int *above)
+{
+    volatile int here[64] = { *above };
+    return here[0] < 0 ? 0 : depth(here) + here[0];
+}
+
+ff_reply overflow(ff_call *call)
+{
+    volatile int here = (int)call->deadline_ms;
+    return ff_textf("%d", depth(&here));
+}
