@@ -2,6 +2,7 @@
 //! and the modules of the SDKs.
 
 mod javascript;
+mod python;
 mod sdk;
 
 use std::fs;

@@ -26,6 +26,8 @@ pub struct Sdk {
 
 pub const JAVASCRIPT: Sdk = Sdk { name: "javascript-sdk", source: "sdk/js/conformance/conformance.js" };
 
+pub const PYTHON: Sdk = Sdk { name: "python-sdk", source: "sdk/python/conformance/conformance.py" };
+
 /// A component that `tests/guests/languages/build` has made.
 pub fn built(language: &str, name: &str) -> Option<Vec<u8>> {
     let path = root().join(format!("target/languages/{language}/{name}.wasm"));
@@ -165,6 +167,26 @@ async fn started(host: &Started) -> Value {
 #[tokio::test]
 async fn javascript_passes_the_cases() {
     JAVASCRIPT.passes_the_cases().await;
+}
+
+#[tokio::test]
+async fn python_passes_the_cases() {
+    PYTHON.passes_the_cases().await;
+}
+
+#[tokio::test]
+async fn python_keeps_its_state_over_a_swap_and_loses_it_in_a_crash() {
+    PYTHON.keeps_its_state_over_a_swap().await;
+}
+
+#[tokio::test]
+async fn calls_of_python_interleave_and_keep_their_callers() {
+    PYTHON.calls_interleave().await;
+}
+
+#[tokio::test]
+async fn python_writes_to_the_log_with_the_place_of_an_error() {
+    PYTHON.writes_to_the_log().await;
 }
 
 #[tokio::test]

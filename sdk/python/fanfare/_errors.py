@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,7 +73,9 @@ class Failure(Exception):
 
         `data` itself is the text or the bytes that arrived.
         """
-        return None if self.data is None else json.loads(self.data)
+        from ._payload import from_json
+
+        return from_json(self.data)
 
     def __str__(self) -> str:
         return f"{self.name}: {self.message}"

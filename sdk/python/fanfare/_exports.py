@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import random
 from typing import Any
 
 from componentize_py_types import Err
@@ -23,15 +22,13 @@ _started = False
 def _start() -> None:
     """Prepares an instance before its first call.
 
-    The memory of a component is that of its build: without this, every instance would have the same
-    random numbers.
+    componentize-py has given it random numbers and variables of its own.
     """
     global _started
     if not _started:
         _started = True
         install(Component())
         _output.redirect()
-        random.seed()
 
 
 class Handler(exports.Handler):  # type: ignore[misc]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import Any
 
 import componentize_py_async_support as support
@@ -158,8 +158,10 @@ def _turn(state: _State) -> int:
 def _run(handle: asyncio.Handle) -> None:
     try:
         handle._run()
-    except BaseException as error:  # noqa: BLE001 `SystemExit` in a task must not end the instance
-        _output.exception("a task failed", error)
+    except BaseException as error:  # noqa: BLE001 `SystemExit` must not end the instance
+        # A task keeps its exception for the code that awaits it.
+        if not isinstance(getattr(handle._callback, "__self__", None), asyncio.Task):  # type: ignore[attr-defined]
+            handle._context.run(_output.exception, "a callback failed", error)  # type: ignore[attr-defined]
 
 
 def _first_poll(export_index: int, borrows: int, coroutine: Any) -> int:
@@ -173,8 +175,10 @@ def _first_poll(export_index: int, borrows: int, coroutine: Any) -> int:
 
 def _call_soon(callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
     if context is None:
+        context = copy_context()
+    state = context.get(support._future_state)
+    if state is None:
         raise RuntimeError("only a handler can schedule work: the top level of a module has no call")
-    state = context[support._future_state]
     handle = asyncio.Handle(callback, args, _loop, context)
     state.handles.append(handle)
     if state is not _running and state.waker is not None:
@@ -238,6 +242,10 @@ def _report(context: dict[str, Any]) -> None:
         _output.exception(message, error)
 
 
+def _no_threads(*_: Any) -> Any:
+    raise RuntimeError("a component has no threads: call the function directly")
+
+
 def install() -> None:
     """Replaces the parts. Runs once, when the component is built."""
     support.first_poll = _first_poll
@@ -251,6 +259,7 @@ def install() -> None:
     )
     # `_timers` drops cancelled timers.
     _loop._timer_handle_cancelled = lambda timer: None
+    _loop.run_in_executor = _no_threads
     _loop.time = time.monotonic
     _loop.call_exception_handler = _report
     _loop.default_exception_handler = _report

@@ -74,6 +74,10 @@ def failure_of(error: BaseException) -> tuple[Failure, bool]:
     return Failure("error", message_of(error)), False
 
 
+# A recursion without end has a thousand.
+_MOST_PLACES = 10
+
+
 def places(error: BaseException) -> list[str]:
     """Returns where an exception was raised: `file.py:12 in function`, the innermost first.
 
@@ -82,7 +86,7 @@ def places(error: BaseException) -> list[str]:
     frames = traceback.extract_tb(error.__traceback__)
     written = [f"{short(frame.filename)}:{frame.lineno} in {frame.name}" for frame in reversed(frames)]
     own = [text for text, frame in zip(written, reversed(frames)) if not _is_library(frame.filename)]
-    return own or written
+    return (own or written)[:_MOST_PLACES]
 
 
 def short(path: str) -> str:
@@ -96,4 +100,4 @@ _STANDARD = traceback.__file__.rpartition("/")[0] + "/"
 
 
 def _is_library(path: str) -> bool:
-    return path.startswith((_HERE, _STANDARD, "<frozen ")) and not path.startswith(_HERE + "tests/")
+    return path.startswith((_HERE, _STANDARD, "/bundled/", "<frozen "))

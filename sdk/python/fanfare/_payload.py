@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from itertools import accumulate
 from typing import Any, Union
 
 from ._errors import Failure
@@ -61,14 +63,23 @@ def to_payload(value: Any) -> tuple[Payload, str | None]:
     return to_json(value), JSON_TYPE
 
 
+# A component has a small stack: it ends in a trap when JSON is nested a thousand times, which any
+# client can send.
+_DEEPEST = 250
+_NO_BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[^\[\]{}"]+', re.DOTALL)
+_STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
+
+
 def from_json(payload: Payload) -> Any:
     """Parses a payload as JSON. An empty payload is `None`. Raises `ValueError`."""
     if payload is None:
         return None
-    try:
-        return json.loads(payload)
-    except RecursionError:
-        raise ValueError("the value is nested too deeply") from None
+    text = payload.decode() if isinstance(payload, bytes) else payload
+    if text.count("[") + text.count("{") > _DEEPEST:
+        brackets = _NO_BRACKETS.sub("", text)
+        if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > _DEEPEST:
+            raise ValueError(f"the value is nested more than {_DEEPEST} times")
+    return json.loads(text)
 
 
 class Body:

@@ -111,9 +111,14 @@ def _folders(entry: Path, paths: list[Path]) -> list[Path]:
 
 def _mentions_snapshot(entry: Path) -> bool:
     """Whether the module seems to hand over a state. Only a component that does exports it."""
-    for source in sorted(entry.parent.rglob("*.py")):
-        if "snapshot(" in source.read_text(errors="replace"):
-            return True
+    for folder, folders, files in os.walk(entry.parent):
+        # Neither hidden folders nor virtual environments.
+        folders[:] = [
+            name for name in folders if name[0] != "." and not Path(folder, name, "pyvenv.cfg").exists()
+        ]
+        for name in files:
+            if name.endswith(".py") and "snapshot(" in Path(folder, name).read_text(errors="replace"):
+                return True
     return False
 
 

@@ -84,8 +84,9 @@ async def request(
     except (TypeError, ValueError) as error:
         raise CallError("invalid", f"cannot serialise the body: {error}") from error
     data = payload.encode() if isinstance(payload, str) else payload
-    if isinstance(payload, str) and all(name != "content-type" for name, _ in fields):
-        fields.append(("content-type", content_type or "text/plain; charset=utf-8"))
+    if payload is not None and all(name != "content-type" for name, _ in fields):
+        plain = "text/plain; charset=utf-8" if isinstance(payload, str) else "application/octet-stream"
+        fields.append(("content-type", content_type or plain))
     status, received, content = await backend().send_request(
         method.upper(), text_of(url), fields, data, timeout
     )

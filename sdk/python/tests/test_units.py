@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
+import tempfile
 import unittest
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
@@ -28,7 +29,8 @@ from fanfare import (
     sse,
 )
 from fanfare._imports import millis, payload_of
-from fanfare._outcome import short
+from fanfare._outcome import places, short
+from fanfare._payload import from_json
 from fanfare._registry import Registry, replace_registry
 from fanfare.testing._manifest import read_jsonc
 
@@ -134,6 +136,25 @@ class Outside(unittest.TestCase):
         self.assertEqual(str(channels.Position.parse("abc-7")), "abc-7")
 
 
+class Json(unittest.TestCase):
+    def test_deep_json_is_refused_before_it_ends_the_instance(self) -> None:
+        for text in ("[" * 251, "[" * 251 + "]" * 251, '{"a":' * 300, '"[" [{' * 200, b"[" * 300):
+            with self.assertRaises(ValueError):
+                from_json(text)
+        with self.assertRaisesRegex(ValueError, "nested more than 250 times"):
+            from_json("[" * 251 + "]" * 251)
+
+    def test_brackets_in_texts_and_side_by_side_are_not_deep(self) -> None:
+        deep = "[" * 250 + "]" * 250
+        self.assertEqual(len(from_json(f"[{','.join(['{}'] * 1000)}]")), 1000)
+        self.assertEqual(from_json('{"a": "' + "[" * 1000 + '\\\\", "b": "\\"["}')["b"], '"[')
+        for text in (deep, deep.encode()):
+            self.assertEqual(len(from_json(text)), 1)
+        for text in ('"' + "[" * 1000, "[" * 200 + '"\\' + "[" * 200):
+            with self.assertRaises(ValueError):
+                from_json(text)
+
+
 class Output(unittest.TestCase):
     def test_lines_of_print_are_lines_of_the_log(self) -> None:
         with recording() as recorder:
@@ -179,6 +200,15 @@ class Output(unittest.TestCase):
             _output.exception("failed", ModuleNotFoundError("No module named 'x'"))
         self.assertIn("at the top of a file", dict(recorder.lines[0][2])["help"])
 
+    def test_a_recursion_without_end_has_few_places(self) -> None:
+        def recurse() -> None:
+            recurse()
+
+        try:
+            recurse()
+        except RecursionError as error:
+            self.assertEqual(len(places(error)), 10)
+
     def test_paths_of_the_component_are_those_of_the_module(self) -> None:
         self.assertEqual(short("/0/hello.py"), "hello.py")
         self.assertEqual(short("/2/shop/hats.py"), "shop/hats.py")
@@ -219,6 +249,19 @@ class Building(unittest.TestCase):
                 mock.patch.object(Path, "is_file", return_value=True),
             ):
                 build._module_name(Path(name))
+
+    def test_the_export_of_the_state_is_guessed_from_the_sources_of_the_module(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            entry = folder / "hello.py"
+            entry.write_text("")
+            for hidden in (".venv", "environment"):
+                (folder / hidden).mkdir()
+                (folder / hidden / "x.py").write_text("snapshot(save, load)")
+            (folder / "environment/pyvenv.cfg").write_text("")
+            self.assertFalse(build._mentions_snapshot(entry))
+            (folder / "state.py").write_text("snapshot(save, load)")
+            self.assertTrue(build._mentions_snapshot(entry))
 
     def test_an_error_has_its_place_in_the_source(self) -> None:
         facts = {"file": "/1/shop/hats.py", "line": "7", "message": "SyntaxError: expected ':'"}

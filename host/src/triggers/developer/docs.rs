@@ -11,6 +11,7 @@ macro_rules! pages {
 pub(super) const PAGES: &[(&str, &str)] = pages![
     "first-module",
     "javascript",
+    "python",
     "testing",
     "recipes",
     "middlewares",
