@@ -1,6 +1,7 @@
 //! Guests that implement the contract in each language without an SDK (`tests/guests/languages`),
 //! and the modules of the SDKs.
 
+mod c;
 mod javascript;
 mod python;
 mod sdk;

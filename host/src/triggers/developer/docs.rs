@@ -12,6 +12,7 @@ pub(super) const PAGES: &[(&str, &str)] = pages![
     "first-module",
     "javascript",
     "python",
+    "c",
     "testing",
     "recipes",
     "middlewares",

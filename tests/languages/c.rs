@@ -1,0 +1,207 @@
+//! The SDK for C (`sdk/c`).
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::cli::project::Project;
+use crate::harness::{Started, TestHost, eventually, not_run, root, section, vector};
+
+/// The module of `sdk/cases` in C, if it is built.
+fn component() -> Option<Vec<u8>> {
+    built("c-sdk")
+}
+
+fn built(name: &str) -> Option<Vec<u8>> {
+    let path = root().join(format!("target/languages/c-sdk/{name}.wasm"));
+    if !path.exists() {
+        not_run("c-sdk: build it with tests/guests/languages/build c-sdk");
+        return None;
+    }
+    Some(fs::read(path).unwrap())
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+fn document(path: &str) -> Value {
+    let text = text(path);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    serde_json::from_str(&lines.join("\n")).unwrap()
+}
+
+fn grants() -> Value {
+    json!({ "sessions": true, "publish": ["redis:news"], "sse": ["*"], "reload": true })
+}
+
+/// The routes that only this module has.
+fn own_routes() -> Vec<Value> {
+    let names = ["peer", "relay", "greedy", "times", "overflow"];
+    names.map(|name| json!({ "path": name, "handler": name })).to_vec()
+}
+
+/// Starts a host with one worker, the module of the cases, and `peer`: the same component with
+/// routes for the module to call.
+async fn start() -> Option<Started> {
+    let component = component()?;
+    let mut manifest = document("sdk/cases/module.json");
+    manifest["routes"].as_array_mut().unwrap().extend(own_routes());
+    let capabilities = manifest["capabilities"].as_object_mut().unwrap();
+    capabilities.extend([("rpc".to_owned(), json!(["peer"])), ("broadcast".to_owned(), json!(["peer"]))]);
+    let gate = json!({ "path": "gated", "handler": "gated", "middlewares": "peer/gate?level=7" });
+    for route in manifest["routes"].as_array_mut().unwrap() {
+        if route["path"] == "gated" {
+            *route = gate.clone();
+        }
+    }
+    let peer = json!({
+        "component": "peer.wasm",
+        "routes": [
+            { "path": "echo", "handler": "echo" },
+            { "path": "reply", "handler": "made" },
+            { "path": "fail", "handler": "fail" },
+            { "path": "gate", "handler": "gate", "middlewares": "inner" },
+            { "path": "inner/origin", "handler": "origin", "middlewares": "inner" },
+            { "path": "inner/told", "handler": "told", "middlewares": "inner" },
+        ],
+        "broadcasts": { "told": { "path": "inner/told" } },
+    });
+    let mut granted = grants();
+    granted["rpc"] = json!(["peer"]);
+    granted["broadcast"] = json!(["peer"]);
+    let host = TestHost::empty()
+        .workers(1)
+        .file("modules/peer/module.json", peer.to_string())
+        .file("modules/peer/peer.wasm", &component)
+        .file("modules/conformance/module.json", manifest.to_string())
+        .file("modules/conformance/conformance.wasm", &component)
+        .grant("conformance", granted)
+        .config(json!({ "sse": {} }))
+        .limit("conformance", "cpu", "1s")
+        .start()
+        .await;
+    let slot = host.slot("conformance", 0).await;
+    assert_eq!(slot["state"], "ready", "{slot:?}");
+    Some(host)
+}
+
+fn path(route: &str) -> String {
+    format!("/api/conformance/{route}")
+}
+
+async fn calls_of(host: &Started) -> u64 {
+    let answer = host.post(&path("state"), "").await;
+    answer.json()["calls"].as_u64().unwrap_or_else(|| panic!("{}", answer.text()))
+}
+
+async fn restarted(host: &Started, times: u64) {
+    let again = || async {
+        let slot = host.slot("conformance", 0).await;
+        slot["state"] == "ready" && slot["restarts"] == times
+    };
+    eventually("the instance starts again", again).await;
+}
+
+/// A guest that runs one call at a time cannot wait for a call of its own instance.
+/// `sdk/c/conformance/serial.json` has what those cases expect instead.
+#[tokio::test]
+async fn a_module_in_c_passes_the_cases() {
+    let Some(component) = component() else { return };
+    let mut cases = document("sdk/cases/conformance.test.json");
+    let mut serial = document("sdk/c/conformance/serial.json");
+    for case in cases["cases"].as_array_mut().unwrap() {
+        if let Some(expected) = serial.as_object_mut().unwrap().remove(case["name"].as_str().unwrap()) {
+            case["expect"] = expected;
+        }
+    }
+    assert_eq!(serial, json!({}), "there are no such cases");
+    let project = Project::with(&[])
+        .file("modules/conformance/module.json", text("sdk/cases/module.json"))
+        .file("modules/conformance/conformance.test.json", cases.to_string())
+        .file("modules/conformance/conformance.wasm", component);
+    let ran = project.run(&["test", "conformance"]).await;
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+}
+
+#[tokio::test]
+async fn a_module_in_c_calls_other_modules() {
+    let Some(host) = start().await else { return };
+    let asked = host.post(&path("peer"), "hi").await;
+    let told = json!({ "kind": "broadcast", "name": "told", "seq": 1, "mine": true, "body": "two" });
+    let origin = json!({ "kind": "guest", "module": "conformance", "isolate": "worker-0", "trigger": "rpc" });
+    let expected = json!({
+        "status": 201, "json": { "made": true }, "color": "red", "echoed": "hi", "origin": origin,
+        "failure": "no-such-flag", "failed": 404, "data": { "flag": "dark" }, "unknown": "not-found",
+        "told": [told, "bad-word"],
+    });
+    assert_eq!((asked.status, asked.json()), (200, expected));
+    let relayed = host.post(&path("relay"), "").await;
+    assert_eq!((relayed.status, relayed.code().as_str()), (404, "no-such-flag"), "{}", relayed.text());
+    let gated = host.request("POST", &path("gated"), &[("x-user", "ada")], "hi").await;
+    assert_eq!(gated.status, 200, "{}", gated.text());
+    assert_eq!((&gated.json()["payload"], gated.json()["level"].clone()), (&json!("HI"), Value::Null));
+    assert_eq!(host.slot("conformance", 0).await["restarts"], 0);
+}
+
+#[tokio::test]
+async fn a_module_in_c_keeps_its_state_over_a_swap_and_loses_it_in_a_crash() {
+    let Some(host) = start().await else { return };
+    for calls in 1..=2 {
+        assert_eq!(calls_of(&host).await, calls);
+    }
+    let mut component = component().unwrap();
+    let name = vector(b"next".iter().map(|byte| [*byte]));
+    component.extend(section(0, [name, b"generation".to_vec()].concat()));
+    host.dir.write("modules/conformance/conformance.wasm", component);
+    let swapped = host.reload("conformance").await;
+    assert_eq!(swapped["outcome"], "swapped", "{swapped}");
+    assert_eq!(calls_of(&host).await, 3, "the state was handed over");
+    assert_eq!(host.post(&path("warmed"), "").await.json(), json!({ "name": "warm", "reason": "swap" }));
+
+    // A full stack is a trap, before it overwrites the data.
+    assert_eq!(host.post(&path("overflow"), "").await.code(), "crashed");
+    restarted(&host, 1).await;
+    assert_eq!(host.post(&path("warmed"), "").await.json(), json!({ "name": "warm", "reason": "restart" }));
+    assert_eq!(calls_of(&host).await, 1, "a crash loses the memory");
+}
+
+#[tokio::test]
+async fn memory_of_a_call_in_c_is_limited_and_freed() {
+    let Some(host) = start().await else { return };
+    for _ in 0..20 {
+        let answer = host.post(&path("greedy"), "").await;
+        assert_eq!((answer.status, answer.code().as_str()), (500, "out-of-memory"), "{}", answer.text());
+    }
+    // More than `limits.memory` in total.
+    for _ in 0..20 {
+        let answer = host.post(&path("greedy"), "half").await;
+        assert_eq!((answer.status, answer.text()), (200, "there was enough"));
+    }
+    assert_eq!(calls_of(&host).await, 1);
+    assert_eq!(host.slot("conformance", 0).await["restarts"], 0);
+    let times = host.post(&path("times"), "").await.json();
+    assert_eq!((&times["steady"], &times["random"]), (&json!(true), &json!(true)), "{times}");
+    assert!(times["ms"].as_f64().unwrap() > 1.7e12, "{times}");
+}
+
+#[tokio::test]
+async fn a_module_in_c_writes_to_the_log_with_the_place_of_an_error() {
+    let Some(host) = start().await else { return };
+    let trace = format!("{:032x}", u128::from(std::process::id()) << 64 | 9);
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    for route in ["log", "throw"] {
+        host.request("POST", &path(route), &[("traceparent", parent.as_str())], "").await;
+    }
+    let source = text("sdk/c/conformance/conformance.c");
+    let line = source.lines().position(|line| line.contains("out of cheese")).unwrap() + 1;
+    let place = format!("conformance.c:{line}");
+    for words in [
+        &["INFO", "sold a hat", "shop=main", "left=3"][..],
+        &["INFO", "printed 1 two"],
+        &["ERROR", "out of cheese", &place],
+    ] {
+        let words = [words, &["module=conformance", &trace]].concat();
+        eventually(&format!("a line with {words:?}"), || async { host.log.contains(&words) }).await;
+    }
+}
