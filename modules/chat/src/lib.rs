@@ -74,9 +74,9 @@ fn sign_in(session: Session, request: Json<SignIn>) -> Result<Json<Value>> {
 
 /// Returns whether every session of a user has this secret.
 fn are_all_of(uid: &str, secret: &str) -> Result<bool> {
-    for id in sessions::of_user(uid)? {
+    for id in sessions::find(uid)? {
         // A session that has ended meanwhile is in nobody's way.
-        let Some(session) = sessions::get(&id)? else { continue };
+        let Some(session) = sessions::look(&id)? else { continue };
         if session.get::<String>(SECRET)?.as_deref() != Some(secret) {
             return Ok(false);
         }

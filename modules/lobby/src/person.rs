@@ -35,7 +35,7 @@ impl Person {
 
     /// Returns `None` if the session has ended, or if it is not signed in.
     pub fn with_session(id: &str) -> Option<Person> {
-        Person::of(&sessions::get(id).ok()??).ok()?
+        Person::of(&sessions::look(id).ok()??).ok()?
     }
 
     pub fn store(&self, session: &Session) -> Result<()> {
@@ -56,7 +56,7 @@ impl Person {
 
     /// Returns whether the user has another session in this group.
     pub fn is_also_in(&self, group: &str, session: &Session) -> Result<bool> {
-        let others = sessions::of_user(&self.uid)?;
+        let others = sessions::find(&self.uid)?;
         let mut others = others.iter().filter(|id| *id != session.id()).filter_map(|id| Person::with_session(id));
         Ok(others.any(|other| other.groups.contains(group)))
     }

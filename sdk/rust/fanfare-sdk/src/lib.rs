@@ -38,8 +38,8 @@
 //!   any number of them, in any order ([`FromCall`]).
 //! - **Results**: nothing, text, bytes, [`Json`], `(status, body)`, a [`Reply`], [`Pass`], or a
 //!   `Result` of these ([`IntoOutcome`]). With `?` every error becomes a [`Failure`].
-//! - **Host functions**: [`broadcast`], [`rpc`], [`sessions`], [`sse`], [`events`], [`messages`],
-//!   [`config`], [`host`], [`http`] and [`master`].
+//! - **Host functions**: [`broadcast`], [`rpc`], [`sessions`], [`channels`], [`sse`], [`events`],
+//!   [`messages`], [`config`], [`host`], [`http`] and [`master`].
 //! - **Memory**: the host keeps an instance between calls, so a `thread_local!` is the memory of
 //!   the module in its worker. An instance has one thread; the in-memory host of
 //!   [`testing`](mod@testing) gives each worker a thread of its own.

@@ -9,7 +9,7 @@
 //!
 //! #[handler]
 //! async fn report(word: Text) -> Result<String> {
-//!     let workers: u32 = master::option("/workers")?.unwrap_or(1);
+//!     let workers: u32 = master::options("/workers")?.unwrap_or(1);
 //!     let reply = master::send(word).await?;
 //!     Ok(format!("{workers} workers, {}", reply.as_text().unwrap_or_default()))
 //! }
@@ -41,7 +41,7 @@ use crate::types::Payload;
 /// The options are those in `options` of `fanfare.json`, and besides them `environment`, `workers`,
 /// `brokers`, `host`, `port`, `instanceId` and the keys of the section `master`. Durations are in
 /// milliseconds, sizes in bytes.
-pub fn option<T: DeserializeOwned>(pointer: &str) -> Result<Option<T>, OptionError> {
+pub fn options<T: DeserializeOwned>(pointer: &str) -> Result<Option<T>, OptionError> {
     let Some(text) = backend::option(pointer) else { return Ok(None) };
     serde_json::from_str(&text).map(Some).map_err(|error| OptionError { pointer: pointer.to_owned(), error })
 }

@@ -109,7 +109,7 @@ impl Session {
 
     /// Reads the session again.
     pub fn read_again(&self) -> Result<Option<Session>, CallError> {
-        get(self.id())
+        look(self.id())
     }
 
     /// Returns a value of the session, or `None` when it has no such value.
@@ -242,12 +242,12 @@ fn texts<'a, T: Serialize + ?Sized + 'a>(
 }
 
 /// Returns a session of this node, or `None` when there is no session with this id.
-pub fn get(session: &str) -> Result<Option<Session>, CallError> {
+pub fn look(session: &str) -> Result<Option<Session>, CallError> {
     Ok(backend::look(caller(), session)?.map(Session))
 }
 
 /// Returns the ids of the sessions of this node that are bound to a user.
-pub fn of_user(uid: &str) -> Result<Vec<String>, CallError> {
+pub fn find(uid: &str) -> Result<Vec<String>, CallError> {
     Ok(backend::find_sessions(caller(), uid)?)
 }
 
@@ -349,7 +349,7 @@ pub fn write(
 }
 
 /// Returns the sessions of all nodes that are bound to a user.
-pub fn find(uid: &str) -> impl Future<Output = Result<Vec<Session>, CallError>> + use<> {
+pub fn find_everywhere(uid: &str) -> impl Future<Output = Result<Vec<Session>, CallError>> + use<> {
     let (caller, uid) = (caller(), uid.to_owned());
     async move { Ok(backend::find_everywhere(caller, &uid).await?.into_iter().map(Session).collect()) }
 }

@@ -75,6 +75,32 @@ impl Trigger {
     }
 }
 
+impl Origin {
+    /// Returns the name of the kind in the contract: `client`, `session`, `guest` and so on.
+    pub fn kind(&self) -> &str {
+        match self {
+            Origin::Client => "client",
+            Origin::Session(_) => "session",
+            Origin::Guest(_) => "guest",
+            Origin::Host => "host",
+            Origin::Operator => "operator",
+            Origin::Other((name, _)) => name,
+        }
+    }
+}
+
+impl StartupReason {
+    /// Returns the name in the contract: `start`, `swap`, `restart`.
+    pub fn as_str(&self) -> &str {
+        match self {
+            StartupReason::Start => "start",
+            StartupReason::Swap => "swap",
+            StartupReason::Restart => "restart",
+            StartupReason::Other(name) => name,
+        }
+    }
+}
+
 /// The answer of one place, when a call went to several.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {

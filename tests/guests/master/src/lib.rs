@@ -92,7 +92,7 @@ async fn stop(body: Text, cx: Context) -> Result<()> {
 /// The host's option at a JSON Pointer.
 #[handler]
 fn options(pointer: Text) -> Result<Json<Option<Value>>> {
-    Ok(Json(master::option(&pointer.0)?))
+    Ok(Json(master::options(&pointer.0)?))
 }
 
 #[derive(Deserialize)]
