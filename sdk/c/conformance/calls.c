@@ -114,6 +114,16 @@ ff_reply deep(ff_call *call)
     return ff_rpc_call("/rpc/deep", ff_no_body(), NULL) ? ff_none() : ff_failed();
 }
 
+ff_reply late(ff_call *call)
+{
+    (void)call;
+    cJSON *found = cJSON_CreateObject();
+    put_text(found, "kind", kind_of(ff_rpc_call("/hold", ff_text_body("late"), &(ff_rpc){ .timeout_ms = 50 })));
+    const ff_answer *released = ff_rpc_call("/release", ff_no_body(), NULL);
+    put(found, "released", released ? ff_parse(released->body) : NULL);
+    return ff_json(found);
+}
+
 ff_reply origin(ff_call *call)
 {
     cJSON *found = cJSON_CreateObject();

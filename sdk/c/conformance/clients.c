@@ -13,7 +13,7 @@ static const char *user_of(const char *name)
 
 ff_reply upgrade(ff_call *call)
 {
-    if (!user_of(ff_query(call, "as"))) return ff_fail("no-such-user", 401, "use ?as=ada or ?as=bob");
+    if (!user_of(ff_query(call, "as")) && !ff_header(call, "x-user")) return ff_fail("no-such-user", 401, "use ?as=ada or ?as=bob");
     return ff_pass();
 }
 
@@ -92,6 +92,22 @@ static ff_reply push(void)
     return ff_json(found);
 }
 
+static ff_reply sign(ff_call *call)
+{
+    if (!ff_sessions_authenticate(NULL, parsed("{\"name\":\"carol\"}"), 60000)) return ff_failed();
+    const ff_session *session = ff_sessions_current();
+    if (!session || !session->claims || !ff_sessions_deauthenticate(NULL)) return ff_failed();
+    cJSON *found = cJSON_CreateObject(), *claims = parsed(session->claims);
+    const cJSON *until = cJSON_DetachItemFromObject(claims, "exp"), *since = cJSON_DetachItemFromObject(claims, "iat");
+    put_text(found, "name", call->trigger.name);
+    put_text(found, "protocol", session->protocol);
+    put(found, "claims", claims);
+    cJSON_AddBoolToObject(found, "expires", until && since && until->valuedouble > since->valuedouble);
+    session = ff_sessions_current();
+    put_text(found, "after", session ? session->claims : NULL);
+    return ff_json(found);
+}
+
 static ff_reply leave(void)
 {
     if (ff_sessions_leave("team", NULL, 0) < 0) return ff_failed();
@@ -119,6 +135,7 @@ ff_reply room(ff_call *call)
     if (!strcmp(deed, "values")) return values(call);
     if (!strcmp(deed, "group")) return group();
     if (!strcmp(deed, "push")) return push();
+    if (!strcmp(deed, "sign")) return sign(call);
     if (!strcmp(deed, "leave")) return leave();
     if (!strcmp(deed, "channel")) return of_channel(call);
     return ff_fail("no-deed", 0, "there is nothing to do");

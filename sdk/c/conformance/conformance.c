@@ -190,6 +190,12 @@ static ff_reply spin(ff_call *call)
     for (volatile int i = 0;; i = !i) (void)call;
 }
 
+static ff_reply number_by_chance(ff_call *call)
+{
+    (void)call;
+    return ff_textf("%.0f", (double)(ff_random() >> 11));
+}
+
 // ---- The host, its log, config and options
 
 static ff_reply whoami(ff_call *call)
@@ -246,8 +252,9 @@ FANFARE_MODULE(
     { "text", text }, { "reversed", reversed }, { "number", number }, { "nothing", nothing }, { "made", made },
     { "later", later }, { "gate", gate }, { "gated", gated }, { "fail", fail }, { "fault", fault },
     { "unsendable", unsendable }, { "state", state }, { "hold", serial }, { "release", serial }, { "spin", spin },
+    { "random", number_by_chance },
     { "whoami", whoami }, { "note", note }, { "settings", settings }, { "options", options }, { "master", master },
-    { "ask", ask }, { "refused", refused }, { "caught", caught }, { "every", every }, { "deep", deep }, { "peer", peer }, { "relay", relay },
+    { "ask", ask }, { "refused", refused }, { "caught", caught }, { "every", every }, { "deep", deep }, { "late", late }, { "peer", peer }, { "relay", relay },
     { "greedy", greedy }, { "times", read_clocks }, { "overflow", overflow }, { "origin", origin },
     { "emit", emit }, { "gather", gather }, { "told", told }, { "renew", renew }, { "warm", warm }, { "warmed", warmed },
     { "tick", tick }, { "publish", publish }, { "admit", admit }, { "tell", tell }, { "heard", heard },

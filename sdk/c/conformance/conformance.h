@@ -21,6 +21,7 @@ ff_reply refused(ff_call *call);
 ff_reply caught(ff_call *call);
 ff_reply every(ff_call *call);
 ff_reply deep(ff_call *call);
+ff_reply late(ff_call *call);
 ff_reply origin(ff_call *call);
 ff_reply peer(ff_call *call);
 ff_reply relay(ff_call *call);

@@ -106,8 +106,9 @@ ff_reply publish(ff_call *call)
     if (!body) return ff_failed();
     cJSON *found = cJSON_CreateObject();
     const char *key = text_of(body, "key"), *closed = text_of(body, "close");
-    if (closed) {
-        int64_t count = ff_sse_close(closed, FF_EVERYWHERE);
+    bool all = cJSON_IsTrue(cJSON_GetObjectItem(body, "closeAll"));
+    if (closed || all) {
+        int64_t count = all ? ff_sse_close_all(FF_EVERYWHERE) : ff_sse_close(closed, FF_EVERYWHERE);
         if (count < 0) return ff_failed();
         cJSON_AddNumberToObject(found, "closed", (double)count);
         return ff_json(found);

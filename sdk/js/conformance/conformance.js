@@ -139,6 +139,8 @@ export const spin = handler(() => {
     for (;;);
 });
 
+export const random = handler(() => Math.random());
+
 // The host, its log, config and options.
 
 export const whoami = handler(() => host.whoami());
@@ -213,6 +215,11 @@ export const every = handler(async (call) => {
 
 export const deep = handler(() => rpc.call("/rpc/deep"));
 
+export const late = handler(async () => {
+    const kind = await kindOf(() => rpc.call("/hold", "late", { timeout: 50 }));
+    return { kind, released: (await rpc.call("/release")).json };
+});
+
 export const origin = handler((call) => ({ ...call.origin, trigger: call.trigger.kind }));
 
 // Broadcasts, startups and schedules.
@@ -254,7 +261,8 @@ export const tick = handler((call) => {
 // Live streams.
 
 export const publish = handler((call) => {
-    const { key, data, event, id, close } = call.json;
+    const { key, data, event, id, close, closeAll } = call.json;
+    if (closeAll) return { closed: sse.closeAll() };
     if (close) return { closed: sse.close(close) };
     if (!key) return { reached: sse.publishAll(data, { reach: "this-node" }) };
     return { reached: sse.publish(key, data, { event, id, retry: 1000 }), open: sse.count(key) };
@@ -296,7 +304,7 @@ export const message = handler(async ({ text }) => ({
 const USERS = { ada: "user-1", bob: "user-2" };
 
 export const upgrade = handler((call) => {
-    if (!USERS[call.query.as]) throw new Failure("no-such-user", "use ?as=ada or ?as=bob", { status: 401 });
+    if (!USERS[call.query.as] && !call.headers["x-user"]) throw new Failure("no-such-user", "use ?as=ada or ?as=bob", { status: 401 });
     return pass();
 });
 
@@ -353,6 +361,15 @@ const deeds = {
             read: values,
             written: sessions.get("five", { session: bob.id }),
         };
+    },
+
+    sign(call) {
+        sessions.authenticate({ name: "carol" }, { expires: 60_000 });
+        const { claims, protocol } = sessions.current();
+        sessions.deauthenticate();
+        const { exp, iat, ...own } = claims;
+        const expires = exp > iat;
+        return { name: call.trigger.name, protocol, claims: own, expires, after: sessions.current().claims ?? null };
     },
 
     fail() {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json as parser
+import random as numbers
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Any
@@ -211,6 +212,11 @@ def spin() -> None:
         pass
 
 
+@handler
+def random() -> float:
+    return numbers.random()
+
+
 # The host, its log, config and options.
 
 
@@ -313,6 +319,12 @@ def deep() -> Awaitable[Reply]:
 
 
 @handler
+async def late() -> dict[str, Any]:
+    kind = await kind_of(lambda: rpc.call("/hold", "late", timeout=0.05))
+    return {"kind": kind, "released": (await rpc.call("/release")).json}
+
+
+@handler
 def origin(call: Call) -> dict[str, Any]:
     own = call.origin
     facts = {"kind": own.kind, "module": own.module, "isolate": own.isolate, "trigger": call.trigger.kind}
@@ -392,6 +404,8 @@ def tick(call: Call) -> dict[str, Any]:
 @handler
 def publish(call: Call) -> dict[str, int]:
     wanted = call.json
+    if "closeAll" in wanted:
+        return {"closed": sse.close_all()}
     if "close" in wanted:
         return {"closed": sse.close(wanted["close"])}
     if "key" not in wanted:
@@ -462,7 +476,7 @@ USERS = {"ada": "user-1", "bob": "user-2"}
 
 @handler
 def upgrade(call: Call) -> Passed:
-    if call.query.get("as") not in USERS:
+    if call.query.get("as") not in USERS and not call.header("x-user"):
         raise Failure("no-such-user", "use ?as=ada or ?as=bob", status=401)
     return passed()
 
@@ -523,6 +537,23 @@ async def push(_: Call) -> dict[str, Any]:
     }
 
 
+def sign(call: Call) -> dict[str, Any]:
+    sessions.authenticate({"name": "carol"}, expires=60)
+    now = sessions.current()
+    assert now is not None and now.claims is not None and call.client is not None
+    claims = dict(now.claims)
+    expires = claims.pop("exp") > claims.pop("iat")
+    sessions.deauthenticate()
+    after = sessions.current()
+    return {
+        "name": call.client.name,
+        "protocol": now.protocol,
+        "claims": claims,
+        "expires": expires,
+        "after": after and after.claims,
+    }
+
+
 def fails(_: Call) -> None:
     raise Failure("no-deed", "there is nothing to do")
 
@@ -545,6 +576,7 @@ DEEDS: dict[str, Callable[[Call], Any]] = {
     "values": values,
     "group": group,
     "push": push,
+    "sign": sign,
     "fail": fails,
     "leave": leave,
     "channel": attend,
