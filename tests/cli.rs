@@ -7,6 +7,7 @@ pub mod compile;
 mod descriptors;
 mod dev;
 mod disk;
+mod doctor;
 mod inspect;
 mod new;
 mod place;

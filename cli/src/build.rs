@@ -20,7 +20,7 @@ use fanfare::tooling::document::source;
 use fanfare::tooling::manifest::{ManifestError, check_grants};
 use fanfare::tooling::{Manifest, files};
 
-mod cargo;
+pub mod cargo;
 
 /// The folder below `stateDir` in which cargo builds the modules.
 pub const SHARED: &str = "build";

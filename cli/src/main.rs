@@ -10,6 +10,7 @@ mod component;
 mod config;
 mod descriptors;
 mod dev;
+mod doctor;
 mod emit;
 mod entries;
 mod error;
@@ -68,6 +69,8 @@ enum Command {
     Dev(dev::DevArgs),
     /// Check fanfare.json and every module, and report all faults at once.
     Check(check::CheckArgs),
+    /// Check settings, modules, grants, ports, limits and the tools of each language.
+    Doctor(doctor::DoctorArgs),
     /// Make a folder a project: fanfare.json, modules/ and .gitignore.
     Init(init::InitArgs),
     /// Create a module in Rust that builds and passes its tests.
@@ -129,6 +132,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Dev(args) => dev::run(&args),
         Command::Check(args) => check::run(&args, &component::faults_blocking),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Init(args) => init::run(&args),
         Command::New(args) => new::run(&args),
         Command::Build(args) => build::run(&args),

@@ -32,6 +32,12 @@ pub mod blocking {
     pub use crate::blocking::check_thread;
 }
 
+/// The limits of the process.
+pub mod limits {
+    pub use crate::engine::AddressSpace;
+    pub use crate::net::Descriptors;
+}
+
 /// Escaping of texts from guests and clients.
 pub mod text {
     pub use crate::call::text::{is_dangerous, line};

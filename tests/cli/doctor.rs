@@ -1,0 +1,121 @@
+//! `fanfare doctor`: what it finds in a healthy project, and in ones that lack something.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::{Value, json};
+
+use super::{Project, project::CommandOutput};
+
+/// The findings of a check, each as `state: text`.
+fn findings(ran: &CommandOutput, check: &str) -> Vec<String> {
+    let all = ran.json();
+    let of_check = all["findings"].as_array().unwrap().iter().filter(|finding| finding["check"] == check);
+    let text =
+        |finding: &Value| format!("{}: {}", finding["state"].as_str().unwrap(), finding["text"].as_str().unwrap());
+    of_check.map(text).collect()
+}
+
+#[tokio::test]
+async fn a_healthy_project_has_no_faults() {
+    let project = Project::with(&["echo", "flags"]).config(json!({ "modules": {
+        "flags": { "grants": { "broadcast": ["flags"] } } } }));
+    let ran = project.run(&["doctor"]).await;
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", ran.out);
+    let lines: Vec<&str> = ran.out.lines().collect();
+    let has = |start: &str, end: &str| lines.iter().any(|line| line.starts_with(start) && line.ends_with(end));
+    assert!(has("ok  ", "fanfare.json, environment development"), "{}", ran.out);
+    assert!(has("ok  ", "modules     2 modules, no faults"), "{}", ran.out);
+    assert!(has("ok  ", "memory      room for 8 instances, which a swap of all modules needs"), "{}", ran.out);
+    assert!(lines.iter().any(|line| line.starts_with("0 faults, ")), "{}", ran.out);
+}
+
+#[tokio::test]
+async fn outside_a_project_it_checks_the_machine() {
+    let ran = Project::none().run(&["doctor", "--json", "--listen", ":0", "--admin", ":0"]).await;
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", ran.out);
+    let settings = findings(&ran, "settings");
+    assert!(settings[0].starts_with("note: no fanfare.json") && settings[0].contains("`fanfare init`"), "{settings:?}");
+    assert_eq!((findings(&ran, "modules").len(), findings(&ran, "tools").len()), (0, 4));
+}
+
+#[tokio::test]
+async fn faults_of_settings_modules_and_grants_are_listed_with_their_remedies() {
+    let project = Project::with(&["echo", "test-party"]);
+    let manifest = project.read("modules/echo/module.json").replacen("\"routes\"", "\"rutes\"", 1);
+    let project = project.file("modules/echo/module.json", manifest).config(json!({ "workrs": 2, "modules": {} }));
+    let ran = project.run(&["doctor", "--json"]).await;
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    let settings = findings(&ran, "settings");
+    assert!(settings.len() == 1 && settings[0].contains("did you mean \"workers\"?"), "{settings:?}");
+    let modules = findings(&ran, "modules");
+    assert!(modules.iter().any(|text| text.starts_with("fault: ") && text.contains("rutes")), "{modules:?}");
+    let grants = findings(&ran, "grants");
+    assert!(grants.len() == 1 && grants[0].contains("fanfare grant test-party"), "{grants:?}");
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_a_fault_unless_the_host_of_the_project_uses_it() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let project = Project::with(&["echo"]).config(json!({ "http": { "listen": address } }));
+    let ran = project.run(&["doctor", "--json"]).await;
+    let ports = findings(&ran, "ports");
+    let text = format!("fault: {address} is in use by another program; stop it, or set http.listen to another address");
+    assert!(ran.code == 1 && ports.contains(&text), "{ports:?}");
+    drop(taken);
+
+    let serving = project.serve(&[]).await;
+    let http = json!({ "listen": serving.http });
+    let project = project.found(&serving).config(json!({ "http": http }));
+    let ran = project.run(&["doctor", "--json"]).await;
+    let ports = findings(&ran, "ports");
+    assert!(ran.code == 0 && ports.len() == 2, "{}", ran.out);
+    assert!(
+        ports.iter().all(|text| text.starts_with("ok: ") && text.ends_with(", the host of this project")),
+        "{ports:?}"
+    );
+}
+
+#[tokio::test]
+async fn low_limits_are_warnings_that_name_the_setting() {
+    let project = Project::with(&["echo"]).config(json!({ "engine": { "addressSpace": "8GiB", "pool": 0 } }));
+    let ran = super::project::CommandOutput::of(project.command_with_files(&["-n 300"], &["doctor", "--json"])).await;
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    let files = findings(&ran, "open files");
+    assert!(
+        files[0].starts_with("warning: the limit of 300 allows ") && files[0].contains("LimitNOFILE="),
+        "{files:?}"
+    );
+    let memory = findings(&ran, "memory");
+    assert!(memory[0].starts_with("warning: a swap of all modules needs more: 4 memories need "), "{memory:?}");
+}
+
+#[tokio::test]
+async fn the_tools_of_a_language_are_a_fault_only_if_a_module_uses_it() {
+    let project = Project::with(&["echo"]).file("modules/echo/package.json", "{}");
+    let bin = project.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let mut command = project.command(&["doctor", "--json"]);
+    command.env("PATH", &bin);
+    let ran = CommandOutput::of(command).await;
+    let tools = findings(&ran, "tools");
+    assert_eq!((ran.code, tools.len()), (1, 4), "{tools:?}");
+    assert!(tools[0].starts_with("note: Rust, which no module here uses: cannot run cargo; install Rust"), "{tools:?}");
+    assert!(tools[1].starts_with("fault: JavaScript, which echo uses: install Node.js 20 or later"), "{tools:?}");
+    assert!(tools[1].ends_with("; install npm (`apt-get install npm`)"), "{tools:?}");
+    assert!(tools[2].starts_with("note: Python, ") && tools[3].starts_with("note: C, "), "{tools:?}");
+
+    // A tool that is too old does not count.
+    for (tool, says) in [("node", "false"), ("npm", "10.0.0")] {
+        std::fs::write(bin.join(tool), format!("#!/bin/sh\necho {says}\n")).unwrap();
+        std::fs::set_permissions(bin.join(tool), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = project.command(&["doctor", "--json"]);
+    command.env("PATH", &bin);
+    let tools = findings(&CommandOutput::of(command).await, "tools");
+    assert!(
+        tools[1].ends_with("echo uses: install Node.js 20 or later (https://nodejs.org, or `apt-get install nodejs`)"),
+        "{tools:?}"
+    );
+}
