@@ -310,10 +310,11 @@ impl PendingCall {
                 Err(CallError::Crashed(format!("the host lost a call of {} in {}", slot.module, slot.isolate)))
             }
             Err(_) => {
+                let error = slot.timeout();
                 if self.context.end() {
-                    slot.stats.ended(self.kind, &self.handler, &self.context, Some(&CallError::Timeout));
+                    slot.stats.ended(self.kind, &self.handler, &self.context, Some(&error));
                 }
-                Err(CallError::Timeout)
+                Err(error)
             }
         }
     }

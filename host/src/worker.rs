@@ -13,7 +13,6 @@ use tokio::sync::mpsc;
 pub use runtime_thread::RuntimeThread;
 pub use thread::Thread;
 
-use crate::call::text::first_line;
 use crate::call::{
     Admission, CallError, CallResult, ClientHook, ClientMessage, ExchangeRequest, HttpRequest, IsolateId,
     StreamRequest, StreamedBody,
@@ -190,10 +189,8 @@ impl Backend for WorkerModules {
         if states.contains(&SlotState::Ready) {
             return None;
         }
-        let restarting = states.iter().filter_map(|state| Some((state.restarts_in()?, state.why()?)));
-        let (wait, why) = restarting.min_by_key(|(wait, _)| *wait)?;
-        let when = if wait.is_zero() { "starts now".to_owned() } else { format!("starts in {wait:.1?}") };
-        let detail = format!("{} restarts after a crash, its next instance {when}: {}", module.module, first_line(why));
+        let restarting = states.iter().filter_map(|state| state.restart(|| module.module.to_string()));
+        let (detail, wait) = restarting.min_by_key(|(_, wait)| *wait)?;
         Some(RestartNotice { detail, wait })
     }
 

@@ -45,6 +45,20 @@ async fn a_gather_ends_at_the_callers_timeout() {
 }
 
 #[tokio::test]
+async fn a_gather_says_which_worker_waits_to_restart() {
+    let host = TestHost::with("counts").one_restart().config(json!({ "limits": { "max": { "timeout": "1s" } } }));
+    let host = host.limit("counts", "timeout", "1s").start().await;
+    for _ in 0..2 {
+        assert_eq!(ends(&misbehaving(&host, "trap").await), by_worker(&["reply", "crashed"]));
+    }
+    eventually("worker-1 restarts", || async { host.slot("counts", 1).await["state"] == "restarting" }).await;
+    let entries = misbehaving(&host, "fail").await;
+    assert_eq!(ends(&entries), by_worker(&["reply", "timeout"]));
+    let detail = entries[1]["error"]["detail"].as_str().unwrap();
+    assert!(detail.contains("; counts in worker-1 restarts after a crash, its next instance starts in 3"), "{detail}");
+}
+
+#[tokio::test]
 async fn a_failed_worker_is_skipped_and_named() {
     let host = TestHost::with("counts").workers(3).config(json!({ "isolate": { "maxRestarts": 0 } })).start().await;
     assert_eq!(ends(&misbehaving(&host, "trap").await), by_worker(&["reply", "crashed", "reply"]));

@@ -63,7 +63,7 @@ async fn bad_calls_fail_with_the_reason() {
 async fn a_call_ends_at_its_own_timeout() {
     let host = TestHost::waits_for(&[]).workers(1).start().await;
     let called = host.running().call("waits", "hold", (), within(Duration::from_millis(20))).await;
-    assert_eq!(called, Err(CallError::Timeout));
+    assert_eq!(called, Err(CallError::Timeout(None)));
 }
 
 #[tokio::test]
@@ -135,5 +135,5 @@ async fn a_thread_with_another_runtime_calls_too() {
             (reply.payload, timeout, reloaded.is_ok())
         })
     });
-    assert_eq!(other.await.unwrap(), ("hello".into(), Err(CallError::Timeout), true));
+    assert_eq!(other.await.unwrap(), ("hello".into(), Err(CallError::Timeout(None)), true));
 }

@@ -98,7 +98,7 @@ async fn the_program_asks_a_client_of_socketcluster() {
     let (answer, ()) = tokio::join!(running.ask_client(&id, "version", r#"{"a":1}"#, None), answers);
     assert_eq!(answer.unwrap().to_text(), r#""1.2""#);
     let late = running.ask_client(&id, "version", (), Some(Duration::from_millis(1))).await;
-    assert_eq!(late, Err(CallError::Timeout));
+    assert_eq!(late, Err(CallError::Timeout(None)));
     let gone = running.ask_client("n/nobody", "version", (), None).await;
     assert!(matches!(gone, Err(CallError::NotFound(_))), "{gone:?}");
 }

@@ -21,7 +21,11 @@ async fn the_first_restart_is_immediate_and_the_second_one_backs_off() {
     for _ in 0..4 {
         assert_eq!(host.get("/api/traps/ok").await.text(), "ok", "the other worker runs the calls");
     }
-    assert_eq!(host.call("worker-0", "traps", "ok", "").await["code"], "timeout", "calls to this worker wait");
+    let waited = host.call("worker-0", "traps", "ok", "").await;
+    assert_eq!((&waited["code"], &waited["status"]), (&json!("timeout"), &json!(504)), "calls to this worker wait");
+    let restarts = "no answer by the deadline; traps in worker-0 restarts after a crash, its next instance starts in 3";
+    assert_names(&waited["detail"], &[restarts, "unreachable"]);
+    assert!(host.log.contains(&["module=traps", restarts]));
     assert_eq!(host.slot("traps", 0).await["state"], "restarting");
 }
 
@@ -41,7 +45,10 @@ async fn a_module_that_waits_to_restart_says_for_how_long() {
         host.get("/api/patient/ok").await
     });
     assert_eq!((waited.status, waited.code(), refused.status), (504, "timeout".to_owned(), 503));
-    for (answer, why) in [(waited, "no answer by the deadline; "), (refused, "limits.mailbox allows no more; ")] {
+    for (answer, why) in [
+        (waited, "no answer by the deadline; "),
+        (refused, "1 call already waits for patient in worker-0: limits.mailbox allows no more; "),
+    ] {
         let restarts = format!("{why}patient restarts after a crash, its next instance starts in 3");
         assert_names(&answer.json()["detail"], &[&restarts, "unreachable"]);
         assert!(answer.header("retry-after").is_some_and(|wait| wait.parse::<u32>().is_ok_and(|wait| wait > 3_000)));

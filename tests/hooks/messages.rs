@@ -91,7 +91,7 @@ pub async fn a_message_without_a_reply_ends_at_ipc_ack_timeout() {
     let host = receiving().config(json!({ "master": { "ipcAckTimeout": "100ms" } })).start().await;
     let begun = std::time::Instant::now();
     let late = host.running().send_to_worker(0, None, json!({ "how": "hold" })).await;
-    assert_eq!(late.unwrap_err(), CallError::Timeout);
+    assert_eq!(late.unwrap_err(), CallError::Timeout(None));
     assert!((100..3_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
     assert!(host.running().send_to_worker(0, None, "in time").await.is_ok());
 }

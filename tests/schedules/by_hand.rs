@@ -99,7 +99,7 @@ async fn the_embedding_program_lists_and_runs_schedules() {
     assert_eq!((&reply["subdomain"], &reply["data"]), (&json!("acme"), &json!([1])));
     let soon = CallOptions { timeout: Some(Duration::from_millis(50)), ..CallOptions::default() };
     let entries = running.run_schedule("schedules", "t", r#"{"how":"waits"}"#, soon).await.unwrap();
-    assert_eq!(entries[0].outcome, Err(CallError::Timeout));
+    assert_eq!(entries[0].outcome, Err(CallError::Timeout(None)));
     let error = running.run_schedule("schedules", "x", (), CallOptions::default()).await.unwrap_err();
     assert!(matches!(&error, CallError::NotFound(why) if why.contains("no schedule `x`")), "{error}");
     running.shutdown().await;

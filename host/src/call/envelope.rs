@@ -154,7 +154,8 @@ mod tests {
     #[test]
     fn every_reply_and_error_crosses_nodes() {
         let written = CallError::one_of_each("why").each_ref().map(round);
-        assert_eq!(written[1], "timeout");
+        assert_eq!(written[1], json!({ "timeout": "why" }));
+        assert_eq!(round(&CallError::Timeout(None)), json!({ "timeout": null }));
         assert_eq!(written[7], json!({ "wouldDeadlock": "why" }));
         let headers = vec![("x".to_owned(), "y".to_owned())];
         let reply = Reply { status: 201, headers, payload: Payload::None, extra: Vec::new() };

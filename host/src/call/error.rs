@@ -9,9 +9,9 @@ pub enum CallError {
     /// The handler returned an error.
     #[error("{}", .0.message)]
     Failure(Failure),
-    /// The call did not end by its deadline.
-    #[error("no answer by the deadline")]
-    Timeout,
+    /// The call did not end by its deadline. The text says why it had to wait, if the host knows.
+    #[error("no answer by the deadline{}", .0.as_ref().map(|why| format!("; {why}")).unwrap_or_default())]
+    Timeout(Option<String>),
     /// There is no such module, route, broadcast or isolate.
     #[error("{0}")]
     NotFound(String),
@@ -115,7 +115,7 @@ impl CallError {
     pub fn index(&self) -> usize {
         match self {
             CallError::Failure(_) => 0,
-            CallError::Timeout => 1,
+            CallError::Timeout(_) => 1,
             CallError::NotFound(_) => 2,
             CallError::Forbidden(_) => 3,
             CallError::Overloaded(_) => 4,
@@ -137,7 +137,7 @@ impl CallError {
     pub fn problem_code(&self) -> ProblemCode {
         match self {
             CallError::Failure(_) => ProblemCode::Failure,
-            CallError::Timeout => ProblemCode::Timeout,
+            CallError::Timeout(_) => ProblemCode::Timeout,
             CallError::NotFound(_) => ProblemCode::NotFound,
             CallError::Forbidden(_) => ProblemCode::Forbidden,
             CallError::Overloaded(_) => ProblemCode::Overloaded,
@@ -157,7 +157,7 @@ impl CallError {
             CallError::Overloaded(_) => Blame::Operator,
             CallError::Other(..) => Blame::Peer,
             CallError::Failure(_)
-            | CallError::Timeout
+            | CallError::Timeout(_)
             | CallError::Crashed(_)
             | CallError::Unavailable(_)
             | CallError::WouldDeadlock(_)
@@ -182,7 +182,7 @@ impl CallError {
         let extra = vec![("a".to_owned(), "b".to_owned())];
         [
             CallError::Failure(Failure { name: why(), message: why(), status: 404, data: why().into(), extra }),
-            CallError::Timeout,
+            CallError::Timeout(Some(why())),
             CallError::NotFound(why()),
             CallError::Forbidden(why()),
             CallError::Overloaded(why()),

@@ -17,8 +17,8 @@ use super::actor::{Actor, no_module, subdomain};
 use super::{CallSpec, Dispatch};
 use crate::call::text::{NAME, line};
 use crate::call::{
-    Broadcast, CallError, CallResult, Context, Deadline, Emission, GatherEntry, IsolateId, Outcome, Passed, Payload,
-    Receipt, Skipped, Trace, Trigger, TriggerKind, weight_of_broadcast,
+    Broadcast, CallError, CallResult, Context, Deadline, Emission, GatherEntry, Outcome, Passed, Payload, Receipt,
+    Skipped, Trace, Trigger, TriggerKind, weight_of_broadcast,
 };
 use crate::isolate::{Lane, QueuedCall, Slot};
 use crate::registry::{Access, MatchedRoute};
@@ -52,7 +52,7 @@ struct Emitted {
 
 /// The delivery of a broadcast to one worker.
 struct Delivery {
-    isolate: IsolateId,
+    slot: Arc<Slot>,
     queued: Result<Pending, CallError>,
 }
 
@@ -67,14 +67,14 @@ enum Pending {
 
 impl Delivery {
     async fn wait(self, deadline: Instant) -> GatherEntry {
-        let isolate = self.isolate;
+        let isolate = self.slot.isolate;
         let outcome = match self.queued {
             Err(error) | Ok(Pending::Deadlock(error)) => Err(error),
             Ok(Pending::Nothing) => Ok(Outcome::Pass(Passed::default())),
             Ok(Pending::Outcome(outcome)) => match tokio::time::timeout_at(deadline.into(), outcome).await {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(_)) => Err(CallError::Crashed(format!("the host lost a broadcast in {isolate}"))),
-                Err(_) => Err(CallError::Timeout),
+                Err(_) => Err(self.slot.timeout()),
             },
         };
         GatherEntry { isolate, node: None, outcome: outcome.map(Outcome::into_reply) }
@@ -219,7 +219,7 @@ impl Dispatch {
                 Err(error) => slot.refused(TriggerKind::Broadcast, error, broadcast.trace()),
                 Ok(_) => {}
             }
-            deliveries.push(Delivery { isolate: slot.isolate, queued });
+            deliveries.push(Delivery { slot: slot.clone(), queued });
         }
         Ok((id, deliveries))
     }
@@ -343,7 +343,7 @@ impl Resolved {
             .iter()
             .filter_map(|delivery| {
                 let reason = delivery.queued.as_ref().err()?.to_string();
-                Some(Skipped { isolate: delivery.isolate, node: None, reason })
+                Some(Skipped { isolate: delivery.slot.isolate, node: None, reason })
             })
             .collect();
         let accepted = deliveries.len() - skipped.len();

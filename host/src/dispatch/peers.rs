@@ -80,7 +80,7 @@ impl Dispatch {
         let answer = self.peers.call(node, call);
         let node = node.to_owned();
         async move {
-            let mut entries = tokio::time::timeout(left, answer).await.unwrap_or(Err(CallError::Timeout))?;
+            let mut entries = tokio::time::timeout(left, answer).await.unwrap_or(Err(CallError::Timeout(None)))?;
             entries.iter_mut().for_each(|entry| entry.node = Some(node.clone()));
             Ok(entries)
         }

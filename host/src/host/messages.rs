@@ -198,7 +198,7 @@ async fn run_handler(
             tracing::error!("a message of a guest was lost: {why}");
             Err(CallError::Crashed(why))
         }
-        Err(_) => Err(CallError::Timeout),
+        Err(_) => Err(CallError::Timeout(None)),
     }
 }
 

@@ -188,7 +188,7 @@ impl From<CallError> for wit::CallError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Failure(failure) => wit::CallError::Failure(failure.into()),
-            CallError::Timeout => wit::CallError::Timeout,
+            CallError::Timeout(_) => wit::CallError::Timeout,
             CallError::NotFound(why) => wit::CallError::NotFound(why),
             CallError::Forbidden(why) => wit::CallError::Forbidden(why),
             CallError::Overloaded(why) => wit::CallError::Overloaded(why),

@@ -66,7 +66,7 @@ fn is_failure(ended: &CallResult) -> bool {
         Ok(Outcome::Reply(reply)) => reply.effective_status() >= 500,
         Ok(Outcome::Pass(_)) => false,
         Err(CallError::Failure(failure)) => failure.effective_status() >= 500,
-        Err(error) => matches!(error, CallError::Crashed(_) | CallError::Timeout),
+        Err(error) => matches!(error, CallError::Crashed(_) | CallError::Timeout(_)),
     }
 }
 
@@ -356,10 +356,15 @@ impl RunningCalls {
             started.fail(&self.failures);
             started.late = true;
             if started.context.end() {
-                self.stats.ended(started.trigger, &started.route.handler, &started.context, Some(&CallError::Timeout));
+                self.stats.ended(
+                    started.trigger,
+                    &started.route.handler,
+                    &started.context,
+                    Some(&CallError::Timeout(None)),
+                );
             }
             if let Some(reply) = started.reply.take() {
-                let _ = reply.send(Err(CallError::Timeout));
+                let _ = reply.send(Err(CallError::Timeout(None)));
             }
         }
     }

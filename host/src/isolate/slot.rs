@@ -117,7 +117,7 @@ impl Slot {
                 if late.is_empty() {
                     return Err((self.overloaded(limit), queued));
                 }
-                late.into_iter().for_each(|queued| self.end(queued, &CallError::Timeout));
+                late.into_iter().for_each(|queued| self.end(queued, &self.timeout()));
                 self.offer(lane, *queued)
             }
             Offer::Closed(queued) => Err((self.failed().unwrap_or_else(|| self.unavailable()), queued)),
@@ -151,6 +151,12 @@ impl Slot {
             ))),
             _ => None,
         }
+    }
+
+    /// The error of a call whose deadline has passed.
+    pub fn timeout(&self) -> CallError {
+        let place = || format!("{} in {}", self.module, self.isolate);
+        CallError::Timeout(self.state.borrow().restart(place).map(|(detail, _)| detail))
     }
 
     pub fn state(&self) -> SlotState {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::call::text::first_line;
+
 /// Whether a module can run calls in an isolate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SlotState {
@@ -39,6 +41,14 @@ impl SlotState {
         }
     }
 
+    /// Why `place` restarts and when its next instance starts, and how long that takes. `None` if
+    /// the slot is not restarting.
+    pub fn restart(&self, place: impl FnOnce() -> String) -> Option<(String, Duration)> {
+        let (why, wait) = (self.why()?, self.restarts_in()?);
+        let when = if wait.is_zero() { "starts now".to_owned() } else { format!("starts in {wait:.1?}") };
+        Some((format!("{} restarts after a crash, its next instance {when}: {}", place(), first_line(why)), wait))
+    }
+
     /// How long the slot still waits before it starts the next instance, when it is restarting.
     pub fn restarts_in(&self) -> Option<Duration> {
         match self {
@@ -64,6 +74,18 @@ pub fn remedy(rule: &str, module: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slot_that_restarts_says_why_and_when() {
+        let restarting = |next| SlotState::Restarting { why: "unreachable\n    at f".to_owned(), next };
+        let detail = |state: SlotState| state.restart(|| "party in worker-0".to_owned()).map(|(detail, _)| detail);
+        let now = "party in worker-0 restarts after a crash, its next instance starts now: unreachable";
+        assert_eq!(detail(restarting(Instant::now())).as_deref(), Some(now));
+        let later = detail(restarting(Instant::now() + Duration::from_secs(90))).unwrap();
+        assert!(later.contains("instance starts in ") && later.ends_with("s: unreachable"), "{later}");
+        assert_eq!(detail(SlotState::Ready), None);
+        assert_eq!(detail(SlotState::Failed { why: "unreachable".to_owned(), rule: String::new() }), None);
+    }
 
     #[test]
     fn a_failed_module_says_why_and_what_to_do() {

@@ -81,7 +81,7 @@ impl InstanceTask {
     pub(super) fn admit(&self, queued: QueuedCall) -> Option<Admitted> {
         let now = Instant::now();
         if queued.call.context.is_late(now) {
-            self.slot.end(queued, &CallError::Timeout);
+            self.slot.end(queued, &CallError::Timeout(None));
             return None;
         }
         let route = match self.deployment.route_of(&queued.call) {

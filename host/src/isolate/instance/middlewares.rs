@@ -38,7 +38,7 @@ impl InstanceTask {
         }
         let now = Instant::now();
         if now >= deadline {
-            self.running_calls.end(id, Err(CallError::Timeout));
+            self.running_calls.end(id, Err(CallError::Timeout(None)));
             return None;
         }
         if has_chain {

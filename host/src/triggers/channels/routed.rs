@@ -90,7 +90,7 @@ mod tests {
             let Err(CallError::Failure(failure)) = reply(status) else { panic!("{status} refuses") };
             assert_eq!((failure.name.as_str(), failure.status, failure.data), ("refused", shown, text("c")));
         }
-        assert_eq!(decision(Err(CallError::Timeout)), Err(CallError::Timeout));
+        assert_eq!(decision(Err(CallError::Timeout(None))), Err(CallError::Timeout(None)));
     }
 
     #[test]

@@ -101,8 +101,13 @@ impl IncomingExchange<'_> {
 
 /// The problem of a call that failed. It says when a module that restarts serves again.
 pub(super) fn call_problem<B: Backend>(backend: &B, module: &B::Module, error: CallError) -> ProblemResponse {
-    let needs_instance = matches!(error, CallError::Timeout | CallError::Overloaded(_) | CallError::Unavailable(_));
+    let needs_instance = matches!(error, CallError::Timeout(_) | CallError::Overloaded(_) | CallError::Unavailable(_));
     let restart = if needs_instance { backend.restart(module) } else { None };
+    // The notice is about all workers, and says what the error says about one of them.
+    let error = match (error, &restart) {
+        (CallError::Timeout(_), Some(_)) => CallError::Timeout(None),
+        (error, _) => error,
+    };
     ProblemResponse::of_call(error).with_restart(restart)
 }
 

@@ -235,7 +235,7 @@ mod tests {
     fn every_call_error_has_its_status() {
         let text = || "x".to_owned();
         let all = [
-            (CallError::Timeout, 504, false),
+            (CallError::Timeout(None), 504, false),
             (CallError::NotFound(text()), 404, false),
             (CallError::Forbidden(text()), 403, false),
             (CallError::Overloaded(text()), 503, true),

@@ -111,7 +111,7 @@ impl ScheduleBackend for Backend {
         if self.held.load(Ordering::Relaxed) {
             let (end, ended) = oneshot::channel();
             self.waiting.lock().push_back(end);
-            return async { ended.await.unwrap_or(CallEnd::Ended(Err(CallError::Timeout))) }.boxed();
+            return async { ended.await.unwrap_or(CallEnd::Ended(Err(CallError::Timeout(None)))) }.boxed();
         }
         let outcome = match self.fails.load(Ordering::Relaxed) {
             true => Err(CallError::Crashed("trapped".to_owned())),

@@ -147,7 +147,7 @@ impl Streams {
             Err(
                 error @ (CallError::Overloaded(_)
                 | CallError::Unavailable(_)
-                | CallError::Timeout
+                | CallError::Timeout(_)
                 | CallError::Crashed(_)
                 | CallError::NotFound(_)),
             ) if accepts == Accepts::Named => {

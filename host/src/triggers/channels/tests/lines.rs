@@ -37,7 +37,7 @@ async fn a_message_that_is_refused_or_crashes_is_the_only_one_that_is_not_publis
     bench.end(0, failure());
     bench.end(0, status(403));
     bench.end(0, Err(CallError::Crashed("trap".to_owned())));
-    bench.end(0, Err(CallError::Timeout));
+    bench.end(0, Err(CallError::Timeout(None)));
     bench.end(0, pass(None));
     bench.until_done(&["1: ok", "2: failure", "3: failure", "4: crashed", "5: timeout", "6: ok"]).await;
     assert_eq!(bench.heard(), ["1", "6"]);

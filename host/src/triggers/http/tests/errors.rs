@@ -31,7 +31,7 @@ async fn inner_routes_are_forbidden_and_test_routes_outside_development_and_test
 #[tokio::test]
 async fn a_failed_call_is_a_problem_document_with_its_status() {
     let errors = [
-        (CallError::Timeout, 504, "timeout", None),
+        (CallError::Timeout(None), 504, "timeout", None),
         (CallError::Overloaded("full".into()), 503, "overloaded", Some("1")),
         (CallError::Unavailable("failed".into()), 503, "unavailable", Some("1")),
         (CallError::Crashed("trapped".into()), 500, "crashed", None),
@@ -68,7 +68,7 @@ async fn a_failure_of_the_guest_is_sent_unchanged() {
 
 #[tokio::test]
 async fn a_problem_has_the_trace_of_the_client() {
-    let host = host().route("GET x", |_, _| Err(CallError::Timeout)).start().await;
+    let host = host().route("GET x", |_, _| Err(CallError::Timeout(None))).start().await;
     let trace = "0af7651916cd43dd8448eb211c80319c";
     let received =
         host.send(&format!("GET /api/m/x HTTP/1.1\r\nhost: h\r\ntraceparent: 00-{trace}-1-01\r\n\r\n")).await;

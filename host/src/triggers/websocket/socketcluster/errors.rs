@@ -78,7 +78,7 @@ fn json_of(payload: &Payload) -> Option<Value> {
 /// The name of an error of the host, in the manner of SocketCluster's.
 fn name_of(error: &CallError) -> &'static str {
     match error {
-        CallError::Timeout => "TimeoutError",
+        CallError::Timeout(_) => "TimeoutError",
         CallError::NotFound(_) => "NotFoundError",
         CallError::Forbidden(_) => "ForbiddenError",
         CallError::Overloaded(_) => "OverloadedError",
@@ -151,7 +151,7 @@ mod tests {
     fn an_error_of_the_host_has_its_code() {
         let why = || "why".to_owned();
         for (error, name, code) in [
-            (CallError::Timeout, "TimeoutError", "timeout"),
+            (CallError::Timeout(None), "TimeoutError", "timeout"),
             (CallError::NotFound(why()), "NotFoundError", "not-found"),
             (CallError::Forbidden(why()), "ForbiddenError", "forbidden"),
             (CallError::Overloaded(why()), "OverloadedError", "overloaded"),

@@ -112,7 +112,7 @@ impl Question {
         match timeout_at(self.until.into(), &mut self.answer).await {
             Ok(Ok(answer)) => answer.map_err(CallError::Failure),
             Ok(Err(_)) if Instant::now() < self.until => Err(ended()),
-            Ok(Err(_)) | Err(_) => Err(CallError::Timeout),
+            Ok(Err(_)) | Err(_) => Err(CallError::Timeout(None)),
         }
     }
 }
@@ -173,7 +173,7 @@ mod tests {
         let asked = questions.ask(&one, LONG).unwrap();
         assert!(matches!(questions.ask(&one, LONG), Err(CallError::Overloaded(_))), "two may wait");
         let [late, in_time] = unread;
-        assert_eq!(late.answer().await, Err(CallError::Timeout));
+        assert_eq!(late.answer().await, Err(CallError::Timeout(None)));
         for question in [&in_time, &asked] {
             questions.answer(&one, question.cid, Ok(Payload::None));
         }
