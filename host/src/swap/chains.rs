@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::embedded::Embedded;
-use super::error::ModuleError;
+use super::module_error::ModuleError;
 use super::pending::ReloadOptions;
 use super::swapper::Swapper;
 use crate::blocking::run_blocking;

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::embedded::Embedded;
-use super::error::{ModuleError, SwapError};
+use super::error::SwapError;
+use super::module_error::ModuleError;
 use super::swapper::{POLL, Swapper};
 use crate::blocking::run_blocking;
 use crate::config::Config;

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use super::embedded::Embedded;
-use super::error::{ModuleError, SwapError};
+use super::error::SwapError;
+use super::module_error::ModuleError;
 use super::outcome::ReloadResult;
 use super::pending::ReloadOptions;
 use super::swapper::Swapper;

@@ -8,8 +8,9 @@ use std::time::Instant;
 use futures_util::future::join_all;
 
 use super::disk::Selection;
-use super::error::{ModuleError, SwapError};
+use super::error::SwapError;
 use super::installed::InstalledModule;
+use super::module_error::ModuleError;
 use super::progress::CompileReporter;
 use super::swapper::Swapper;
 use crate::blocking::run_blocking;
