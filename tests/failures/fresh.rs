@@ -49,7 +49,7 @@ async fn a_crash_ends_its_call_only() {
     let generation = host.generation("traps").await;
     assert_names(&crashed["detail"], &["traps", &generation, "worker-0", "`trap`", "unreachable"]);
     let slot = host.slot("traps", 0).await;
-    assert_eq!((&slot["state"], &slot["restarts"]), (&json!("ready"), &json!(0)));
+    assert_eq!((&slot["state"], &slot["restarts"], &slot["crashes"]), (&json!("ready"), &json!(0), &json!(1)));
     assert_names(&slot["reason"], &["unreachable"]);
     assert!((begun..=now()).contains(&slot["endedAt"].as_u64().unwrap()), "{slot}");
     assert!(host.log.contains(&["a fresh instance crashed", "unreachable", "module=traps", &generation]));

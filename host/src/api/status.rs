@@ -258,6 +258,10 @@ pub struct IsolateStatus {
     /// The number of restarts since the module was installed here.
     #[serde(default)]
     pub restarts: u64,
+    /// The number of crashes of instances that serve one call, which no restart follows, since the
+    /// module was installed here.
+    #[serde(default)]
+    pub crashes: u64,
     /// The number of running calls.
     #[serde(default)]
     pub in_flight: u64,

@@ -34,6 +34,8 @@ pub struct Stats {
     pub memory: Gauge,
     pub leaked: Gauge,
     pub restarts: Counter,
+    /// Crashes of instances that serve one call, which no restart follows.
+    pub crashes: Counter,
     /// Instances that a kill replaced.
     pub kills: Counter,
     pub dropped_lines: Counter,
@@ -66,6 +68,7 @@ impl Stats {
             memory: Gauge::default(),
             leaked: Gauge::default(),
             restarts: Counter::default(),
+            crashes: Counter::default(),
             kills: Counter::default(),
             dropped_lines: Counter::default(),
             full_turns: Counter::default(),

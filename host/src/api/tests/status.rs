@@ -25,6 +25,7 @@ fn the_status_matches_its_golden_file() {
             reason: Some("wasm trap: unreachable".into()),
             ended_at: Some(1_764_144_000_000),
             restarts: 2,
+            crashes: 5,
             leaked: 1,
             ..IsolateStatus::default()
         },

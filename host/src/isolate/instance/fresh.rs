@@ -212,6 +212,7 @@ impl InstanceTask {
         let left = handlers.is_empty() && self.control.abandoned.load(Ordering::Acquire);
         if !left {
             self.deployment.note_end(&crash.reason());
+            self.slot.stats.crashes.inc();
         }
         // A client may cause one crash per call, so limits.logRate bounds these lines.
         if !self.deployment.log.admits() {
