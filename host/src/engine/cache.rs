@@ -156,15 +156,7 @@ impl Cache {
     /// not fit into a place.
     pub async fn load_pooled(&self, engine: &Engine, digest: &str) -> Option<Component> {
         let (artefact, engine) = (self.artefact(engine, digest), engine.clone());
-        run_blocking(move || {
-            let pooled = engine.pooled()?;
-            checked(&artefact)?;
-            let component = deserialize(pooled, &artefact);
-            component
-                .inspect_err(|why| tracing::debug!(artefact = %artefact.display(), "not for the pool: {why:#}"))
-                .ok()
-        })
-        .await
+        run_blocking(move || open_pooled(&engine, &artefact)).await
     }
 
     /// Writes a component that is in memory to a file, for the child process that compiles it. The
@@ -239,12 +231,13 @@ fn if_found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Opens an artefact if its bytes still match its digest file.
-fn checked(artefact: &Path) -> Option<File> {
+/// Opens an artefact if its bytes still match its digest file. Otherwise warns, with what the host
+/// does `instead`.
+fn checked(artefact: &Path, instead: &str) -> Option<File> {
     let mut file = File::open(artefact).ok()?;
     let written = fs::read_to_string(sum_path(artefact)).unwrap_or_default();
     if digest_of(&mut file).ok()? != written {
-        tracing::warn!(artefact = %artefact.display(), "the artefact does not match its digest; compiling anew");
+        tracing::warn!(artefact = %artefact.display(), "the artefact does not match its digest; {instead}");
         return None;
     }
     Some(file)
@@ -252,7 +245,7 @@ fn checked(artefact: &Path) -> Option<File> {
 
 /// Loads an artefact if its bytes still match its digest file.
 fn open_artefact(engine: &Engine, artefact: &Path) -> Option<Component> {
-    let file = checked(artefact)?;
+    let file = checked(artefact, "compiling anew")?;
     let component = deserialize(engine.wasmtime(), artefact)
         .inspect_err(|error| {
             tracing::warn!(artefact = %artefact.display(), %error, "the artefact does not load; compiling anew");
@@ -261,6 +254,15 @@ fn open_artefact(engine: &Engine, artefact: &Path) -> Option<Component> {
     // Marks the artefact as used. If that fails, the only effect is that it is removed earlier.
     let _ = file.set_modified(SystemTime::now());
     Some(component)
+}
+
+/// Loads an artefact for the pool if its bytes still match its digest file.
+fn open_pooled(engine: &Engine, artefact: &Path) -> Option<Component> {
+    let pooled = engine.pooled()?;
+    checked(artefact, "calls take longer without the pool until the module is loaded again")?;
+    deserialize(pooled, artefact)
+        .inspect_err(|why| tracing::debug!(artefact = %artefact.display(), "not for the pool: {why:#}"))
+        .ok()
 }
 
 /// Loads an artefact whose digest the caller has just checked.
@@ -273,4 +275,59 @@ fn deserialize(engine: &wasmtime::Engine, artefact: &Path) -> wasmtime::Result<C
 
 fn sum_path(artefact: &Path) -> PathBuf {
     artefact.with_extension("sha256")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::{Debug, Write as _};
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// The log lines of a test.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<String>>);
+
+    impl tracing::Subscriber for Lines {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::Id {
+            tracing::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::Id, _: &tracing::span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &tracing::Id, _: &tracing::Id) {}
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            let mut lines = self.0.lock();
+            event.record(&mut |_: &tracing::field::Field, value: &dyn Debug| write!(lines, "{value:?} ").unwrap());
+        }
+
+        fn enter(&self, _: &tracing::Id) {}
+
+        fn exit(&self, _: &tracing::Id) {}
+    }
+
+    #[test]
+    fn a_damaged_artefact_says_whether_it_is_compiled_anew_or_only_not_in_the_pool() {
+        let folder = tempfile::tempdir().unwrap();
+        let artefact = folder.path().join("a.cwasm");
+        write_whole(&artefact, b"code", PRIVATE).unwrap();
+        write_whole(&sum_path(&artefact), b"another digest", PRIVATE).unwrap();
+        let engine = Engine::start(Duration::from_millis(10), 1 << 40, 1).unwrap();
+        for (open, instead) in [
+            (open_artefact as fn(&Engine, &Path) -> Option<Component>, "compiling anew"),
+            (open_pooled, "calls take longer without the pool until the module is loaded again"),
+        ] {
+            let log = Lines::default();
+            let _logs = tracing::subscriber::set_default(log.clone());
+            assert!(open(&engine, &artefact).is_none());
+            let line = log.0.lock().clone();
+            assert!(line.contains(&format!("does not match its digest; {instead} ")), "{line}");
+        }
+    }
 }
