@@ -232,9 +232,7 @@ pub async fn check(manifest: &Manifest, config: &Config) -> Result<(), BuildErro
     if let Err(missing) = check_grants(manifest, config) {
         eprint(&warnings(missing.list()));
     }
-    let mut granted = config.clone();
-    granted.modules.entry(manifest.name.clone()).or_default().grant_for_test(&manifest.capabilities);
-    let faults = component::faults(manifest, &granted).await;
+    let faults = component::faults(manifest, &check::granted(manifest, config)).await;
     if faults.is_empty() {
         return Ok(());
     }

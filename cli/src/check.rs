@@ -51,8 +51,8 @@ pub struct Report {
     pub modules: Vec<(String, State)>,
 }
 
-/// Prints the report; exits with 1 if there is any fault. Runs `check_component` for every ready
-/// module without faults.
+/// Prints the report; exits with 1 if there is any fault. Runs `check_component` for every module
+/// whose component exists and that asks for no more than the settings allow, granted or not.
 pub fn run(args: &CheckArgs, check_component: ComponentCheck<'_>) -> ExitCode {
     let report = check(args, check_component);
     print(&if args.json { report.as_json() } else { report.as_text() });
@@ -110,9 +110,10 @@ pub fn check(args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
         if let FolderState::Ready(manifest) | FolderState::Waiting(manifest) = &module.state {
             report.warnings.extend(manifest.warnings());
         }
-        let (mut state, mut faults) = checker.check(&module);
+        let manifest = readable(&module);
+        let (mut state, mut faults) = checker.check(&module, manifest.as_ref());
         // A module outside of a project does not show the others.
-        if let Some(manifest) = ready(&module).filter(|_| neighbours.is_some()) {
+        if let Some(manifest) = manifest.filter(|_| neighbours.is_some()) {
             let find = |name: &str| manifests.iter().find(|manifest| manifest.name == name).cloned();
             for fault in manifest.check_chains(find) {
                 state = State::Refused;
@@ -138,6 +139,14 @@ fn ready(module: &ModuleFolder) -> Option<Arc<Manifest>> {
     match &module.state {
         FolderState::Ready(manifest) | FolderState::Waiting(manifest) => Some(Arc::new(Manifest::clone(manifest))),
         FolderState::Refused(_) => None,
+    }
+}
+
+/// The manifest of a module, or its parts that have no faults.
+fn readable(module: &ModuleFolder) -> Option<Manifest> {
+    match &module.state {
+        FolderState::Ready(manifest) | FolderState::Waiting(manifest) => Some(Manifest::clone(manifest)),
+        FolderState::Refused(_) => Manifest::load_partly(&module.dir),
     }
 }
 
@@ -184,14 +193,7 @@ fn section(fault: &Fault) -> &str {
     fault.key.split(['.', '[']).next().unwrap_or_default()
 }
 
-/// Faults where a module asks for more than the operator allows.
-fn operator_faults(manifest: &Manifest, config: &Config) -> Faults {
-    let mut faults = check_grants(manifest, config).err().unwrap_or_default();
-    faults.extend(faults_besides_grants(manifest, config));
-    faults
-}
-
-/// [`operator_faults`] without the capabilities that are not granted.
+/// Faults where a module asks for more than the operator allows, except for capabilities.
 pub(super) fn faults_besides_grants(manifest: &Manifest, config: &Config) -> Faults {
     let mut faults = Faults::default();
     let limits = effective_limits(manifest, config);
@@ -213,13 +215,14 @@ struct ModuleChecker<'a> {
 }
 
 impl ModuleChecker<'_> {
-    fn check(&self, module: &ModuleFolder) -> (State, Faults) {
-        let (state, manifest) = match &module.state {
-            FolderState::Refused(error) => return (State::Refused, error.faults.clone()),
-            FolderState::Ready(manifest) => (State::Ready, manifest),
-            FolderState::Waiting(manifest) => (State::Waiting, manifest),
+    /// Checks a module, of which `manifest` is what can be read.
+    fn check(&self, module: &ModuleFolder, manifest: Option<&Manifest>) -> (State, Faults) {
+        let (state, mut faults) = match &module.state {
+            FolderState::Refused(error) => (State::Refused, error.faults.clone()),
+            FolderState::Ready(_) => (State::Ready, Faults::default()),
+            FolderState::Waiting(_) => (State::Waiting, Faults::default()),
         };
-        let mut faults = if self.settings_valid { operator_faults(manifest, self.config) } else { Faults::default() };
+        let Some(manifest) = manifest else { return (state, faults) };
         if self.redis_valid
             && let Err(missing) = check_connections(manifest, self.config)
         {
@@ -230,15 +233,43 @@ impl ModuleChecker<'_> {
             Err(taken) => faults.extend(taken),
         }
         // Without the operator's settings, the host would refuse what they grant.
-        if faults.is_empty() && state == State::Ready && self.settings_valid {
-            (self.check_component)(manifest, self.config).into_iter().for_each(|fault| faults.push(fault));
+        if self.settings_valid {
+            let missing = check_grants(manifest, self.config).err();
+            let above = faults_besides_grants(manifest, self.config);
+            if above.is_empty() && manifest.has_component() {
+                self.component_faults(manifest, state, missing.is_some()).for_each(|fault| faults.push(fault));
+            }
+            missing.into_iter().chain([above]).for_each(|more| faults.extend(more));
         }
         let state = if faults.is_empty() { state } else { State::Refused };
-        if matches!(module.state, FolderState::Waiting(_)) {
+        let is_waiting = match &module.state {
+            FolderState::Ready(_) => false,
+            FolderState::Waiting(_) => true,
+            FolderState::Refused(_) => matches!(manifest.component.try_exists(), Ok(false)),
+        };
+        if is_waiting {
             faults.push(missing(manifest));
         }
         (state, faults.sorted())
     }
+
+    /// The faults of the component. With `grant`, as if the operator granted every capability.
+    fn component_faults(&self, manifest: &Manifest, state: State, grant: bool) -> impl Iterator<Item = Fault> {
+        let faults = if grant {
+            (self.check_component)(manifest, &granted(manifest, self.config))
+        } else {
+            (self.check_component)(manifest, self.config)
+        };
+        // A part of module.json with a fault may be the part that fits to the component.
+        faults.into_iter().filter(move |fault| state != State::Refused || fault.key != "component")
+    }
+}
+
+/// The settings, with everything granted that the module asks for.
+pub(super) fn granted(manifest: &Manifest, config: &Config) -> Config {
+    let mut granted = config.clone();
+    granted.modules.entry(manifest.name.clone()).or_default().grant_for_test(&manifest.capabilities);
+    granted
 }
 
 impl Report {

@@ -200,7 +200,10 @@ impl Generation {
     pub fn unknown_handlers(&self, names: &[String]) -> Faults {
         let mut faults = Faults::default();
         let all: HashSet<&str> = names.iter().map(String::as_str).collect();
-        let unknown = |(_, route): &(usize, &manifest::Route)| !all.contains(&*route.handler);
+        let unknown = |(_, route): &(usize, &manifest::Route)| {
+            // A route with a fault has no handler.
+            !route.handler.is_empty() && !all.contains(&*route.handler)
+        };
         // Faults beyond the limit are only counted, so the message is not built.
         for (index, route) in self.manifest.routes.iter().enumerate().filter(unknown) {
             if faults.is_full() {

@@ -166,6 +166,23 @@ async fn commands_work_from_every_folder_of_a_project() {
 }
 
 #[tokio::test]
+async fn check_names_a_wrong_key_a_missing_grant_and_a_missing_handler_at_once() {
+    let manifest = json!({
+        "component": "traps.wasm", "limit": {}, "capabilities": { "rpc": ["other"] },
+        "routes": [{ "path": "wrong", "handlr": "ok" }, { "path": "ok", "handler": "okk" }]
+    });
+    let project = Project::with(&["traps"]).file("modules/traps/module.json", manifest.to_string());
+    let checked = project.run(&["check"]).await;
+    assert_eq!(checked.code, 1);
+    let found = |words: &str| checked.out.matches(words).count();
+    let missing = ": routes[1].handler: must be a handler of the component, found `okk`; did you mean \"ok\"?";
+    for words in [": limit: ", ": capabilities.rpc[0]: ", ": routes[0].handlr: ", ": routes[0].handler: ", missing] {
+        assert_eq!(found(words), 1, "{words} in {}", checked.out);
+    }
+    assert!(checked.out.ends_with("1 module checked, 5 faults\n"), "{}", checked.out);
+}
+
+#[tokio::test]
 async fn a_folder_without_a_project_is_not_checked_in_silence() {
     let checked = Project::none().run(&["check"]).await;
     assert!(checked.code == 1 && checked.out.contains("is no project: neither this folder nor"), "{}", checked.out);

@@ -21,6 +21,7 @@ async fn check_prints_all_faults_at_once() {
         ["fanfare.json:2", "wokers", "workers"],
         ["fanfare.json:3", "http.listen", "nowhere"],
         ["modules/one/module.json:3", "rotues", "routes"],
+        ["modules/one/module.json:2", "component", "modules/one/one.wasm does not exist"],
         ["modules/two/module.json:3", "limits.memory", "1TiB"],
     ] {
         let line = |line: &&str| words.iter().all(|word| line.contains(word));
@@ -28,7 +29,7 @@ async fn check_prints_all_faults_at_once() {
     }
     let json = project.run(&["check", "--json"]).await;
     assert_eq!(json.code, 1);
-    assert_eq!(json.json()["faults"].as_array().unwrap().len(), 4, "{}", json.out);
+    assert_eq!(json.json()["faults"].as_array().unwrap().len(), 5, "{}", json.out);
 }
 
 #[tokio::test]

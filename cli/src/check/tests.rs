@@ -206,6 +206,39 @@ fn the_component_check_runs_for_ready_modules() {
 }
 
 #[test]
+fn all_faults_of_a_module_are_reported_at_once() {
+    let project = Project::new(&[
+        (
+            "modules/a/module.json",
+            r#"{
+                "component": "a.wasm", "streems": {}, "capabilities": { "rpc": ["gone"] },
+                "routes": [
+                    { "path": "one", "handlr": "one" },
+                    { "path": "two", "handler": "two", "middlewares": ["gone/gate"] }
+                ]
+            }"#,
+        ),
+        ("modules/a/a.wasm", ""),
+        ("modules/b/module.json", r#"{ "component": "b.wasm", "routs": [] }"#),
+    ]);
+    let report = project.check("", &|manifest, config| {
+        assert_eq!(manifest.name, "a", "the component of b does not exist");
+        assert_eq!(config.module("a").grants, manifest.capabilities, "the component is checked as if it had grants");
+        assert_eq!(manifest.routes.iter().map(|route| &*route.handler).collect::<Vec<_>>(), ["", "two"]);
+        let fault = |key: &str| Fault::new(&manifest.source.nearest(&KeyPath::of(&["routes"])).origin, key, "wrong");
+        // The second could be a consequence of the other faults.
+        vec![fault("routes[1].handler"), fault("component")]
+    });
+    let expected = ["streems", "capabilities.rpc[0]", "routes[1].handler", "routes[0].handlr", "routes[0].handler"];
+    let found = keys(&report);
+    for key in expected.into_iter().chain(["routes[1].middlewares", "component", "routs"]) {
+        assert_eq!(found.iter().filter(|found| **found == key).count(), 1, "{key} in {found:?}");
+    }
+    assert_eq!(found.len(), 8, "{:?}", report.faults);
+    assert_eq!(report.modules, [("a".into(), State::Refused), ("b".into(), State::Refused)]);
+}
+
+#[test]
 fn a_missing_folder_is_a_fault_only_if_it_was_named() {
     assert!(Project::new(&[("fanfare.json", "{}")]).check("", &none).faults.is_empty());
     let nothing = Project::new(&[("x", "")]).check("", &none).faults;

@@ -4,6 +4,7 @@ mod chain;
 mod clients;
 mod patterns;
 mod rules;
+mod triggers;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -17,11 +18,10 @@ use super::model::{Build, Manifest, ManifestError, Route, Startup};
 use super::path;
 use super::raw::{self, FILE_NAME, Isolation, Middleware, RawBroadcast, RawBuild, RawRoute, RawStartup, StartupPlace};
 use super::reference::resolve_reference;
-use super::schedules::{self, DeclaredSchedule, RawSchedule, Runs};
-use super::subscriptions::{DeclaredSubscription, RawSubscription};
+use super::subscriptions::DeclaredSubscription;
 use crate::call::hook;
 use crate::config::schema;
-use crate::config::{Capabilities, formats, opens_test_routes};
+use crate::config::{Capabilities, formats};
 use crate::document::fault::{Fault, Faults, ValueOrigin};
 use crate::document::shape::{self, Nulls};
 use crate::document::source;
@@ -36,6 +36,14 @@ impl Manifest {
     /// Checks `text` as if it were `module.json` in `dir`.
     pub fn from_text(dir: &Path, text: &str) -> Result<Manifest, ManifestError> {
         from_text(dir, text).map_err(|faults| ManifestError { faults })
+    }
+
+    /// Reads the parts of `module.json` in `dir` that have no faults. The result serves only to
+    /// find faults of other kinds at the same time: a route with a fault has no handler. `None` if
+    /// the text or the key `component` cannot be read.
+    pub fn load_partly(dir: &Path) -> Option<Manifest> {
+        let text = source::read(&dir.join(FILE_NAME)).ok()?;
+        read(dir, &text).ok()?.0
     }
 }
 
@@ -52,6 +60,15 @@ fn load(dir: &Path) -> Result<Manifest, Faults> {
 }
 
 fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
+    match read(dir, text)? {
+        (Some(manifest), faults) if faults.is_empty() => Ok(manifest),
+        (_, faults) => Err(faults.sorted()),
+    }
+}
+
+/// Returns the manifest, and the faults of the parts that it lacks. The error has the faults of a
+/// text that is no document.
+fn read(dir: &Path, text: &str) -> Result<(Option<Manifest>, Faults), Faults> {
     let shown = source::shown(&dir.join(FILE_NAME));
     let dir: PathBuf = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()).components().collect();
     let (tree, mut faults) = source::parse(text, &shown)?;
@@ -76,47 +93,59 @@ fn from_text(dir: &Path, text: &str) -> Result<Manifest, Faults> {
     let filters = check.filters(&routes);
     let build = check.build();
     let isolation = check.isolation();
-    let faults = check.faults;
+    let mut faults = check.faults;
+    let is_whole =
+        component.is_some() && routes.iter().all(Option::is_some) && tree.read::<raw::RawManifest>().is_some();
+    if !is_whole && faults.is_empty() {
+        let message = "cannot be read, although no check failed: please report this as a bug";
+        faults.push(Fault::new(&ValueOrigin::start_of(&shown), "", message));
+    }
+    let Some(component) = component else { return Ok((None, faults)) };
     let of = |key: &str| tree.get(key);
     let mut capabilities: Capabilities = of("capabilities").and_then(Node::read).unwrap_or_default();
     let fed = subscriptions.values().filter_map(DeclaredSubscription::fed_keys);
     add_missing(&mut capabilities.sse.0, streams.patterns().map(str::to_owned).chain(fed));
     add_missing(&mut capabilities.channels.0, channels.patterns().map(str::to_owned));
     add_missing(&mut capabilities.subscribe.0, subscriptions.values().filter_map(DeclaredSubscription::outside_topic));
-    let routes: Option<Vec<Route>> = routes.into_iter().collect();
-    let whole = component.zip(routes).zip(tree.read::<raw::RawManifest>());
-    match whole {
-        Some(((component, routes), _)) if faults.is_empty() => Ok(Manifest {
-            capabilities: capabilities.foreign(&name),
-            file: dir.join(FILE_NAME),
-            component,
-            routes,
-            broadcasts,
-            startups,
-            schedules,
-            subscriptions,
-            hooks,
-            streams,
-            channels,
-            sockets,
-            filters,
-            build,
-            config: of("config").and_then(Node::read).unwrap_or_default(),
-            limits: of("limits").and_then(Node::read).unwrap_or_default(),
-            isolation,
-            mount: of("mount").and_then(Node::read),
-            rollout: of("rollout").and_then(Node::read),
-            alone: false,
-            digest_bytes: Arc::from(text.as_bytes()),
-            name,
-            dir,
-            source: Arc::new(tree),
-        }),
-        None if faults.is_empty() => {
-            let message = "cannot be read, although no check failed: please report this as a bug";
-            Err(Fault::new(&ValueOrigin::start_of(&shown), "", message).into())
-        }
-        _ => Err(faults.sorted()),
+    let manifest = Manifest {
+        capabilities: capabilities.foreign(&name),
+        file: dir.join(FILE_NAME),
+        component,
+        // The other parts refer to routes by their index.
+        routes: routes.into_iter().map(|route| route.unwrap_or_else(unread)).collect(),
+        broadcasts,
+        startups,
+        schedules,
+        subscriptions,
+        hooks,
+        streams,
+        channels,
+        sockets,
+        filters,
+        build,
+        config: of("config").and_then(Node::read).unwrap_or_default(),
+        limits: of("limits").and_then(Node::read).unwrap_or_default(),
+        isolation,
+        mount: of("mount").and_then(Node::read),
+        rollout: of("rollout").and_then(Node::read),
+        alone: false,
+        digest_bytes: Arc::from(text.as_bytes()),
+        name,
+        dir,
+        source: Arc::new(tree),
+    };
+    Ok((Some(manifest), faults))
+}
+
+/// Stands for a route that has a fault.
+fn unread() -> Route {
+    Route {
+        method: Method::GET,
+        path: Vec::new(),
+        handler: String::new(),
+        middlewares: Vec::new(),
+        chain: Vec::new(),
+        text: String::new(),
     }
 }
 
@@ -252,68 +281,6 @@ impl<'a> Check<'a> {
             }
         }
         startups
-    }
-
-    fn schedules(&mut self, routes: &[Option<Route>]) -> BTreeMap<String, DeclaredSchedule> {
-        let mut schedules = BTreeMap::new();
-        for member in self.members("schedules") {
-            let Some(raw) = member.node.read::<RawSchedule>() else { continue };
-            let path = KeyPath::of(&["schedules", &member.name]);
-            let runs = match (&raw.path, &raw.command) {
-                (Some(_), None) => self.reference(routes, "schedules", member).map(Runs::Route),
-                (None, Some(command)) => Some(Runs::Command(command.as_slice().into())),
-                (path_of, _) => {
-                    let found = if path_of.is_some() { "both" } else { "neither" };
-                    let rule = format!("must have either `path`, for a route, or `command`, found {found}");
-                    self.fault(&member.node.origin, &path, rule);
-                    None
-                }
-            };
-            let Some(runs) = runs else { continue };
-            let schedule = DeclaredSchedule::new(runs, raw);
-            let opens = |name: &String| opens_test_routes(name);
-            if has(routes, schedule.route(), Middleware::Test)
-                && (schedule.env.is_empty() || !schedule.env.iter().all(opens))
-            {
-                let rule = "must be a route without the middleware `test`, or `env` must allow only `development` and `test`: the route is closed elsewhere";
-                self.fault(&member.node.origin, &path.key("path"), rule.to_owned());
-            }
-            // The settings with a malformed text have a fault already.
-            let below = format!("{path}.");
-            let malformed = self.faults.list().iter().any(|fault| fault.key.starts_with(&below));
-            if !malformed && let Err((key, rule)) = schedules::check(&schedule.settings) {
-                let origin = key.and_then(|key| member.node.get(key)).unwrap_or(&member.node).origin.clone();
-                self.fault(&origin, &key.map_or(path.clone(), |key| path.key(key)), rule.to_owned());
-            }
-            schedules.insert(member.name.clone(), schedule);
-        }
-        schedules
-    }
-
-    fn subscriptions(&mut self, routes: &[Option<Route>]) -> BTreeMap<String, DeclaredSubscription> {
-        let mut subscriptions = BTreeMap::new();
-        for member in self.members("subscriptions") {
-            let path = KeyPath::of(&["subscriptions", &member.name]);
-            let route = self.reference(routes, "subscriptions", member);
-            if has(routes, route, Middleware::Test) {
-                let rule = "must be a route without the middleware `test`: messages arrive in every environment";
-                self.fault(&member.node.origin, &path.key("path"), rule.to_owned());
-            }
-            // A subscription with another fault may be hard to read.
-            let below = format!("{path}.");
-            if self.faults.list().iter().any(|fault| fault.key.starts_with(&below)) {
-                continue;
-            }
-            let Some(raw) = member.node.read::<RawSubscription>() else { continue };
-            match DeclaredSubscription::new(route, raw) {
-                Ok(subscription) => drop(subscriptions.insert(member.name.clone(), subscription)),
-                Err((key, rule)) => {
-                    let origin = key.and_then(|key| member.node.get(key)).unwrap_or(&member.node).origin.clone();
-                    self.fault(&origin, &key.map_or(path.clone(), |key| path.key(key)), rule.to_owned());
-                }
-            }
-        }
-        subscriptions
     }
 
     /// Returns the hooks by their names.
