@@ -77,6 +77,8 @@ mod tests {
     fn a_frame_without_a_file_is_better_than_none() {
         let frame = |text: &str| frame_of_author(&text.lines().collect::<Vec<_>>()).map(str::to_owned);
         assert_eq!(frame("at std::x\nat hello::greet\nat hello::outer").as_deref(), Some("at hello::greet"));
+        let inlined = "at hello::inlined\nat hello::vec (/rustc/1/vec.rs:7)\nat hello::greet (src/lib.rs:9)";
+        assert_eq!(frame(inlined).as_deref(), Some("at hello::greet (src/lib.rs:9)"));
         assert_eq!(frame("at <wasm function 3>\nat std::x"), None);
         let glue = "at <hello::Guest as fanfare_sdk::Handlers>::call\nat hello::exports::fanfare::module::_export_call_cabi\n\
                     at [async-lift]fanfare:module/handler";

@@ -26,7 +26,7 @@ pub async fn faults(manifest: &Manifest, config: &Config) -> Vec<Fault> {
             let more = (faults.more() > 0).then(|| fault(manifest, &format!("and {} more", faults.more())));
             faults.list().iter().cloned().chain(more).collect()
         }
-        None => lines(&shortened(&error.to_string())).iter().map(|line| fault(manifest, line)).collect(),
+        None => lines(&error.to_string()).iter().map(|line| fault(manifest, line)).collect(),
     }
 }
 
@@ -35,10 +35,10 @@ pub fn inspector(config: &Config) -> Result<Inspector, CommandError> {
     Ok(Inspector::new(config, super::program()?, progress::without_log())?)
 }
 
-/// The lines of a report. A frame of a backtrace belongs to the line before it.
+/// The lines of a report. The frame of the author belongs to the line before it.
 fn lines(report: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for line in report.lines() {
+    for line in shortened(report).lines() {
         match lines.last_mut().filter(|_| is_frame(line)) {
             Some(last) => *last = format!("{last} {}", line.trim_start()),
             None => lines.push(line.to_owned()),
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_crash_is_one_fault() {
-        let report = "a.wasm: unreachable\n    at hello::warm (src/lib.rs:9)\nb.wasm: another fault";
+        let report = "a.wasm: unreachable\n    at abort\n    at hello::warm (src/lib.rs:9)\nb.wasm: another fault";
         assert_eq!(lines(report), ["a.wasm: unreachable at hello::warm (src/lib.rs:9)", "b.wasm: another fault"]);
     }
 }

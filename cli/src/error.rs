@@ -129,3 +129,17 @@ impl CommandError {
 fn joined(errors: &[impl ToString]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_that_is_not_ready_shows_one_frame_of_a_backtrace() {
+        let reasons = || vec!["hello: unreachable\n    at abort\n    at hello::warm\n    at std::x".to_owned()];
+        let short = "\nhello: unreachable\n    at hello::warm";
+        let strict = CommandError::Strict(reasons()).to_string();
+        assert_eq!(strict, format!("--strict: not every module is ready:{short}"));
+        assert_eq!(CommandError::NotReady(reasons()).to_string(), format!("the module is not ready:{short}"));
+    }
+}

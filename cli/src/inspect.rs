@@ -129,8 +129,7 @@ fn inspect(args: &InspectArgs) -> Result<Description, CommandError> {
     })?;
     let info = component_info(&bytes).map_err(|error| CommandError::Component { file: file.clone(), error })?;
     let inspector = inspector(&config)?;
-    let inspection =
-        super::runtime()?.block_on(inspector.inspect(&component)).map_err(|error| shortened(&error.to_string()));
+    let inspection = super::runtime()?.block_on(inspector.inspect(&component)).map_err(|error| error.to_string());
     let manifest = manifest_of(&component);
     let manifest = manifest.as_ref();
     Ok(Description {
@@ -186,7 +185,8 @@ fn shown_need(capability: &'static str) -> String {
 
 impl Description {
     fn faults(&self) -> Vec<String> {
-        self.inspection.as_ref().err().map(|why| why.lines().map(str::to_owned).collect()).unwrap_or_default()
+        let Err(why) = &self.inspection else { return Vec::new() };
+        shortened(why).lines().map(str::to_owned).collect()
     }
 
     /// The version of the contract that the component exports.
@@ -353,6 +353,21 @@ impl std::fmt::Display for Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_crash_shows_one_frame_of_its_backtrace() {
+        let crash = "a.wasm: unreachable\n    at abort\n    at hello::warm (src/lib.rs:9)\n    at hello::outer";
+        let described = Description {
+            file: "a.wasm".to_owned(),
+            info: ComponentInfo::default(),
+            inspection: Err(crash.to_owned()),
+            subscriptions: Vec::default(),
+            sockets: Vec::default(),
+            channels: Vec::default(),
+            filters: FiltersStatus::default(),
+        };
+        assert_eq!(described.faults(), ["a.wasm: unreachable", "    at hello::warm (src/lib.rs:9)"]);
+    }
 
     #[test]
     fn a_size_has_the_largest_fitting_unit() {

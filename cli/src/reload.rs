@@ -72,13 +72,7 @@ impl ReloadArgs {
         });
         warn_of_restart(restart.map_or(&[], Vec::as_slice));
         let refused = entries.iter().filter(|entry| matches!(entry, ReloadEntry::Refused(_))).count();
-        let line = |entry: &ReloadEntry| match entry {
-            ReloadEntry::Reloaded(reloaded) => outcome_line(reloaded),
-            ReloadEntry::Refused(RefusedReload { module, reason, .. }) => {
-                format!("{module}: refused: {}\n", shortened(reason).replace('\n', "\n  "))
-            }
-        };
-        let text = if client.json { response.text() } else { entries.iter().map(line).collect() };
+        let text = if client.json { response.text() } else { entries.iter().map(entry_line).collect() };
         let failure = (refused > 0).then(|| format!("{refused} of {} modules were refused", entries.len()));
         Ok(Output { text, failure })
     }
@@ -87,6 +81,15 @@ impl ReloadArgs {
 fn warn_of_restart(keys: &[String]) {
     if !keys.is_empty() {
         eprint(&format!("warning: changes in fanfare.json that need a restart: {}\n", keys.join(", ")));
+    }
+}
+
+fn entry_line(entry: &ReloadEntry) -> String {
+    match entry {
+        ReloadEntry::Reloaded(reloaded) => outcome_line(reloaded),
+        ReloadEntry::Refused(RefusedReload { module, reason, .. }) => {
+            format!("{module}: refused: {}\n", shortened(reason).replace('\n', "\n  "))
+        }
     }
 }
 
@@ -112,4 +115,17 @@ fn outcome_line(reloaded: &Reloaded) -> String {
     };
     let undurable = if *durable { "" } else { "; not saved in stateDir yet, so a restart may load another generation" };
     format!("{module}: {what}{unsaved}{pinned}{undurable}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_reload_shows_one_frame_of_a_backtrace() {
+        let reason = "unreachable\n    at abort\n    at hello::warm (src/lib.rs:9)\n    at hello::outer".to_owned();
+        let refused = RefusedReload { module: "hello".to_owned(), outcome: Default::default(), reason };
+        let line = entry_line(&ReloadEntry::Refused(refused));
+        assert_eq!(line, "hello: refused: unreachable\n      at hello::warm (src/lib.rs:9)\n");
+    }
 }

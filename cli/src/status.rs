@@ -321,6 +321,15 @@ free for memories of instances: 4 of 65536 GiB of address space, 32761 of 32765 
     }
 
     #[tokio::test]
+    async fn a_rejected_module_shows_one_frame_of_a_backtrace() {
+        let reason = r"it trapped\n    at abort\n    at flags::warm\n    at flags::outer";
+        let module = format!(r#"{{"name":"flags","generation":null,"state":"refused","reason":"{reason}"}}"#);
+        let body = format!(r#"{{"node":"n","environment":"e","modules":[{module}]}}"#);
+        let text = output(200, &body, false).await.unwrap().text;
+        assert!(text.ends_with("\n\nflags:\n  it trapped\n      at flags::warm\n"), "{text}");
+    }
+
+    #[tokio::test]
     async fn json_is_printed_as_received() {
         assert_eq!(output(200, STATUS, true).await.unwrap(), Output::of(STATUS));
     }

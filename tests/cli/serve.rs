@@ -80,6 +80,11 @@ async fn strict_exits_with_the_reason_if_a_module_is_not_ready() {
     let strict = failing.run(&["serve", "--strict", "--log=off"]).await;
     assert_eq!(strict.code, 1);
     assert!(strict.err.contains("startup `warm` failed: the startup fails as configured"), "{}", strict.err);
+    let strict =
+        failing.config(json!({ "isolate": { "maxRestarts": 0 } })).run(&["serve", "--strict", "--log=off"]).await;
+    let failed = "startup in worker-0: failed after 0 restarts (isolate.maxRestarts) within 60s (isolate.restartWindow): \
+                  run `fanfare reload startup`\n";
+    assert!(strict.err.contains(failed), "{}", strict.err);
 
     let whole = Project::with(&["echo"]);
     assert_eq!(whole.serve(&["--strict"]).await.stop().await.0, Some(0));

@@ -93,13 +93,13 @@ pub async fn nested() {
     while_running(async { tokio::join!(hold(&host), hold(&host)) }, check).await;
 }
 
-/// Starts a serial module with one limit set to 2.
-async fn occupied(limit: &str) -> Started {
-    TestHost::with("serial").limit("serial", limit, 2).limit("serial", "timeout", "60s").workers(1).start().await
+/// Starts a serial module with a value of one limit.
+async fn occupied(limit: &str, value: usize) -> Started {
+    TestHost::with("serial").limit("serial", limit, value).limit("serial", "timeout", "60s").workers(1).start().await
 }
 
 pub async fn mailbox() {
-    let host = occupied("mailbox").await;
+    let host = occupied("mailbox", 2).await;
     let ok = || host.call("any", "serial", "ok", "");
     let check = async {
         host.until_running("serial", 0, 1).await;
@@ -117,17 +117,19 @@ pub async fn mailbox() {
 }
 
 pub async fn broadcasts() {
-    let host = occupied("broadcasts").await;
-    let check = async {
-        host.until_running("serial", 0, 1).await;
-        for _ in 0..2 {
-            assert_eq!(host.emit("serial", "wave", "").await["accepted"], 1);
-        }
-        let over = host.emit("serial", "wave", "").await;
-        assert_eq!((&over["code"], &over["status"]), (&json!("overloaded"), &json!(503)));
-        assert_names(&over["detail"], &["2 broadcasts already wait for serial in worker-0", "limits.broadcasts"]);
-    };
-    while_running(host.call("any", "serial", "hold", ""), check).await;
+    for (most, wait) in [(2, "2 broadcasts already wait"), (1, "1 broadcast already waits")] {
+        let host = occupied("broadcasts", most).await;
+        let check = async {
+            host.until_running("serial", 0, 1).await;
+            for _ in 0..most {
+                assert_eq!(host.emit("serial", "wave", "").await["accepted"], 1);
+            }
+            let over = host.emit("serial", "wave", "").await;
+            assert_eq!((&over["code"], &over["status"]), (&json!("overloaded"), &json!(503)));
+            assert_names(&over["detail"], &[&format!("{wait} for serial in worker-0"), "limits.broadcasts"]);
+        };
+        while_running(host.call("any", "serial", "hold", ""), check).await;
+    }
 }
 
 pub async fn queued() {

@@ -163,8 +163,11 @@ mod tests {
         let cut = CompileError::Refused { path: component.clone(), why: "unexpected end".into() };
         let cut = ModuleError::from(LoadError::from(CacheError::from(cut)));
         let faults = vec!["it imports nothing".to_owned()];
+        let compile = |error: CompileError| ModuleError::from(LoadError::from(CacheError::from(error)));
         for error in [
             cut,
+            compile(CompileError::Read { path: component.clone(), source: io::Error::other("gone") }),
+            compile(CompileError::TooLarge { path: component.clone(), size: 2, max: 1 }),
             ModuleError::link(component.clone(), "no such import".into()),
             ModuleError::check(component.clone(), Crash::Unresponsive),
             ModuleError::unreadable(component.clone(), io::Error::other("gone")),
