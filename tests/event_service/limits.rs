@@ -198,21 +198,22 @@ pub async fn a_subscriber_that_falls_behind_is_told_and_delays_nobody() {
         host.event("a", json!([index, text])).await;
         assert_eq!(value(&mut fast).await[0], index, "the other subscriber gets each event");
     }
-    let (mut last, mut resets) = (-1, 0);
+    // The system's buffers may grow meanwhile, so that it falls behind more than once.
+    let (mut last, mut resets, mut is_told) = (-1, 0, false);
     while last < 299 {
         let event = slow.event().await.expect("it is not cut");
         if event.name() == "reset" {
-            resets += 1;
+            (resets, is_told) = (resets + 1, true);
             continue;
         }
         let event: serde_json::Value = serde_json::from_str(event.text()).unwrap();
         let index = event["value"][0].as_i64().unwrap();
-        assert!(index == last + 1 || resets > 0, "{last} {index}");
         assert!(index > last);
-        last = index;
+        assert_eq!(index > last + 1, is_told, "each gap is told, and nothing else: {last} {index}");
+        (last, is_told) = (index, false);
     }
-    assert_eq!(resets, 1);
-    assert_eq!(host.metric("fanfare_events_resets_total", &[]).await, 1.0);
+    assert!(resets > 0);
+    assert_eq!(host.metric("fanfare_events_resets_total", &[]).await, f64::from(resets));
 }
 
 #[tokio::test]
