@@ -120,6 +120,12 @@ impl AdminClient {
         Ok(identity.modules.into_iter().map(|module| module.name).collect())
     }
 
+    /// The node that answers, if it is the host of the project in this folder.
+    pub async fn node_of(&self, project: &Path) -> Option<String> {
+        let identity: Identity = self.send(Method::GET, "/v1/status", None).await.ok()?.parse().ok()?;
+        is_same(project, Path::new(&identity.root)).then(|| printable(&identity.node))
+    }
+
     /// What is wrong with a host that is not that of the project.
     fn stranger(&self, identity: &Identity) -> Option<String> {
         let (endpoint, node, root) = (&self.endpoint, printable(&identity.node), printable(&identity.root));

@@ -5,24 +5,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
-use http::Method;
-use serde::Deserialize;
-
 use super::{Finding, State};
-use crate::client::{AdminArgs, printable};
+use crate::client::AdminArgs;
 use crate::config::SettingsArgs;
 use crate::threads;
 use fanfare::Config;
 use fanfare::tooling::document::source::shown;
 use fanfare::tooling::limits::{AddressSpace, Descriptors};
-
-/// The part of the status that says which host answers.
-#[derive(Deserialize)]
-struct Identity {
-    node: String,
-    #[serde(default)]
-    root: String,
-}
 
 /// Whether the addresses of the listeners are free, or used by the host of this project.
 pub async fn ports(config: &Config, settings: &SettingsArgs) -> Vec<Finding> {
@@ -56,13 +45,7 @@ async fn own_host(config: &Config, settings: &SettingsArgs) -> Option<String> {
     let file = &settings.file;
     let admin = Some(config.admin.listen.to_string());
     let args = AdminArgs { admin, config: file.config.clone(), env: file.env.clone(), json: true };
-    let response = args.client(None).ok()?.send(Method::GET, "/v1/status", None).await.ok()?;
-    let Identity { node, root } = response.parse().ok()?;
-    is_same(Path::new(&root), &config.root).then(|| printable(&node))
-}
-
-fn is_same(one: &Path, other: &Path) -> bool {
-    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+    args.client(None).ok()?.node_of(&config.root).await
 }
 
 fn refused(key: &str, address: SocketAddr, error: &std::io::Error) -> String {
