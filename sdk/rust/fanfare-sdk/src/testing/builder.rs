@@ -184,7 +184,7 @@ impl Builder {
     }
 
     /// Sets the options of the host, which the module reads with
-    /// [`master::options`](crate::master::options). There are none by default.
+    /// [`master::options`](crate::master::options). Default: no options.
     #[must_use]
     pub fn options(mut self, options: Value) -> Self {
         self.options = options;
