@@ -1,10 +1,9 @@
-//! The SDK for C (`sdk/c`).
+//! What only C has: calls of other modules, memory, the stack. `sdk.rs` has the tests of all SDKs.
 
 use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::cli::project::Project;
 use crate::harness::{Started, TestHost, eventually, not_run, root, section, vector};
 
 /// The module of `sdk/cases` in C, if it is built.
@@ -103,27 +102,6 @@ async fn restarted(host: &Started, times: u64) {
     eventually("the instance starts again", again).await;
 }
 
-/// A guest that runs one call at a time cannot wait for a call of its own instance.
-/// `sdk/c/conformance/serial.json` has what those cases expect instead.
-#[tokio::test]
-async fn a_module_in_c_passes_the_cases() {
-    let Some(component) = component() else { return };
-    let mut cases = document("sdk/cases/conformance.test.json");
-    let mut serial = document("sdk/c/conformance/serial.json");
-    for case in cases["cases"].as_array_mut().unwrap() {
-        if let Some(expected) = serial.as_object_mut().unwrap().remove(case["name"].as_str().unwrap()) {
-            case["expect"] = expected;
-        }
-    }
-    assert_eq!(serial, json!({}), "there are no such cases");
-    let project = Project::with(&[])
-        .file("modules/conformance/module.json", text("sdk/cases/module.json"))
-        .file("modules/conformance/conformance.test.json", cases.to_string())
-        .file("modules/conformance/conformance.wasm", component);
-    let ran = project.run(&["test", "conformance"]).await;
-    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
-}
-
 #[tokio::test]
 async fn a_module_in_c_calls_other_modules() {
     let Some(host) = start().await else { return };
@@ -183,25 +161,4 @@ async fn memory_of_a_call_in_c_is_limited_and_freed() {
     let times = host.post(&path("times"), "").await.json();
     assert_eq!((&times["steady"], &times["random"]), (&json!(true), &json!(true)), "{times}");
     assert!(times["ms"].as_f64().unwrap() > 1.7e12, "{times}");
-}
-
-#[tokio::test]
-async fn a_module_in_c_writes_to_the_log_with_the_place_of_an_error() {
-    let Some(host) = start().await else { return };
-    let trace = format!("{:032x}", u128::from(std::process::id()) << 64 | 9);
-    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
-    for route in ["log", "throw"] {
-        host.request("POST", &path(route), &[("traceparent", parent.as_str())], "").await;
-    }
-    let source = text("sdk/c/conformance/conformance.c");
-    let line = source.lines().position(|line| line.contains("out of cheese")).unwrap() + 1;
-    let place = format!("conformance.c:{line}");
-    for words in [
-        &["INFO", "sold a hat", "shop=main", "left=3"][..],
-        &["INFO", "printed 1 two"],
-        &["ERROR", "out of cheese", &place],
-    ] {
-        let words = [words, &["module=conformance", &trace]].concat();
-        eventually(&format!("a line with {words:?}"), || async { host.log.contains(&words) }).await;
-    }
 }

@@ -1,16 +1,22 @@
 //! The modules of `sdk/cases`, which each SDK implements in its language.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::cli::project::Project;
-use crate::harness::{Connection, Started, TestHost, eventually, not_run, root, section, vector};
+use crate::harness::{Connection, EventStream, Started, TestHost, WebSocket, eventually, json_of, not_run, root};
 
-/// The calls that wait at once in one instance.
+/// The calls that are in flight at once.
 const AT_ONCE: usize = 64;
+
+/// The swaps while calls are in flight.
+const SWAPS: usize = 8;
 
 /// What the manifest of the cases asks for.
 fn grants() -> Value {
@@ -19,14 +25,84 @@ fn grants() -> Value {
 
 /// The SDK of one language.
 pub struct Sdk {
-    name: &'static str,
-    /// The source of its module, below the root of the repository.
-    source: &'static str,
+    /// The folder of its component.
+    component: &'static str,
+    /// The source of its module, if the SDK logs the place of an error that nothing caught.
+    source: Option<&'static str>,
+    /// If an instance runs one call at a time: the file of what cases expect that call the module
+    /// itself.
+    serial: Option<&'static str>,
 }
 
-pub const JAVASCRIPT: Sdk = Sdk { name: "javascript-sdk", source: "sdk/js/conformance/conformance.js" };
+/// Runs every test for the SDK of each language.
+macro_rules! every_language {
+    ($($language:ident: $sdk:expr;)*) => {$(
+        mod $language {
+            use super::Sdk;
 
-pub const PYTHON: Sdk = Sdk { name: "python-sdk", source: "sdk/python/conformance/conformance.py" };
+            const SDK: Sdk = $sdk;
+
+            #[tokio::test]
+            async fn passes_the_cases() {
+                SDK.passes_the_cases().await;
+            }
+
+            #[tokio::test]
+            async fn is_called_by_every_trigger_also_after_a_swap_and_a_crash() {
+                SDK.is_called_by_every_trigger().await;
+            }
+
+            #[tokio::test]
+            async fn keeps_its_state_over_a_swap_and_loses_it_in_a_crash() {
+                SDK.keeps_its_state_over_a_swap().await;
+            }
+
+            #[tokio::test]
+            async fn no_call_fails_in_swaps_and_each_counts_once() {
+                SDK.swaps_while_calls_are_in_flight().await;
+            }
+
+            #[tokio::test]
+            async fn calls_interleave_and_keep_their_callers() {
+                SDK.calls_interleave().await;
+            }
+
+            #[tokio::test]
+            async fn each_instance_has_its_own_random_numbers() {
+                SDK.has_random_numbers().await;
+            }
+
+            #[tokio::test]
+            async fn writes_to_the_log_of_its_own_call() {
+                SDK.writes_to_the_log().await;
+            }
+        }
+    )*};
+}
+
+every_language! {
+    rust: Sdk {
+        component: "tests/guests/conformance",
+        // An error is a value there, which the module may log.
+        source: None,
+        serial: None,
+    };
+    javascript: Sdk {
+        component: "target/languages/javascript-sdk",
+        source: Some("sdk/js/conformance/conformance.js"),
+        serial: None,
+    };
+    python: Sdk {
+        component: "target/languages/python-sdk",
+        source: Some("sdk/python/conformance/conformance.py"),
+        serial: None,
+    };
+    c: Sdk {
+        component: "target/languages/c-sdk",
+        source: Some("sdk/c/conformance/conformance.c"),
+        serial: Some("sdk/c/conformance/serial.json"),
+    };
+}
 
 /// A component that `tests/guests/languages/build` has made.
 pub fn built(language: &str, name: &str) -> Option<Vec<u8>> {
@@ -43,9 +119,22 @@ fn case_file(name: &str) -> String {
 }
 
 impl Sdk {
+    fn built(&self) -> Option<Vec<u8>> {
+        match self.component.strip_prefix("target/languages/") {
+            Some(language) => built(language, language),
+            None => Some(fs::read(root().join(self.component).join("conformance.wasm")).unwrap()),
+        }
+    }
+
+    /// A trace that no other SDK and no other test of this run has.
+    fn trace(&self, number: usize) -> String {
+        let language = self.component.bytes().fold(0, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        format!("{number:08x}{language:08x}{:016x}", std::process::id())
+    }
+
     /// Starts a host with one worker and the module of the cases, if it is built.
     async fn start(&self, change: impl FnOnce(TestHost) -> TestHost) -> Option<Started> {
-        let component = built(self.name, self.name)?;
+        let component = self.built()?;
         let host = TestHost::empty()
             .workers(1)
             .file("modules/conformance/module.json", case_file("module.json"))
@@ -61,35 +150,48 @@ impl Sdk {
     }
 
     /// The line of the module's source with this text, as the log names it.
-    fn place(&self, text: &str) -> String {
-        let source = fs::read_to_string(root().join(self.source)).unwrap();
+    fn place(&self, text: &str) -> Option<String> {
+        let file = PathBuf::from(self.source?);
+        let source = fs::read_to_string(root().join(&file)).unwrap();
         let line = source.lines().position(|line| line.contains(text)).unwrap() + 1;
-        let file = PathBuf::from(self.source);
-        format!("{}:{line}", file.file_name().unwrap().to_str().unwrap())
+        Some(format!("{}:{line}", file.file_name().unwrap().to_str().unwrap()))
     }
 
-    pub async fn passes_the_cases(&self) {
-        let Some(component) = built(self.name, self.name) else { return };
+    fn cases(&self) -> String {
+        let text = case_file("conformance.test.json");
+        let Some(serial) = self.serial else { return text };
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let mut cases: Value = serde_json::from_str(&lines.join("\n")).unwrap();
+        let mut serial: Value = serde_json::from_slice(&fs::read(root().join(serial)).unwrap()).unwrap();
+        for case in cases["cases"].as_array_mut().unwrap() {
+            if let Some(expected) = serial.as_object_mut().unwrap().remove(case["name"].as_str().unwrap()) {
+                case["expect"] = expected;
+            }
+        }
+        assert_eq!(serial, json!({}), "there are no such cases");
+        cases.to_string()
+    }
+
+    async fn passes_the_cases(&self) {
+        let Some(component) = self.built() else { return };
         let project = Project::with(&[])
             .file("modules/conformance/module.json", case_file("module.json"))
-            .file("modules/conformance/conformance.test.json", case_file("conformance.test.json"))
+            .file("modules/conformance/conformance.test.json", self.cases())
             .file("modules/conformance/conformance.wasm", component);
         let ran = project.run(&["test", "conformance"]).await;
         assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     }
 
-    /// Swaps to another component with the same code, and then loses the memory in a crash.
-    pub async fn keeps_its_state_over_a_swap(&self) {
+    /// Swaps to a generation with another config, and then loses the memory in a crash.
+    async fn keeps_its_state_over_a_swap(&self) {
         let Some(host) = self.start(|host| host).await else { return };
         for calls in 1..=2 {
             assert_eq!(calls_of(&host).await, calls);
         }
-        let mut component = built(self.name, self.name).unwrap();
-        let name = vector(b"next".iter().map(|byte| [*byte]));
-        component.extend(section(0, [name, b"generation".to_vec()].concat()));
-        host.dir.write("modules/conformance/conformance.wasm", component);
+        host.rewrite("conformance", json!({ "config": { "word": "next", "list": [1, 2, 3] } }));
         let swapped = host.reload("conformance").await;
         assert_eq!(swapped["outcome"], "swapped", "{swapped}");
+        assert_eq!(host.post("/api/conformance/config", "").await.json()["word"], "next");
         assert_eq!(calls_of(&host).await, 3, "the state was handed over");
         assert_eq!(started(&host).await, json!({ "name": "warm", "reason": "swap" }));
 
@@ -101,57 +203,182 @@ impl Sdk {
         assert_eq!(calls_of(&host).await, 1, "a crash loses the memory");
     }
 
-    /// Many calls wait in one instance for another call. Each gets its own answer, and its imports
-    /// carry its id.
-    pub async fn calls_interleave(&self) {
+    /// Calls wait in the instance whenever a swap begins. The last one hands over the count of all
+    /// calls that were answered.
+    async fn swaps_while_calls_are_in_flight(&self) {
+        let Some(host) = self.start(|host| host).await else { return };
+        // The route `later` calls the module itself.
+        let paths: &[&str] = match self.serial {
+            Some(_) => &["/api/conformance/state"],
+            None => &["/api/conformance/state", "/api/conformance/later"],
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut clients = JoinSet::new();
+        for _ in 0..AT_ONCE {
+            let (http, stop) = (host.http, stop.clone());
+            clients.spawn(async move {
+                let (mut client, mut answered) = (Connection::open(http).await, 0);
+                while !stop.load(Ordering::Acquire) {
+                    for path in paths {
+                        let answer = client.send("POST", path, &[], "").await;
+                        assert_eq!(answer.status, 200, "{}", answer.text());
+                    }
+                    answered += 1;
+                }
+                answered
+            });
+        }
+        for _ in 0..SWAPS {
+            let busy = || async { host.slot("conformance", 0).await["inFlight"].as_u64() > Some(0) };
+            eventually("calls are in flight", busy).await;
+            let swapped = host.reload("conformance").await;
+            assert_eq!((&swapped["outcome"], &swapped["running"]), (&json!("swapped"), &json!(0)), "{swapped}");
+        }
+        stop.store(true, Ordering::Release);
+        let answered: u64 = clients.join_all().await.into_iter().sum();
+        assert!(answered >= AT_ONCE as u64, "{answered}");
+        assert_eq!(calls_of(&host).await, answered + 1);
+        assert_eq!(started(&host).await, json!({ "name": "warm", "reason": "swap" }));
+        assert_eq!(host.slot("conformance", 0).await["restarts"], 0);
+    }
+
+    /// A stream and a client stay connected over the swap and the crash.
+    async fn is_called_by_every_trigger(&self) {
+        let rights = json!({ "rpc": ["conformance"], "broadcast": [] });
+        let changed = |host: TestHost| {
+            host.and("waits")
+                .manifest("waits", json!({ "capabilities": rights }))
+                .grant("waits", rights)
+                .manifest("conformance", json!({ "schedules": { "tick": { "interval": "100ms" } } }))
+        };
+        let Some(host) = self.start(changed).await else { return };
+        let mut stream = EventStream::open(host.http, "/stream?connectKey=conformance").await;
+        let mut client = WebSocket::open(host.http, "/api/conformance/room/7?as=ada").await;
+        triggers(&host, &mut stream, &mut client).await;
+        assert_eq!(host.reload("conformance").await["outcome"], "swapped");
+        triggers(&host, &mut stream, &mut client).await;
+        assert_eq!(host.post("/api/conformance/spin", "").await.code(), "crashed");
+        triggers(&host, &mut stream, &mut client).await;
+        assert_eq!(host.slot("conformance", 0).await["restarts"], 1);
+    }
+
+    /// A component may not carry the seed that it was built with.
+    async fn has_random_numbers(&self) {
+        let Some(host) = self.start(|host| host.workers(2)).await else { return };
+        let random = async |worker: &str| {
+            let answer = host.call(worker, "conformance", "random", "").await;
+            assert_eq!(answer["status"], 200, "{answer}");
+            json_of(&answer).to_string()
+        };
+        let mut seen = BTreeSet::from([random("worker-0").await, random("worker-0").await]);
+        seen.insert(random("worker-1").await);
+        assert_eq!(host.reload("conformance").await["outcome"], "swapped");
+        seen.extend([random("worker-0").await, random("worker-1").await]);
+        assert_eq!(seen.len(), 5, "{seen:?}");
+    }
+
+    /// Many calls wait in one instance for another call, or for their turn. Each gets its own
+    /// answer, and its imports carry its id.
+    async fn calls_interleave(&self) {
         let more = AT_ONCE + 8;
-        let Some(host) = self.start(|host| host.limit("conformance", "concurrency", more)).await else { return };
-        let trace = |number: usize| format!("{number:08x}{:024x}", std::process::id());
+        // Some log more than one line for a call.
+        let limits =
+            |host: TestHost| host.limit("conformance", "concurrency", more).limit("conformance", "logRate", 1000);
+        let Some(host) = self.start(limits).await else { return };
+        let path = if self.serial.is_some() { "/api/conformance/log" } else { "/api/conformance/hold" };
         let mut held = JoinSet::new();
         for number in 0..AT_ONCE {
-            let (address, parent) = (host.http, format!("00-{}-00f067aa0ba902b7-01", trace(number)));
+            let (address, parent) = (host.http, parent(&self.trace(number)));
             held.spawn(async move {
                 let headers = [("traceparent", parent.as_str())];
                 let mut connection = Connection::open(address).await;
-                (number, connection.send("POST", "/api/conformance/hold", &headers, number.to_string()).await)
+                (number, connection.send("POST", path, &headers, number.to_string()).await)
             });
         }
-        let holding = || async { host.slot("conformance", 0).await["inFlight"] == AT_ONCE };
-        eventually("the calls wait", holding).await;
-        assert_eq!(host.post("/api/conformance/release", "").await.text(), AT_ONCE.to_string());
+        if self.serial.is_none() {
+            let holding = || async { host.slot("conformance", 0).await["inFlight"] == AT_ONCE };
+            eventually("the calls wait", holding).await;
+            assert_eq!(host.post("/api/conformance/release", "").await.text(), AT_ONCE.to_string());
+        }
         while let Some(answer) = held.join_next().await {
             let (number, answer) = answer.unwrap();
-            assert_eq!((answer.status, answer.text()), (200, number.to_string().as_str()));
+            let expected = match self.serial {
+                Some(_) => (204, String::new()),
+                None => (200, number.to_string()),
+            };
+            assert_eq!((answer.status, answer.text().to_owned()), expected);
         }
         for number in 0..AT_ONCE {
-            let text = format!("released {number} ");
-            let logged = || async { host.log.contains(&["module=conformance", &text, &trace(number)]) };
+            let text = if self.serial.is_some() { "sold a hat".to_owned() } else { format!("released {number} ") };
+            let logged = || async { host.log.contains(&["module=conformance", &text, &self.trace(number)]) };
             eventually(&format!("the line of call {number}, with its trace"), logged).await;
         }
         assert_eq!(host.slot("conformance", 0).await["restarts"], 0);
     }
 
     /// Lines of the module's own functions, and of an error that nothing caught.
-    pub async fn writes_to_the_log(&self) {
+    async fn writes_to_the_log(&self) {
         let Some(host) = self.start(|host| host).await else { return };
-        let trace = format!("{:032x}", u128::from(std::process::id()) << 64 | 7);
-        let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+        let trace = self.trace(AT_ONCE);
+        let parent = parent(&trace);
         let headers = [("traceparent", parent.as_str())];
         for path in ["log", "throw"] {
             host.request("POST", &format!("/api/conformance/{path}"), &headers, "").await;
         }
         let place = self.place("out of cheese");
-        for words in [
-            &["INFO", "sold a hat", "shop=main", "left=3"][..],
-            &["INFO", "printed"],
-            &["ERROR", "out of cheese", &place, "fault"],
-        ] {
-            let words = [words, &["module=conformance", &trace]].concat();
+        let mut lines = vec![vec!["INFO", "sold a hat", "shop=main", "left=3"], vec!["INFO", "printed"]];
+        // The SDK for C does not name the handler.
+        let handler = if self.serial.is_some() { "" } else { "fault" };
+        lines.extend(place.as_deref().map(|place| vec!["ERROR", "out of cheese", place, handler]));
+        for mut words in lines {
+            words.extend(["module=conformance", &*trace]);
             let logged = || async { host.log.contains(&words) };
             eventually(&format!("a line with {words:?}"), logged).await;
         }
         assert_eq!(host.slot("conformance", 0).await["restarts"], 0);
     }
+}
+
+/// Calls the module by HTTP, broadcast, RPC, event, schedule, stream and client message.
+async fn triggers(host: &Started, stream: &mut EventStream, client: &mut WebSocket) {
+    let echoed = host.post("/api/conformance/echo", "grüße").await;
+    assert_eq!((echoed.status, echoed.text()), (200, "grüße"));
+
+    let entries = host.gather("conformance", "told", json!({ "word": "hi" }).to_string()).await;
+    let told = json_of(&entries[0]["reply"]);
+    assert_eq!((&told["kind"], &told["body"]), (&json!("broadcast"), &json!({ "word": "hi" })), "{told}");
+
+    let called = host.nested(0, json!({ "route": "conformance/inner/origin" })).await;
+    let origin = json!({ "kind": "guest", "module": "waits", "isolate": "worker-0", "trigger": "rpc" });
+    assert_eq!(json_of(&called["ok"]), origin, "{called}");
+
+    let event = json!({ "type": "conformance/said", "value": ["grüße"] }).to_string();
+    assert_eq!(host.post("/api/conformance/tell", event).await.status, 204);
+    let heard = stream.event().await.unwrap();
+    let value = serde_json::from_str::<Value>(heard.text()).unwrap()["value"].clone();
+    assert_eq!((heard.name(), value), ("heard", json!(["grüße"])));
+
+    let ticks = host.ended("conformance", 0, "schedule", "ok").await;
+    let ticked = || async { host.ended("conformance", 0, "schedule", "ok").await > ticks };
+    eventually("the schedule runs", ticked).await;
+
+    let address = host.http;
+    let request = format!(
+        "GET /stream?connectKey=conformance/private HTTP/1.1\r\nhost: {address}\r\naccept: text/event-stream\r\nx-user: ada\r\n\r\n"
+    );
+    assert_eq!(EventStream::send(address, &request).await.status, 200);
+    let admitted = stream.event().await.unwrap();
+    assert_eq!(admitted.name(), "admitted", "{admitted:?}");
+
+    client.send(&json!({ "do": "values" }).to_string()).await;
+    assert_eq!(client.json().await, json!({ "note": "first" }));
+    let reply = client.json().await;
+    let facts = (&reply["kind"], &reply["mine"], &reply["uid"], &reply["id"]);
+    assert_eq!(facts, (&json!("client"), &json!(true), &json!("user-1"), &json!("7")), "{reply}");
+}
+
+fn parent(trace: &str) -> String {
+    format!("00-{trace}-00f067aa0ba902b7-01")
 }
 
 async fn calls_of(host: &Started) -> u64 {
@@ -162,44 +389,4 @@ async fn calls_of(host: &Started) -> u64 {
 /// The last startup that the module saw.
 async fn started(host: &Started) -> Value {
     host.post("/api/conformance/warmed", "").await.json()
-}
-
-#[tokio::test]
-async fn javascript_passes_the_cases() {
-    JAVASCRIPT.passes_the_cases().await;
-}
-
-#[tokio::test]
-async fn python_passes_the_cases() {
-    PYTHON.passes_the_cases().await;
-}
-
-#[tokio::test]
-async fn python_keeps_its_state_over_a_swap_and_loses_it_in_a_crash() {
-    PYTHON.keeps_its_state_over_a_swap().await;
-}
-
-#[tokio::test]
-async fn calls_of_python_interleave_and_keep_their_callers() {
-    PYTHON.calls_interleave().await;
-}
-
-#[tokio::test]
-async fn python_writes_to_the_log_with_the_place_of_an_error() {
-    PYTHON.writes_to_the_log().await;
-}
-
-#[tokio::test]
-async fn javascript_keeps_its_state_over_a_swap_and_loses_it_in_a_crash() {
-    JAVASCRIPT.keeps_its_state_over_a_swap().await;
-}
-
-#[tokio::test]
-async fn calls_of_javascript_interleave_and_keep_their_callers() {
-    JAVASCRIPT.calls_interleave().await;
-}
-
-#[tokio::test]
-async fn javascript_writes_to_the_log_with_the_place_of_an_error() {
-    JAVASCRIPT.writes_to_the_log().await;
 }
