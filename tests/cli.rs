@@ -10,6 +10,7 @@ mod disk;
 mod doctor;
 mod inspect;
 mod new;
+mod packages;
 mod place;
 pub mod project;
 mod serve;

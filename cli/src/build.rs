@@ -14,13 +14,17 @@ use super::inspect::Bytes;
 use super::project::Selection;
 use super::terminal::{eprint, exit_code, print};
 use super::{check, component};
-use cargo::{Cargo, MissingTool};
+use cargo::Cargo;
 use fanfare::Config;
 use fanfare::tooling::document::source;
 use fanfare::tooling::manifest::{ManifestError, check_grants};
 use fanfare::tooling::{Manifest, files};
+use packages::{InstallError, Packages};
+use tools::{Lacking, Missing};
 
-pub mod cargo;
+mod cargo;
+pub mod packages;
+pub mod tools;
 
 /// The folder below `stateDir` in which cargo builds the modules.
 pub const SHARED: &str = "build";
@@ -58,7 +62,11 @@ pub enum BuildError {
     )]
     NoCommand { file: String },
     #[error("{0}")]
-    Toolchain(#[from] MissingTool),
+    Tools(Lacking),
+    #[error("not built, because of the missing tools above: {0}")]
+    NotBuilt(String),
+    #[error("{0}")]
+    Packages(#[from] InstallError),
     #[error("{module}: `{command}` failed with {status}{hint}")]
     Command { module: String, command: String, status: ExitStatus, hint: &'static str },
     #[error("{}: cannot create this folder, in which cargo builds the modules: {source}; set stateDir to another folder", .folder.display())]
@@ -82,15 +90,33 @@ pub fn run(args: &BuildArgs) -> ExitCode {
 }
 
 async fn build_all(selection: &Selection) -> Result<(), CommandError> {
-    let (mut built, mut failed) = (0, Vec::new());
+    let mut failed = Vec::new();
+    let mut manifests = Vec::new();
     for dir in &selection.modules {
-        match build(dir, &selection.config).await {
+        match Manifest::load(dir) {
+            // Skips modules without a command, unless the user named the module.
+            Ok(manifest) if manifest.build.is_none() && !selection.is_single_module => {}
+            Ok(manifest) => manifests.push(manifest),
+            Err(error) => failed.push(BuildError::Manifest(error)),
+        }
+    }
+    let (ready, lacking, unprepared) = prepare_all(&manifests).await;
+    failed.extend(unprepared.into_iter().map(|(_, error)| error));
+    match lacking.0.is_empty() {
+        true => {}
+        false if ready.is_empty() => failed.push(BuildError::Tools(lacking)),
+        false => {
+            eprint(&format!("{lacking}\n"));
+            failed.push(BuildError::NotBuilt(lacking.modules()));
+        }
+    }
+    let mut built = 0;
+    for prepared in &ready {
+        match build(prepared, &selection.config).await {
             Ok(done) => {
                 built += 1;
                 print(&format!("{done}\n"));
             }
-            // Skips modules without a command, unless the user named the module.
-            Err(BuildError::NoCommand { .. }) if !selection.is_single_module => {}
             Err(error) => failed.push(error),
         }
     }
@@ -101,16 +127,71 @@ async fn build_all(selection: &Selection) -> Result<(), CommandError> {
     }
 }
 
+/// A module with a command, and the tools that it needs.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    pub manifest: &'a Manifest,
+    command: &'a str,
+    packages: Vec<Packages>,
+    cargo: Option<Cargo>,
+    /// The toolchain of Rust, if it is not the default one.
+    toolchain: Option<String>,
+}
+
+/// Looks for the tools of modules: returns the modules that have them, those that lack some, and
+/// the names and errors of the others.
+pub async fn prepare_all<'a>(
+    manifests: impl IntoIterator<Item = &'a Manifest>,
+) -> (Vec<Prepared<'a>>, Lacking, Vec<(String, BuildError)>) {
+    let (mut ready, mut lacking, mut failed) = (Vec::new(), Lacking::default(), Vec::new());
+    for manifest in manifests {
+        match prepare(manifest).await {
+            Ok(prepared) => ready.push(prepared),
+            Err(BuildError::Tools(Lacking(tools))) => lacking.0.extend(tools),
+            Err(error) => failed.push((manifest.name.clone(), error)),
+        }
+    }
+    (ready, lacking, failed)
+}
+
+/// Looks for the tools of a module.
+pub async fn prepare(manifest: &Manifest) -> Result<Prepared<'_>, BuildError> {
+    let Some(build) = &manifest.build else {
+        return Err(BuildError::NoCommand { file: source::shown(&manifest.file).to_string() });
+    };
+    let packages = Packages::of(manifest);
+    let mut missing: Vec<Missing> = Vec::new();
+    for packages in &packages {
+        let language = packages.language();
+        if packages.due().is_some() {
+            missing.extend(language.missing(&manifest.dir).await);
+        } else if packages.is_run_by_tools() {
+            missing.extend(language.absent());
+        }
+    }
+    let cargo = Cargo::parse(&build.command);
+    let mut toolchain = None;
+    if let Some(cargo) = &cargo {
+        match cargo.toolchain(&manifest.dir).await {
+            Ok(other) => toolchain = other,
+            Err(lacks) => missing.push(lacks),
+        }
+    }
+    match missing.is_empty() {
+        true => Ok(Prepared { manifest, command: &build.command, packages, cargo, toolchain }),
+        false => Err(BuildError::Tools(Lacking(vec![(manifest.name.clone(), missing)]))),
+    }
+}
+
 /// Builds and checks one module. The output of its command is not redirected.
-pub async fn build(dir: &Path, config: &Config) -> Result<Built, BuildError> {
-    let manifest = Manifest::load(dir)?;
+async fn build(prepared: &Prepared<'_>, config: &Config) -> Result<Built, BuildError> {
+    let manifest = prepared.manifest;
+    let build_time = prepared.run(config, Group::OfTerminal).await?;
     let begun = Instant::now();
-    run_command(&manifest, config, Group::OfTerminal).await?;
-    let build_time = begun.elapsed();
-    check(&manifest, config).await?;
+    check(manifest, config).await?;
     let size = std::fs::metadata(&manifest.component).map_or(0, |meta| meta.len());
     let size = usize::try_from(size).unwrap_or(usize::MAX);
-    Ok(Built { manifest, size, build_time, check_time: begun.elapsed().saturating_sub(build_time) })
+    Ok(Built { manifest: manifest.clone(), size, build_time, check_time: begun.elapsed() })
 }
 
 /// The process group that a build runs in.
@@ -135,57 +216,65 @@ impl Drop for EndGroup {
     }
 }
 
-/// Runs `build.command`. On success the component exists and matches the sources.
-///
-/// A plain `cargo build` gets a folder that all modules share for what it builds on the way to the
-/// component, so that it builds their common crates once.
-pub async fn run_command(manifest: &Manifest, config: &Config, group: Group) -> Result<(), BuildError> {
-    let Some(build) = &manifest.build else {
-        return Err(BuildError::NoCommand { file: source::shown(&manifest.file).to_string() });
-    };
-    let cargo = Cargo::parse(&build.command);
-    let mut command = Command::new("sh");
-    // `fanfare dev` has raised the limit of open files, but programs that use `select` need the
-    // original one.
-    let limit = original_limit().map(|limit| format!("ulimit -S -n {limit}\n")).unwrap_or_default();
-    command.arg("-c").arg(limit + &build.command).current_dir(&manifest.dir).stdin(Stdio::null()).kill_on_drop(true);
-    if let Some(cargo) = &cargo
-        && let Some(toolchain) = cargo.toolchain(&manifest.dir).await?
-    {
-        eprint(&format!(
-            "{}: building with the toolchain {toolchain}, because the default one lacks the target\n",
-            manifest.name
-        ));
-        command.env(cargo::TOOLCHAIN, toolchain);
-    }
-    let layout = match &cargo {
-        Some(cargo) => cargo.layout(&manifest.dir).await,
-        None => None,
-    };
-    let folder = std::path::absolute(config.state_dir.join(SHARED)).map_err(BuildError::Shell)?;
-    if layout.as_ref().is_some_and(|layout| layout.may_share(&folder)) {
-        files::make_private(&folder).map_err(|source| BuildError::Folder { folder: folder.clone(), source })?;
-        command.env(cargo::BUILD_DIR, folder);
-    }
+/// Runs a command to its end, and ends it if it is no longer awaited.
+async fn run_in(group: Group, command: &mut Command) -> std::io::Result<ExitStatus> {
     if group == Group::Own {
         command.process_group(0);
     }
-    let mut shell = command.spawn().map_err(BuildError::Shell)?;
-    let pid = shell.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
-    // Dropped before the shell, whose id is the group's.
+    let mut child = command.kill_on_drop(true).spawn()?;
+    let pid = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+    // Dropped before the child, whose id is the group's.
     let mut end = EndGroup(pid.filter(|_| group == Group::Own));
-    let status = shell.wait().await.map_err(BuildError::Shell)?;
-    // What a finished build leaves running, such as the server of a compiler, stays.
+    let status = child.wait().await?;
+    // What a finished command leaves running, such as the server of a compiler, stays.
     end.0 = None;
-    if !status.success() {
-        let hint = if status.code() == Some(127) { ": the shell did not find a program; install it" } else { "" };
-        let (module, command) = (manifest.name.clone(), build.command.clone());
-        return Err(BuildError::Command { module, command, status, hint });
+    Ok(status)
+}
+
+impl Prepared<'_> {
+    /// Installs the packages that are due, then runs `build.command`; returns the time that the
+    /// command took. On success the component exists and matches the sources.
+    ///
+    /// A plain `cargo build` gets a folder that all modules share for what it builds on the way to
+    /// the component, so that it builds their common crates once.
+    pub async fn run(&self, config: &Config, group: Group) -> Result<Duration, BuildError> {
+        let manifest = self.manifest;
+        for packages in &self.packages {
+            packages.install(&manifest.name, group).await?;
+        }
+        let begun = Instant::now();
+        let mut command = Command::new("sh");
+        // `fanfare dev` has raised the limit of open files, but programs that use `select` need the
+        // original one.
+        let limit = original_limit().map(|limit| format!("ulimit -S -n {limit}\n")).unwrap_or_default();
+        command.arg("-c").arg(limit + self.command).current_dir(&manifest.dir).stdin(Stdio::null());
+        if let Some(toolchain) = &self.toolchain {
+            eprint(&format!(
+                "{}: building with the toolchain {toolchain}, because the default one lacks the target\n",
+                manifest.name
+            ));
+            command.env(cargo::TOOLCHAIN, toolchain);
+        }
+        let layout = match &self.cargo {
+            Some(cargo) => cargo.layout(&manifest.dir).await,
+            None => None,
+        };
+        let folder = std::path::absolute(config.state_dir.join(SHARED)).map_err(BuildError::Shell)?;
+        if layout.as_ref().is_some_and(|layout| layout.may_share(&folder)) {
+            files::make_private(&folder).map_err(|source| BuildError::Folder { folder: folder.clone(), source })?;
+            command.env(cargo::BUILD_DIR, folder);
+        }
+        let status = run_in(group, &mut command).await.map_err(BuildError::Shell)?;
+        if !status.success() {
+            let hint = if status.code() == Some(127) { ": the shell did not find a program; install it" } else { "" };
+            let (module, command) = (manifest.name.clone(), self.command.to_owned());
+            return Err(BuildError::Command { module, command, status, hint });
+        }
+        if let Some(layout) = layout.filter(|layout| layout.component.is_file()) {
+            copy(&layout.component, &manifest.component)?;
+        }
+        if manifest.has_component() { Ok(begun.elapsed()) } else { Err(missing(manifest, self.command)) }
     }
-    if let Some(layout) = layout.filter(|layout| layout.component.is_file()) {
-        copy(&layout.component, &manifest.component)?;
-    }
-    if manifest.has_component() { Ok(()) } else { Err(missing(manifest, &build.command)) }
 }
 
 /// Copies the file that cargo wrote to the path in the manifest, by rename. Does nothing if they

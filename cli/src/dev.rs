@@ -7,8 +7,9 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::build::tools::Lacking;
 use super::build::{self, BuildError, Group};
 use super::log::Format;
 use super::project::Selection;
@@ -17,7 +18,7 @@ use super::terminal::{eprint, exit_code};
 use fanfare::tooling::document::source::shown;
 use fanfare::tooling::{Manifest, ModuleState, ReloadOptions, Roster, manifest};
 use fanfare::{Config, RunningHost};
-use sources::SourceWatcher;
+use sources::{Changed, SourceWatcher};
 
 /// Flags of `fanfare dev`.
 #[derive(Debug, Clone, clap::Args)]
@@ -81,13 +82,22 @@ impl ServeHooks for Dev {
                  fanfare dev does not see changes, so run `fanfare build` after each change\n"
             )),
         }
-        for manifest in self.manifests_to_build() {
-            if sources::is_stale(&manifest) {
-                eprint(&format!("{}: building\n", manifest.name));
-                if let Err(error) = build::run_command(&manifest, &self.config, Group::Own).await {
-                    eprint(&format!("{error}\n"));
-                    self.failed.push((manifest.name.clone(), error));
-                }
+        let stale: Vec<_> =
+            self.manifests_to_build().into_iter().filter(|manifest| sources::is_stale(manifest)).collect();
+        let (ready, lacking, unprepared) = build::prepare_all(stale.iter().map(Arc::as_ref)).await;
+        if !lacking.0.is_empty() {
+            eprint(&format!("{lacking}\n{}: not built\n", lacking.modules()));
+        }
+        self.failed.extend(unprepared);
+        let each =
+            lacking.0.into_iter().map(|(name, tools)| (name.clone(), BuildError::Tools(Lacking(vec![(name, tools)]))));
+        self.failed.extend(each);
+        for prepared in ready {
+            let name = &prepared.manifest.name;
+            eprint(&format!("{name}: building\n"));
+            if let Err(error) = prepared.run(&self.config, Group::Own).await {
+                eprint(&format!("{error}\n"));
+                self.failed.push((name.clone(), error));
             }
         }
     }
@@ -102,22 +112,27 @@ impl ServeHooks for Dev {
         let selected_dirs = self.selected_dirs.clone();
         host.swapper().set_builder(move |dir| is_built(dir, selected_dirs.as_deref()));
         loop {
-            let saved_at = watcher.next_save().await;
-            for manifest in watcher.changed(self.manifests_to_build()) {
+            watcher.next_save().await;
+            for Changed { manifest, saved_at } in watcher.changed(self.manifests_to_build()) {
                 let name = &manifest.name;
                 eprint(&format!("{name}: building\n"));
-                let (build_start, previous_digest) = (Instant::now(), installed_digest(host.roster(), name));
-                let built = build::run_command(&manifest, &self.config, Group::Own).await;
+                let previous_digest = installed_digest(host.roster(), name);
+                let built = match build::prepare(&manifest).await {
+                    Ok(prepared) => prepared.run(&self.config, Group::Own).await,
+                    Err(error) => Err(error),
+                };
                 host.roster().set_failed_build(name, built.as_ref().err().map(failure));
-                if let Err(error) = built {
-                    let consequence = match previous_digest {
-                        Some(_) => "so the previous generation keeps serving",
-                        None => "so the host cannot serve the module yet",
-                    };
-                    eprint(&format!("{error}\n{name}: the build failed, {consequence}\n"));
-                    continue;
-                }
-                let build_time = build_start.elapsed();
+                let build_time = match built {
+                    Ok(build_time) => build_time,
+                    Err(error) => {
+                        let consequence = match previous_digest {
+                            Some(_) => "so the previous generation keeps serving",
+                            None => "so the host cannot serve the module yet",
+                        };
+                        eprint(&format!("{error}\n{name}: the build failed, {consequence}\n"));
+                        continue;
+                    }
+                };
                 let (reload, roster) = (host.swapper().reload(name, ReloadOptions::CHANGE), host.roster().clone());
                 // The reload runs in its own task, because startups can delay it and the next build
                 // must not wait for the reload.

@@ -11,7 +11,7 @@ use super::project::CommandOutput;
 use crate::harness::source_of;
 
 /// A project whose module `made` builds the component of `echo` with a command.
-fn with_command(command: &str, component: &str) -> Project {
+pub(super) fn with_command(command: &str, component: &str) -> Project {
     let manifest: Value = serde_json::from_slice(&fs::read(source_of("echo").join("module.json")).unwrap()).unwrap();
     let mut manifest = manifest;
     manifest["component"] = component.into();
@@ -109,15 +109,15 @@ async fn build_without_an_argument_builds_every_module_with_a_command() {
     assert!(none.code == 1 && none.err.contains("no module here has a build.command"), "{}", none.err);
 }
 
-/// Puts scripts in the place of Rust's programs.
-fn programs(project: &Project, scripts: &[(&str, &str)]) {
+/// Puts scripts in the place of programs that builds use.
+pub(super) fn programs(project: &Project, scripts: &[(&str, &str)]) {
     let bin = project.path().join("bin");
     fs::create_dir_all(&bin).unwrap();
     for (name, script) in scripts {
         fs::write(bin.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
-    for tool in ["sh", "cp", "mkdir", "cat"] {
+    for tool in ["sh", "cp", "mkdir", "cat", "rm"] {
         let found = std::env::var("PATH").unwrap();
         let found = found.split(':').map(|dir| Path::new(dir).join(tool)).find(|path| path.exists()).unwrap();
         let _ = symlink(found, bin.join(tool));
@@ -220,12 +220,12 @@ async fn build_uses_a_toolchain_with_the_target_or_says_what_to_install() {
 
     programs(&project, &[]);
     let ran = build_with_programs(&project).await;
-    assert!(ran.code == 1 && ran.err.contains("cannot run cargo; install Rust with rustup"), "{}", ran.err);
+    assert!(ran.code == 1 && ran.err.contains("\n  cargo, for made: install Rust with rustup (https"), "{}", ran.err);
 
     programs(&project, &[("cargo", CARGO), ("rustc", &libraries(empty.to_str().unwrap()))]);
     let ran = build_with_programs(&project).await;
     assert!(
-        ran.code == 1 && ran.err.contains("has no target wasm32-wasip2, and rustup is not installed"),
+        ran.code == 1 && ran.err.contains("\n  the target wasm32-wasip2 of Rust, for made: install Rust with rustup"),
         "{}",
         ran.err
     );
@@ -238,7 +238,11 @@ async fn build_uses_a_toolchain_with_the_target_or_says_what_to_install() {
     };
     programs(&project, &[("rustup", &rustup(&empty))]);
     let ran = build_with_programs(&project).await;
-    assert!(ran.code == 1 && ran.err.contains("run `rustup target add wasm32-wasip2`"), "{}", ran.err);
+    assert!(
+        ran.code == 1 && ran.err.contains("of Rust, for made: run `rustup target add wasm32-wasip2`"),
+        "{}",
+        ran.err
+    );
 
     programs(&project, &[("rustup", &rustup(&full))]);
     let ran = build_with_programs(&project).await;

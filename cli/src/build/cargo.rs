@@ -6,6 +6,8 @@ use std::process::Stdio;
 use serde_json::Value;
 use tokio::process::Command;
 
+use super::tools::Missing;
+
 /// The variable that selects a toolchain for rustup.
 pub const TOOLCHAIN: &str = "RUSTUP_TOOLCHAIN";
 
@@ -41,21 +43,6 @@ enum Installed {
     No,
     /// The program that knows does not run.
     Unknown,
-}
-
-/// The tool that a build lacks.
-#[derive(Debug, thiserror::Error)]
-pub enum MissingTool {
-    #[error(
-        "cannot run cargo; install Rust with rustup (https://rustup.rs), then run `rustup target add wasm32-wasip2`"
-    )]
-    Cargo,
-    #[error(
-        "Rust has no target {0}, and rustup is not installed; install Rust with rustup (https://rustup.rs), then run `rustup target add {0}`"
-    )]
-    Rustup(String),
-    #[error("no toolchain has the target {0}; run `rustup target add {0}`")]
-    Target(String),
 }
 
 impl Cargo {
@@ -94,9 +81,10 @@ impl Cargo {
     }
 
     /// Returns a toolchain with the target if the default one lacks it.
-    pub async fn toolchain(&self, dir: &Path) -> Result<Option<String>, MissingTool> {
+    pub async fn toolchain(&self, dir: &Path) -> Result<Option<String>, Missing> {
+        let rustup = "install Rust with rustup (https://rustup.rs), then run `rustup target add";
         if stdout("cargo", &["--version"], dir).await.is_none() {
-            return Err(MissingTool::Cargo);
+            return Err(Missing::new("cargo", format!("{rustup} wasm32-wasip2`")));
         }
         let Some(target) = self.target.as_deref().filter(|_| !self.has_toolchain) else { return Ok(None) };
         match installed("rustc", &[], target, dir).await {
@@ -104,14 +92,14 @@ impl Cargo {
             Installed::No => {}
         }
         let Some(toolchains) = stdout("rustup", &["toolchain", "list"], dir).await else {
-            return Err(MissingTool::Rustup(target.to_owned()));
+            return Err(Missing::new(&format!("the target {target} of Rust"), format!("{rustup} {target}`")));
         };
         for toolchain in toolchains.lines().filter_map(|line| line.split_whitespace().next()) {
             if let Installed::Yes = installed("rustup", &["run", toolchain, "rustc"], target, dir).await {
                 return Ok(Some(toolchain.to_owned()));
             }
         }
-        Err(MissingTool::Target(target.to_owned()))
+        Err(Missing::new(&format!("the target {target} of Rust"), format!("run `rustup target add {target}`")))
     }
 
     /// Where the command writes. `None` if that is unknown.
