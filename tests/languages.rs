@@ -3,6 +3,7 @@
 
 mod c;
 mod javascript;
+mod modules;
 mod python;
 mod sdk;
 

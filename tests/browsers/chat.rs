@@ -17,7 +17,7 @@ const CRASHES: usize = 3;
 fn chat() -> TestHost {
     let listener = json!({ "path": "/chat/", "protocol": 2, "module": "chat" });
     TestHost::with("chat")
-        .grant("chat", json!({ "sessions": true }))
+        .grant("chat", json!({ "sessions": true, "rpc": ["scorer"] }))
         .config(json!({ "websocket": { "listeners": [listener] } }))
 }
 

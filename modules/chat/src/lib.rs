@@ -11,6 +11,7 @@ use fanfare_sdk::sessions::{self, WhenTaken};
 use fanfare_sdk::types::Passed;
 
 mod files;
+mod spam;
 
 use files::{connection_script, page, room_script, script, style};
 
@@ -87,10 +88,10 @@ fn are_all_of(uid: &str, secret: &str) -> Result<bool> {
 /// The route of the channels: the host asks it before a client enters a room, and about each
 /// message before it is published.
 #[handler]
-fn room(event: ChannelEvent, session: Option<Session>, body: Payload) -> Result<Passed> {
+async fn room(event: ChannelEvent, session: Option<Session>, body: Payload) -> Result<Passed> {
     match event.action {
         Action::Subscribe => enter(&event.channel, session.as_ref()),
-        Action::Publish => say(session.as_ref(), &body),
+        Action::Publish => say(session.as_ref(), &body).await,
         _ => Ok(Passed::new()),
     }
 }
@@ -106,14 +107,17 @@ fn enter(channel: &str, session: Option<&Session>) -> Result<Passed> {
 }
 
 /// Publishes a text under the name in the session, so that nobody can speak for somebody else. A
-/// guest or the operator has no session: its messages have no name.
-fn say(session: Option<&Session>, body: &Payload) -> Result<Passed> {
+/// guest or the operator has no session: its messages have no name, and no scorer sees them.
+async fn say(session: Option<&Session>, body: &Payload) -> Result<Passed> {
     let draft: Draft = body.json().map_err(|error| invalid(format!("not a message: {error}")))?;
     if draft.key.len() > *SECRET_LENGTH.end() {
         return Err(invalid(format!("a key has at most {} characters", SECRET_LENGTH.end())));
     }
     let text = clean("a text", &draft.text, MAX_TEXT)?;
     let name = session.map(|session| name_of(Some(session))).transpose()?;
+    if name.is_some() {
+        spam::refuse_spam(&text).await?;
+    }
     Passed::new().with_payload(json!({ "name": name, "text": text, "key": draft.key }))
 }
 

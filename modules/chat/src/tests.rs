@@ -1,12 +1,16 @@
 use fanfare_sdk::prelude::*;
-use fanfare_sdk::testing::Client;
+use fanfare_sdk::testing::{Builder, Client, OutgoingCall};
 
 use super::Module;
 
 const TEA: &str = "chat/room/tea";
 
+fn builder() -> Builder {
+    TestHost::builder(Module).name("chat").manifest(include_str!("../module.json"))
+}
+
 fn chat(workers: u32) -> TestHost {
-    TestHost::builder(Module).name("chat").manifest(include_str!("../module.json")).workers(workers).start()
+    builder().workers(workers).start()
 }
 
 /// Returns the outcome, or the name of the failure.
@@ -123,6 +127,25 @@ fn a_secret_replaces_the_old_connection_of_its_person() {
     assert_eq!(old.closed().unwrap().0, 4010);
     new.subscribe(TEA, ()).unwrap();
     assert_eq!(say(&new, "back"), Ok(()));
+}
+
+#[test]
+fn a_scorer_refuses_spam_and_nothing_else() {
+    let scored = |call: OutgoingCall| match call.payload.as_text().unwrap_or_default() {
+        "broken" => Err(CallError::Unavailable("no scorer".to_owned())),
+        "odd" => Ok(Reply::new("not a score").unwrap()),
+        text => Ok(Reply::new(Json(json!({ "spam": if text == "buy now" { 0.91 } else { 0.9 } }))).unwrap()),
+    };
+    let host = builder().answer("scorer/score", scored).start();
+    let ada = in_the_room(&host, "Ada");
+    assert_eq!(say(&ada, "buy now"), Ok(()), "without a scorer");
+    host.set_config("spam", json!({ "route": "scorer/score", "above": 0.9 }));
+    assert_eq!(say(&ada, " buy\tnow "), Err("spam".to_owned()));
+    for text in ["hello", "broken", "odd"] {
+        assert_eq!(say(&ada, text), Ok(()), "{text}");
+    }
+    host.publish_to_channel(TEA, json!({ "text": "buy now" })).unwrap();
+    assert_eq!(received(&ada, TEA).len(), 5);
 }
 
 #[test]
