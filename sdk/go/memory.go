@@ -1,0 +1,103 @@
+package fanfare
+
+import "unsafe"
+
+// Memory of the current call that the host has or gets the address of. The garbage collector does
+// not move it, and does not free it before the call ends.
+var held [][]uint64
+
+// hold returns zeroed memory. The host wants multiples of 8 as addresses of some values.
+func hold(size int) uintptr {
+	block := make([]uint64, (size+7)/8+1)
+	held = append(held, block)
+	return uintptr(unsafe.Pointer(unsafe.SliceData(block)))
+}
+
+func release() {
+	clear(held)
+	held = held[:0]
+}
+
+//go:wasmexport cabi_realloc
+func realloc(old unsafe.Pointer, oldSize, align, size uint32) unsafe.Pointer {
+	at := hold(int(size))
+	copy(bytesAt(at, min(oldSize, size)), unsafe.Slice((*byte)(old), min(oldSize, size)))
+	return unsafe.Pointer(at)
+}
+
+func bytesAt(at uintptr, length uint32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(at)), length)
+}
+
+// get reads a number.
+func get[T uint8 | uint16 | uint32 | uint64](at uintptr) T { return *(*T)(unsafe.Pointer(at)) }
+
+// put writes a number.
+func put[T uint8 | uint16 | uint32 | uint64](at uintptr, value T) { *(*T)(unsafe.Pointer(at)) = value }
+
+// getBytes reads a list of bytes or a string, which is an address and a length, into new memory.
+func getBytes(at uintptr) []byte {
+	return append([]byte(nil), bytesAt(uintptr(get[uint32](at)), get[uint32](at+4))...)
+}
+
+func getString(at uintptr) string { return string(getBytes(at)) }
+
+func getPairs(at uintptr) []Pair {
+	first, count := uintptr(get[uint32](at)), uintptr(get[uint32](at+4))
+	pairs := make([]Pair, count)
+	for i := range pairs {
+		pair := first + uintptr(i)*16
+		pairs[i] = Pair{getString(pair), getString(pair + 8)}
+	}
+	return pairs
+}
+
+// holdBytes copies bytes for the host, and returns their address and length.
+func holdBytes[T string | []byte](value T) (uint32, uint32) {
+	at := hold(len(value))
+	copy(bytesAt(at, uint32(len(value))), value)
+	return uint32(at), uint32(len(value))
+}
+
+func putBytes[T string | []byte](at uintptr, value T) {
+	first, length := holdBytes(value)
+	put(at, first)
+	put(at+4, length)
+}
+
+func putPairs(at uintptr, pairs []Pair) {
+	first := hold(len(pairs) * 16)
+	for i, pair := range pairs {
+		putBytes(first+uintptr(i)*16, pair.Name)
+		putBytes(first+uintptr(i)*16+8, pair.Value)
+	}
+	put(at, uint32(first))
+	put(at+4, uint32(len(pairs)))
+}
+
+// holdPayload returns a payload as the three numbers of an argument.
+func holdPayload(value any) (kind, at, length uint32) {
+	switch value := value.(type) {
+	case string:
+		at, length = holdBytes(value)
+		return 1, at, length
+	case []byte:
+		at, length = holdBytes(value)
+		return 2, at, length
+	}
+	return 0, 0, 0
+}
+
+func putPayload(at uintptr, value any) {
+	kind, first, length := holdPayload(value)
+	put(at, uint8(kind))
+	put(at+4, first)
+	put(at+8, length)
+}
+
+func getPayload(at uintptr) []byte {
+	if get[uint8](at) == 0 {
+		return nil
+	}
+	return getBytes(at + 4)
+}
