@@ -84,6 +84,27 @@ async fn replies_that_arrive_late_cost_no_processor_time() {
     assert_eq!(host.slot("waits", 0).await["restarts"], 0);
 }
 
+/// The body of a call that computes and then waits for these numbers of ms, `times` times.
+fn naps(times: u32, compute: u32, wait: u32) -> String {
+    json!([times, compute, wait]).to_string()
+}
+
+/// In each wait, a tick of 10 ms passes.
+#[tokio::test]
+async fn a_call_that_waits_hundreds_of_times_pays_only_for_what_it_computes() {
+    let host = TestHost::empty().and_as("loops", "naps").workers(1).start().await;
+    let answer = host.post("/api/naps/naps", naps(200, 0, 11)).await;
+    assert_eq!((answer.status, answer.text()), (200, "ok"));
+}
+
+#[tokio::test]
+async fn a_call_that_never_computes_for_a_whole_tick_is_charged_too() {
+    let host = one_worker("dodger", "200ms").await;
+    let answer = host.post("/api/dodger/naps", naps(300, 9, 3)).await;
+    assert_eq!((answer.status, answer.code()), (500, "crashed".to_owned()), "{}", answer.text());
+    assert_names(&answer.json()["detail"], &["dodger", "`naps`", "limits.cpu, 200ms"]);
+}
+
 #[tokio::test]
 async fn a_guest_that_ignores_timeouts_is_interrupted() {
     let host = TestHost::with("never").and("echo").limit("never", "timeout", "500ms").limit("never", "cpu", "100ms");

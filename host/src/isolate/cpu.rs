@@ -1,9 +1,20 @@
-//! Measures the processor time of calls in epoch ticks. Each tick is charged to the call that runs
-//! at the tick.
+//! Measures the processor time of calls. Each epoch tick is a sample: the call that runs at the
+//! tick is charged for what the thread has computed since the last charge, and for a tick at most.
 //!
-//! Guests see ticks, host functions do not. So the first tick after a long host function stands for
-//! all ticks that passed in that function. Two other kinds of time pass between ticks and are not
-//! charged: time of other tasks on the thread, and time in which the thread did not run.
+//! A guest notices a tick when it enters a function or repeats a loop. So a guest that has waited
+//! notices the ticks that passed meanwhile, although it has computed nothing since. Only ticks that
+//! pass in turns of its instance are charged, so that a call pays neither for waiting nor for other
+//! tasks of the thread. The first tick after a long host function stands for all ticks that passed
+//! in that function. A tick that no guest notices in its turn, because the host worked on, is
+//! charged in the next turn.
+//!
+//! The time between two ticks is not charged at once, but at the next tick. So a call that waits
+//! often pays on average for what it computes: the more it computes, the more ticks it meets. A
+//! guest that always waits just before a tick pays nothing. It never keeps its thread for a tick,
+//! and `limits.timeout` ends its calls.
+//!
+//! Reading the thread's time at the start and the end of each turn would charge exactly. It is a
+//! system call, and a turn may be as short as one call.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -20,8 +31,8 @@ use wasmtime::{StoreContextMut, UpdateDeadline};
 use crate::engine::TickCounter;
 
 thread_local! {
-    /// The tick at which the turn of the instance that runs on this thread began.
-    static TURN: Cell<Option<u64>> = const { Cell::new(None) };
+    /// The tick after which the instance that has its turn on this thread has not been charged.
+    static SINCE: Cell<Option<u64>> = const { Cell::new(None) };
     /// The thread's processor time at the last charge.
     static CHARGED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     /// Whether a guest had to yield in this turn.
@@ -33,15 +44,17 @@ pub fn has_yielded() -> bool {
     YIELDED.get()
 }
 
-/// Runs a future that drives guests, and records when each of its turns begins, so that no call is
-/// charged for time before its turn.
+/// Runs a future that drives guests, and records which ticks pass in its turns, so that no call is
+/// charged for time between them.
 pub async fn metered<F: Future>(ticks: TickCounter, run: F) -> F::Output {
     let mut run = pin!(run);
+    // The ticks that passed in turns and have not been charged.
+    let mut uncharged = 0;
     poll_fn(|cx| {
-        TURN.set(Some(ticks.now()));
+        SINCE.set(Some(ticks.now().saturating_sub(uncharged)));
         YIELDED.set(false);
         let polled = run.as_mut().poll(cx);
-        TURN.set(None);
+        uncharged = SINCE.take().map_or(0, |since| ticks.now().saturating_sub(since));
         polled
     })
     .await
@@ -57,11 +70,11 @@ fn thread_time() -> Duration {
 /// The processor time that the calls of one instance have used.
 #[derive(Debug)]
 pub struct CpuMeter {
-    budget: u32,
+    budget: Duration,
     tick: Duration,
     ticks: TickCounter,
     clock: fn() -> Duration,
-    used: HashMap<Option<GuestTaskId>, u32>,
+    used: HashMap<Option<GuestTaskId>, Duration>,
     /// The calls whose bodies may stream, with the flag that the client has taken or sent a part
     /// since the last charge.
     streams: HashMap<GuestTaskId, Arc<AtomicBool>>,
@@ -74,12 +87,11 @@ pub struct CpuMeter {
 const FEW_STREAMS: usize = 64;
 
 impl CpuMeter {
-    /// Rounds `budget` up to whole ticks and adds one for the tick that has begun when a call
-    /// starts.
+    /// Adds a tick to `budget`, because a call may pay for up to one that had begun when it
+    /// started.
     pub fn new(budget: Duration, tick: Duration, ticks: TickCounter) -> CpuMeter {
-        let most = whole(budget, tick).saturating_add(1);
         CpuMeter {
-            budget: most,
+            budget: budget.saturating_add(tick),
             tick,
             ticks,
             clock: thread_time,
@@ -114,17 +126,22 @@ impl CpuMeter {
         self.streams.insert(task, progress);
     }
 
-    /// Returns the ticks since the turn began, but no more than the thread has computed since the
-    /// last charge, and at least one.
-    fn passed(&self) -> u32 {
+    /// Returns the time to charge: what the thread has computed since the last charge, but no more
+    /// than the ticks of the instance's turns. `None` if no tick has passed in them.
+    fn passed(&self) -> Option<Duration> {
+        let tick = self.ticks.now();
+        let ticks = SINCE.get().map_or(1, |since| tick.saturating_sub(since));
+        if ticks == 0 {
+            return None;
+        }
+        SINCE.set(SINCE.get().map(|_| tick));
         let now = (self.clock)();
-        let computed = whole(now.saturating_sub(CHARGED.replace(now)), self.tick);
-        let ticks = TURN.get().map_or(1, |turn| self.ticks.now().saturating_sub(turn));
-        computed.min(u32::try_from(ticks).unwrap_or(u32::MAX)).max(1)
+        let computed = now.saturating_sub(CHARGED.replace(now));
+        Some(computed.min(self.tick.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))))
     }
 
     fn charge(&mut self, task: Option<GuestTaskId>) -> UpdateDeadline {
-        let passed = self.passed();
+        let Some(passed) = self.passed() else { return UpdateDeadline::Continue(1) };
         let stream = task.and_then(|task| self.streams.get(&task));
         if stream.is_some_and(|progress| progress.swap(false, Ordering::Relaxed)) {
             self.used.remove(&task);
@@ -138,10 +155,6 @@ impl CpuMeter {
         YIELDED.set(true);
         UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
     }
-}
-
-fn whole(time: Duration, tick: Duration) -> u32 {
-    u32::try_from(time.as_nanos().div_ceil(tick.as_nanos().max(1))).unwrap_or(u32::MAX)
 }
 
 /// Charges every call of a store, and makes the guest yield to the other tasks of the thread at
@@ -158,6 +171,8 @@ pub fn charge_calls<T: 'static>(store: &mut wasmtime::Store<T>, cpu: fn(&mut T) 
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use super::*;
 
     thread_local! {
@@ -261,24 +276,105 @@ mod tests {
         assert!(!runs(&component, 4).await, "fifteen of ten");
     }
 
+    /// A meter with a budget of 100 ms and a tick of 10 ms, whose clock is `TIME`.
+    fn meter() -> (CpuMeter, TickCounter) {
+        let ticks = TickCounter::default();
+        let cpu = CpuMeter::new(Duration::from_millis(100), Duration::from_millis(10), ticks.clone());
+        (CpuMeter { clock: || TIME.get(), ..cpu }, ticks)
+    }
+
+    /// Meets a deadline after this number of ticks and of computed ms, in a turn that began before
+    /// them. Returns whether the call may continue.
+    fn meets(cpu: &mut CpuMeter, ticks: &TickCounter, passed: u64, computed: u64) -> bool {
+        SINCE.set(Some(ticks.now()));
+        (0..passed).for_each(|_| ticks.advance());
+        TIME.set(TIME.get() + Duration::from_millis(computed));
+        let continues = !matches!(cpu.charge(None), UpdateDeadline::Interrupt);
+        SINCE.set(None);
+        continues
+    }
+
     #[test]
     fn time_of_other_tasks_and_time_spent_waiting_are_not_charged() {
-        let ticks = TickCounter::default();
-        let mut cpu = CpuMeter::new(Duration::from_millis(100), Duration::from_millis(10), ticks.clone());
-        cpu.clock = || TIME.get();
-        let mut charged = |turn: Option<u64>, passed: u64, computed: u64| {
-            TURN.set(turn.map(|ago| ticks.now().saturating_sub(ago)));
-            (0..passed).for_each(|_| ticks.advance());
-            TIME.set(TIME.get() + Duration::from_millis(computed));
+        let (mut cpu, ticks) = meter();
+        let mut charged = |passed: u64, computed: u64| {
             let before = cpu.used.get(&None).copied().unwrap_or_default();
-            let _ = cpu.charge(None);
-            TURN.set(None);
-            cpu.used.get(&None).copied().unwrap_or_default() - before
+            meets(&mut cpu, &ticks, passed, computed);
+            (cpu.used.get(&None).copied().unwrap_or_default() - before).as_millis()
         };
-        assert_eq!(charged(Some(0), 1, 10), 1);
-        assert_eq!(charged(Some(0), 4, 40), 4, "a host function took long");
-        assert_eq!(charged(Some(0), 4, 9), 1, "the thread did not run");
-        assert_eq!(charged(Some(0), 1, 500), 1, "other tasks computed before its turn");
-        assert_eq!(charged(None, 4, 40), 1, "the start of its turn is unknown");
+        assert_eq!(charged(1, 10), 10);
+        assert_eq!(charged(4, 40), 40, "a host function took long");
+        assert_eq!(charged(4, 9), 9, "the thread did not run");
+        assert_eq!(charged(1, 500), 10, "other tasks computed before its turn");
+        TIME.set(TIME.get() + Duration::from_millis(40));
+        (0..4).for_each(|_| ticks.advance());
+        let before = cpu.used[&None];
+        let _ = cpu.charge(None);
+        assert_eq!((cpu.used[&None] - before).as_millis(), 10, "the start of its turn is unknown");
+    }
+
+    #[test]
+    fn a_call_that_has_waited_is_not_charged_for_ticks_before_its_turn() {
+        let (mut cpu, ticks) = meter();
+        for _ in 0..1_000 {
+            ticks.advance();
+            assert!(meets(&mut cpu, &ticks, 0, 0));
+        }
+        assert_eq!(cpu.used.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_tick_that_no_guest_notices_in_its_turn_is_charged_in_the_next_one() {
+        let (mut cpu, ticks) = meter();
+        let counted = ticks.clone();
+        let mut turn = 0;
+        let run = poll_fn(move |cx| {
+            turn += 1;
+            TIME.set(TIME.get() + Duration::from_millis(500));
+            if turn == 2 {
+                let _ = cpu.charge(None);
+                return Poll::Ready(cpu.used[&None].as_millis());
+            }
+            counted.advance();
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        });
+        let mut run = pin!(metered(ticks.clone(), run));
+        let charged = poll_fn(|cx| {
+            let polled = run.as_mut().poll(cx);
+            (0..5).for_each(|_| ticks.advance());
+            polled
+        });
+        assert_eq!(charged.await, 10, "one tick passed in a turn, and five between two");
+    }
+
+    #[test]
+    fn a_call_that_spins_ends_when_it_has_used_its_budget() {
+        let (mut cpu, ticks) = meter();
+        assert_eq!((0..100).take_while(|_| meets(&mut cpu, &ticks, 1, 10)).count(), 11);
+    }
+
+    /// A call that computes 9 ms and then waits 8, again and again.
+    #[test]
+    fn a_call_that_waits_often_is_charged_about_what_it_computes() {
+        let (mut cpu, ticks) = meter();
+        let (mut now, mut computed) = (0, 0);
+        loop {
+            let ticks_at = |ms: u64| ms / 10;
+            let passed = ticks_at(now + 9) - ticks_at(now);
+            // The part of the 9 ms until the tick.
+            let until = if passed == 0 { 9 } else { 10 - now % 10 };
+            computed += 9;
+            if passed == 0 {
+                TIME.set(TIME.get() + Duration::from_millis(9));
+            } else if !meets(&mut cpu, &ticks, 1, until) {
+                break;
+            } else {
+                TIME.set(TIME.get() + Duration::from_millis(9 - until));
+            }
+            now += 17;
+            assert!(computed < 1_000, "it is never ended");
+        }
+        assert!((100..=150).contains(&computed), "ended after {computed} ms of 100");
     }
 }

@@ -40,4 +40,14 @@ fn busy_after(ms: Json<u64>) -> Json<u64> {
     Json(compute(*ms))
 }
 
-fanfare_sdk::module!(spin, busy, busy_after, hold, release, who, ok);
+/// Computes and then waits for these numbers of milliseconds, `times` times.
+#[handler]
+fn naps(Json((times, computes, waits)): Json<(u32, u64, u64)>) -> &'static str {
+    for _ in 0..times {
+        compute(computes);
+        std::thread::sleep(Duration::from_millis(waits));
+    }
+    "ok"
+}
+
+fanfare_sdk::module!(spin, busy, busy_after, naps, hold, release, who, ok);
