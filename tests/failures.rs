@@ -6,6 +6,7 @@ mod crash;
 mod deadlines;
 mod fresh;
 mod leaks;
+mod memory;
 mod output;
 mod panics;
 pub mod rejected;

@@ -3,6 +3,7 @@
 
 mod c;
 mod javascript;
+mod memory;
 mod modules;
 mod python;
 mod sdk;

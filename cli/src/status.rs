@@ -147,12 +147,18 @@ fn rows_of(module: &ModuleStatus, blocked: &[String]) -> Vec<[String; 8]> {
             shown,
             printable(&isolate.isolate),
             if is_blocked { "blocked".to_owned() } else { isolate.state.to_string() },
-            with_more(isolate.restarts, ",", isolate.crashes, "crashed"),
+            ends(isolate),
             with_more(isolate.in_flight, ",", isolate.leaked, "leaked"),
             with_more(isolate.waiting, " +", isolate.waiting_broadcasts, "broadcasts"),
         ]
     };
     module.isolates.iter().map(row).collect()
+}
+
+/// `3`, `3, 2 crashed`, `3, 1 replaced` or `3, 2 crashed, 1 replaced`.
+fn ends(isolate: &IsolateStatus) -> String {
+    let ends = with_more(isolate.restarts, ",", isolate.crashes, "crashed");
+    if isolate.replaced == 0 { ends } else { format!("{ends}, {} replaced", isolate.replaced) }
 }
 
 /// `3`, or `3, 2 leaked` if the second count is not zero.
@@ -186,7 +192,7 @@ mod tests {
          "channels":[{"pattern":"flags"},{"pattern":"flags/*","route":"POST room","on":["publish","join"],
                       "history":{"count":100,"age":300000,"bytes":1024},"presence":true}],
          "filters":{"before":["POST check","POST who"]},"isolates":[
-            {"isolate":"worker-0","state":"ready","restarts":0,"crashes":4,"inFlight":3,"waiting":0},
+            {"isolate":"worker-0","state":"ready","restarts":0,"crashes":4,"replaced":5,"inFlight":3,"waiting":0},
             {"isolate":"worker-1","state":"failed","reason":"11 restarts within 1m\nwasm trap: unreachable\u001b[2J",
              "endedAt":1764144000000,"restarts":11,"inFlight":0,"waiting":0,"leaked":0,"waitingBroadcasts":0},
             {"isolate":"worker-2","state":"ready","generation":"fedcba987654","inFlight":3,"leaked":2,"waiting":4,"waitingBroadcasts":1024}]},
@@ -217,10 +223,10 @@ events of h\\u{1b}:14440: away, 1 events wait, 4 lost
 clients: 3 of 800 WebSockets, 2 bound to users, 1 groups
 channels: 12 of 100000, 34 subscriptions of clients, 2 messages wait
 
-MODULE  STATE    GENERATION    ISOLATE   INSTANCE  RESTARTS      IN FLIGHT    WAITING
-flags   ready    0123456789ab  worker-0  ready     0, 4 crashed  3            0
-                               worker-1  failed    11            0            0
-                 fedcba987654  worker-2  blocked   0             3, 2 leaked  4 + 1024 broadcasts
+MODULE  STATE    GENERATION    ISOLATE   INSTANCE  RESTARTS                  IN FLIGHT    WAITING
+flags   ready    0123456789ab  worker-0  ready     0, 4 crashed, 5 replaced  3            0
+                               worker-1  failed    11                        0            0
+                 fedcba987654  worker-2  blocked   0                         3, 2 leaked  4 + 1024 broadcasts
 new     waiting  -             -
 
 worker-2 is blocked: code of the host occupies its thread, so its connections and modules wait

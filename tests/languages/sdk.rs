@@ -37,10 +37,10 @@ pub struct Sdk {
 /// Runs every test for the SDK of each language.
 macro_rules! every_language {
     ($($language:ident: $sdk:expr;)*) => {$(
-        mod $language {
+        pub mod $language {
             use super::Sdk;
 
-            const SDK: Sdk = $sdk;
+            pub const SDK: Sdk = $sdk;
 
             #[tokio::test]
             async fn passes_the_cases() {
@@ -133,7 +133,7 @@ impl Sdk {
     }
 
     /// Starts a host with one worker and the module of the cases, if it is built.
-    async fn start(&self, change: impl FnOnce(TestHost) -> TestHost) -> Option<Started> {
+    pub async fn start(&self, change: impl FnOnce(TestHost) -> TestHost) -> Option<Started> {
         let component = self.built()?;
         let host = TestHost::empty()
             .workers(1)
@@ -381,7 +381,7 @@ fn parent(trace: &str) -> String {
     format!("00-{trace}-00f067aa0ba902b7-01")
 }
 
-async fn calls_of(host: &Started) -> u64 {
+pub async fn calls_of(host: &Started) -> u64 {
     let answer = host.post("/api/conformance/state", "").await;
     answer.json()["calls"].as_u64().unwrap_or_else(|| panic!("{}", answer.text()))
 }

@@ -178,6 +178,7 @@ fn isolate(slot: &Slot) -> IsolateStatus {
         restarts_in: slot_state.restarts_in().map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
         restarts: slot.stats.restarts.get(),
         crashes: slot.stats.crashes.get(),
+        replaced: slot.stats.replaced_memory.get(),
         in_flight: counted(slot.stats.in_flight.get()),
         held: slot.mailbox.is_held(),
         waiting: calls as u64,

@@ -262,6 +262,10 @@ pub struct IsolateStatus {
     /// module was installed here.
     #[serde(default)]
     pub crashes: u64,
+    /// The number of instances that the host replaced because their memory had almost reached
+    /// `limits.memory`, since the module was installed here.
+    #[serde(default)]
+    pub replaced: u64,
     /// The number of running calls.
     #[serde(default)]
     pub in_flight: u64,

@@ -95,7 +95,8 @@ const YEAR: u64 = crate::document::units::MAX_DURATION.as_millis() as u64;
 const TIB: u64 = 1024 * GIB;
 
 limits! {
-    /// The size of all linear memories of an instance together, at least 64 KiB. Default `64MiB`,
+    /// The size of all linear memories of an instance together, at least 64 KiB. The host replaces
+    /// an instance whose memory grows beyond 7/8 of it, and hands its state over. Default `64MiB`,
     /// ceiling `256MiB`.
     memory / "memory": Size as u64 = 64 * MIB, ceiling 256 * MIB, from 65_536 to TIB;
     /// How long the caller waits for a call, counted from when it makes the call, at least 1 ms.

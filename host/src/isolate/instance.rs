@@ -13,6 +13,7 @@
 mod calls;
 mod control;
 mod exchanges;
+mod first_calls;
 mod fresh;
 mod intake;
 mod killer;
@@ -285,7 +286,8 @@ impl InstanceTask {
         self.run_startup_handlers(accessor, exports).await?;
         self.activate();
         let (mut calls, mut snapshots) = (FuturesUnordered::new(), FuturesUnordered::new());
-        let (mut is_first, mut leftovers) = (true, Leftovers::new(self.deployment.generation.limits.handles));
+        let mut leftovers = Leftovers::new(self.deployment.generation.limits.handles);
+        let (mut is_first, mut first_calls) = (true, 0);
         // wasmtime polls this future after every step of the guest. `when_woken` skips a poll when
         // nothing has woken this future since its last poll.
         let mut serve_calls = pin!(when_woken(|cx| {
@@ -316,6 +318,7 @@ impl InstanceTask {
                 while let Some(queued) = next {
                     limiter.count_call();
                     leftovers.count_call();
+                    self.count_first_call(accessor, &mut first_calls);
                     calls.push(self.run_call(accessor, exports, Some(limiter), queued));
                     next = if leftovers.leave_room(accessor, limiter) {
                         self.slot.mailbox.take(self.id, self.capacity())

@@ -1,6 +1,9 @@
 //! Enforces `limits.memory` and `limits.tables` on a store.
 
+use std::sync::Arc;
+
 use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::Notify;
 use wasmtime::ResourceLimiter;
 
 use crate::config::Limits;
@@ -9,6 +12,10 @@ use crate::config::Limits;
 #[derive(Debug)]
 pub struct StoreUsage {
     memory: usize,
+    /// The memory beyond which the instance should be replaced. `None` during its first calls.
+    mark: Option<usize>,
+    /// Notified when the memory grows beyond the mark.
+    crowded: Arc<Notify>,
     /// The sum over all stores of a slot, to which this one contributes `memory`.
     slot_memory: Gauge,
     memory_limit: usize,
@@ -25,9 +32,11 @@ pub enum StoreLimit {
 }
 
 impl StoreUsage {
-    pub fn new(limits: &Limits, slot_memory: Gauge) -> StoreUsage {
+    pub fn new(limits: &Limits, slot_memory: Gauge, crowded: Arc<Notify>) -> StoreUsage {
         StoreUsage {
             memory: 0,
+            mark: None,
+            crowded,
             slot_memory,
             memory_limit: usize::try_from(limits.memory).unwrap_or(usize::MAX),
             tables: 0,
@@ -44,6 +53,16 @@ impl StoreUsage {
     /// The bytes of all linear memories together.
     pub fn memory(&self) -> usize {
         self.memory
+    }
+
+    /// Sets the mark to 7/8 of `limits.memory`. If the instance needs more than 3/4, the mark is
+    /// half-way from that to the limit. So a module that keeps this much memory is not replaced for
+    /// it, and every instance may grow. Returns whether the instance uses more than 7/8 already.
+    pub fn set_mark(&mut self) -> bool {
+        let high = self.memory_limit - self.memory_limit / 8;
+        let half_way = self.memory + self.memory_limit.saturating_sub(self.memory) / 2;
+        self.mark = Some(high.max(half_way));
+        self.memory > high
     }
 }
 
@@ -66,6 +85,9 @@ impl ResourceLimiter for StoreUsage {
         }
         self.slot_memory.inc_by(signed(total - self.memory));
         self.memory = total;
+        if self.mark.is_some_and(|mark| total > mark) {
+            self.crowded.notify_one();
+        }
         Ok(true)
     }
 
@@ -82,10 +104,12 @@ impl ResourceLimiter for StoreUsage {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn usage() -> StoreUsage {
-        StoreUsage::new(&Limits { memory: 100, tables: 10, ..Limits::default() }, Gauge::default())
+        StoreUsage::new(&Limits { memory: 100, tables: 10, ..Limits::default() }, Gauge::default(), Arc::default())
     }
 
     #[test]
@@ -102,7 +126,7 @@ mod tests {
     #[test]
     fn the_memory_of_a_slot_is_that_of_its_stores() {
         let gauge = Gauge::default();
-        let usage = || StoreUsage::new(&Limits { memory: 100, ..Limits::default() }, gauge.clone());
+        let usage = || StoreUsage::new(&Limits { memory: 100, ..Limits::default() }, gauge.clone(), Arc::default());
         let (mut first, mut second) = (usage(), usage());
         assert!(first.memory_growing(0, 60, None).unwrap() && second.memory_growing(0, 30, None).unwrap());
         assert!(first.memory_growing(60, 70, None).unwrap());
@@ -112,6 +136,32 @@ mod tests {
         assert_eq!(gauge.get(), 30);
         drop(second);
         assert_eq!(gauge.get(), 0);
+    }
+
+    /// The memory at which a store is crowded that has used `first` when its mark was set.
+    fn crowded_at(first: usize) -> Option<usize> {
+        let mut usage = usage();
+        usage.memory_growing(0, first, None).unwrap();
+        usage.set_mark();
+        (first + 1..=100).find(|memory| {
+            usage.memory_growing(memory - 1, *memory, None).unwrap();
+            usage.crowded.notified().now_or_never().is_some()
+        })
+    }
+
+    #[test]
+    fn a_store_is_crowded_beyond_its_mark() {
+        assert_eq!([1, 60, 76].map(crowded_at), [Some(89), Some(89), Some(89)], "7/8 are 88");
+        assert_eq!([80, 90, 98].map(crowded_at), [Some(91), Some(96), Some(100)], "half of the rest");
+        assert_eq!([99, 100].map(crowded_at), [Some(100), None]);
+    }
+
+    #[test]
+    fn a_store_without_a_mark_is_not_crowded() {
+        let mut usage = usage();
+        assert!(usage.memory_growing(0, 100, None).unwrap());
+        assert!(usage.crowded.notified().now_or_never().is_none());
+        assert!(usage.set_mark(), "it uses more than 7/8");
     }
 
     #[test]

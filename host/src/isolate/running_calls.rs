@@ -137,6 +137,8 @@ pub struct RunningCalls {
     cut: AtomicBool,
     /// Notified when the first call starts.
     pub busy: Notify,
+    /// Notified when the memory of the instance grows beyond its mark.
+    pub crowded: Arc<Notify>,
 }
 
 impl RunningCalls {
@@ -152,6 +154,7 @@ impl RunningCalls {
             streaming: AtomicUsize::new(0),
             cut: AtomicBool::new(false),
             busy: Notify::new(),
+            crowded: Arc::default(),
         }
     }
 

@@ -99,7 +99,7 @@ impl State {
             http: WasiHttp::new(Some(guest.generation.clone())),
             table,
             files: OpenFiles::new(limits.open_files),
-            usage: StoreUsage::new(limits, guest.running.memory()),
+            usage: StoreUsage::new(limits, guest.running.memory(), guest.running.crowded.clone()),
             cpu: CpuMeter::new(limits.cpu, engine.tick(), engine.ticks().clone()),
             stderr,
             guest,

@@ -1,7 +1,7 @@
 //! The counters of one module in one isolate. Each slot has its own, so that workers share no cache
 //! line that they write per call.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -34,6 +34,12 @@ pub struct Stats {
     pub memory: Gauge,
     pub leaked: Gauge,
     pub restarts: Counter,
+    /// Instances that were replaced because of leaked calls.
+    pub replaced_leaked: Counter,
+    /// Instances that were replaced because of their memory.
+    pub replaced_memory: Counter,
+    /// See [`Stats::note_high_memory`].
+    high_memory: AtomicBool,
     /// Crashes of instances that serve one call, which no restart follows.
     pub crashes: Counter,
     /// Instances that a kill replaced.
@@ -68,6 +74,9 @@ impl Stats {
             memory: Gauge::default(),
             leaked: Gauge::default(),
             restarts: Counter::default(),
+            replaced_leaked: Counter::default(),
+            replaced_memory: Counter::default(),
+            high_memory: AtomicBool::new(false),
             crashes: Counter::default(),
             kills: Counter::default(),
             dropped_lines: Counter::default(),
@@ -137,6 +146,12 @@ impl Stats {
             _ if is_untold => event!(warn),
             _ => event!(debug),
         }
+    }
+
+    /// Records whether an instance needs almost all memory that it may have. Returns whether the
+    /// previous one did not, so that the log says it once.
+    pub fn note_high_memory(&self, is_high: bool) -> bool {
+        !self.high_memory.swap(is_high, Ordering::Relaxed) && is_high
     }
 
     /// The counter of each fault that has occurred, with its label.

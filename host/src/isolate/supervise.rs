@@ -1,6 +1,5 @@
 //! The supervisor of a slot: it starts the first instance and, whenever one ends, the next one.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,10 +10,12 @@ use super::deployment::Deployment;
 use super::error::End;
 use super::instance::{Activation, Instance};
 use super::kill::{KillRequest, StartReport, kill_all};
+use super::restarts::{Next, Restarts};
 use super::services::Services;
 use super::slot::{Slot, SupervisorRequests};
 use super::slot_state::{SlotState, remedy};
 use super::stop_hook::{StopReason, run_stop_hook};
+use super::unfit::Unfit;
 use crate::call::text::first_line;
 use crate::call::{Blame, CallError, StartupReason};
 use crate::config::IsolateConfig;
@@ -49,8 +50,8 @@ enum Event {
     Ended(End),
     /// The operator kills the isolate.
     Killed(KillRequest),
-    /// Leaked calls made it unfit. It drains on its own, and its successor starts at once.
-    Unfit,
+    /// It is unfit, and its state is lost. It drains on its own, and its successor starts at once.
+    Unfit(Unfit),
     Stop,
 }
 
@@ -77,8 +78,8 @@ impl Supervisor {
                 None => None,
                 Some(running) => match self.watch(running).await {
                     Event::Stop => return,
-                    Event::Unfit => {
-                        self.count_restart(running.control.why_unfit(), running.control.is_quiet());
+                    Event::Unfit(why) => {
+                        self.count_replacement(why, running.control.is_quiet());
                         self.slot.drain(running);
                         instance = Some(self.spawn(StartupReason::Restart));
                         continue;
@@ -110,7 +111,7 @@ impl Supervisor {
         let stop = self.slot.stop.clone();
         let mut renewal: Option<BoxFuture<Result<(), CallError>>> = None;
         // Why the instance is being replaced, and whether that raises no event.
-        let mut unfit = ("", false);
+        let mut unfit = None;
         let mut stop_hook: Option<BoxFuture<()>> = None;
         let mut stopping = false;
         loop {
@@ -135,26 +136,33 @@ impl Supervisor {
                     self.report_start(Ok(()));
                 }
                 () = control.unfit.notified(), if renewal.is_none() && !stopping => {
-                    let (module, isolate) = (&self.slot.module, self.slot.isolate);
-                    let why = instance.control.why_unfit();
-                    tracing::warn!(%module, %isolate, "replacing an instance: {why}");
-                    self.slot.note(&format!("replaced: {why}"));
-                    unfit = (why, control.is_quiet());
+                    let Some(why) = control.why_unfit() else { continue };
+                    self.log_replacement(why);
+                    unfit = Some((why, control.is_quiet()));
                     renewal = Some(self.renew(instance.id));
                 }
                 renewed = end_of(&mut renewal) => {
                     renewal = None;
-                    if let Err(error) = renewed {
-                        tracing::warn!(
-                            module = %self.slot.module, isolate = %self.slot.isolate,
-                            "could not hand over the state of the replaced instance, so it is lost: {error}"
-                        );
-                        instance.control.drain();
-                        if !stopping {
-                            return Event::Unfit;
+                    let Some((why, quiet)) = unfit.take() else { continue };
+                    let (module, isolate) = (&self.slot.module, self.slot.isolate);
+                    match (renewed, why) {
+                        (Ok(()), _) => self.count_replacement(why, quiet),
+                        // Its memory has room for more calls. The next attempt follows when it
+                        // has grown again.
+                        (Err(error), Unfit::Memory) => tracing::warn!(
+                            %module, %isolate, "could not replace the instance, so it keeps serving: {error}"
+                        ),
+                        (Err(error), Unfit::Leaked(_)) => {
+                            tracing::warn!(
+                                %module, %isolate,
+                                "could not hand over the state of the replaced instance, so it is lost: {error}"
+                            );
+                            instance.control.drain();
+                            if !stopping {
+                                return Event::Unfit(why);
+                            }
                         }
                     }
-                    self.count_restart(unfit.0, unfit.1);
                 }
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
@@ -246,13 +254,50 @@ impl Supervisor {
         tracing::warn!(
             module = %self.slot.module, isolate = %self.slot.isolate, %generation,
             "restarts generation {generation} {when}, {} of at most {max_restarts} restarts within {restart_window:?}: {}",
-            self.restarts.recent.len(), first_line(why)
+            self.restarts.count(), first_line(why)
         );
+    }
+
+    /// Logs that an instance is being replaced. The replacement of one that hands its state over
+    /// because of its memory is routine.
+    fn log_replacement(&self, why: Unfit) {
+        let (module, isolate) = (&self.slot.module, self.slot.isolate);
+        let generation = &self.deployment.generation;
+        match why {
+            Unfit::Memory if generation.exports.snapshot => {
+                tracing::info!(%module, %isolate, "replacing an instance: {why}, {} bytes", generation.limits.memory);
+            }
+            Unfit::Memory => tracing::warn!(
+                %module, %isolate,
+                "replacing an instance: {why}, {} bytes; its state is lost, because the module has no `snapshot`",
+                generation.limits.memory
+            ),
+            Unfit::Leaked(_) => tracing::warn!(%module, %isolate, "replacing an instance: {why}"),
+        }
+    }
+
+    /// Counts the replacement of an instance that served. After leaked calls it is also a restart.
+    fn count_replacement(&self, why: Unfit, quiet: bool) {
+        self.slot.note(&format!("replaced: {why}"));
+        match why {
+            Unfit::Leaked(why) => {
+                self.slot.stats.replaced_leaked.inc();
+                self.count_restart(why, quiet);
+            }
+            Unfit::Memory => {
+                self.slot.stats.replaced_memory.inc();
+                self.raise_restarted(&why.to_string(), quiet);
+            }
+        }
     }
 
     /// Counts a restart, and raises the event unless a hook was the cause.
     fn count_restart(&self, why: &str, quiet: bool) {
         self.slot.stats.restarts.inc();
+        self.raise_restarted(why, quiet);
+    }
+
+    fn raise_restarted(&self, why: &str, quiet: bool) {
         if quiet {
             return;
         }
@@ -310,90 +355,4 @@ fn fail(slot: &Slot, rule: String, why: String, era: u64, services: &Services) {
     }
     let (module, isolate) = (slot.module.as_ref().into(), slot.isolate.to_string());
     services.events.raise(HostEvent::ModuleFailed { module, isolate, reason });
-}
-
-/// How often the backoff doubles at most.
-const POWERS: usize = 16;
-
-/// What the restart policy says after an end.
-#[derive(Debug, PartialEq, Eq)]
-struct Next {
-    /// The delay before the next start.
-    delay: Duration,
-    /// Whether there were more ends than `isolate.maxRestarts` within `isolate.restartWindow`.
-    too_many: bool,
-}
-
-/// The restart policy: the first restart is immediate, later ones back off, and after
-/// `isolate.maxRestarts` within `isolate.restartWindow` there are no more.
-struct Restarts {
-    policy: IsolateConfig,
-    recent: VecDeque<Instant>,
-}
-
-impl Restarts {
-    fn new(policy: IsolateConfig) -> Restarts {
-        Restarts { policy, recent: VecDeque::new() }
-    }
-
-    /// Records an end at `now`.
-    fn next(&mut self, now: Instant) -> Next {
-        let (policy, max) = (&self.policy, self.policy.max_restarts as usize);
-        while self.recent.front().is_some_and(|at| now.duration_since(*at) > policy.restart_window) {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(now);
-        let count = self.recent.len();
-        // Restarts may continue beyond the maximum, and only their number must not grow.
-        if count > max.max(POWERS) + 1 {
-            self.recent.pop_front();
-        }
-        let doubled = u32::try_from(count.saturating_sub(2).min(POWERS)).unwrap_or(u32::MAX);
-        let delay = policy.restart_backoff.saturating_mul(1 << doubled).min(policy.restart_backoff_max);
-        Next { delay: if count == 1 { Duration::ZERO } else { delay }, too_many: count > max }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn restarts(max_restarts: u32) -> Restarts {
-        Restarts::new(IsolateConfig {
-            restart_backoff: Duration::from_millis(100),
-            restart_backoff_max: Duration::from_millis(250),
-            max_restarts,
-            restart_window: Duration::from_secs(60),
-            ..IsolateConfig::default()
-        })
-    }
-
-    #[test]
-    fn the_first_restart_is_immediate_and_later_ones_back_off_to_the_maximum() {
-        let mut restarts = restarts(10);
-        let now = Instant::now();
-        let delays: Vec<u128> = (0..5).map(|_| restarts.next(now).delay.as_millis()).collect();
-        assert_eq!(delays, [0, 100, 200, 250, 250]);
-    }
-
-    #[test]
-    fn more_restarts_than_the_window_allows_are_a_failure() {
-        let mut restarts = restarts(2);
-        let now = Instant::now();
-        assert!(!restarts.next(now).too_many && !restarts.next(now).too_many);
-        for _ in 0..100 {
-            let next = restarts.next(now);
-            assert!(next.too_many && next.delay >= Duration::from_millis(200), "{next:?}");
-        }
-        assert_eq!(restarts.recent.len(), POWERS + 1, "the memory is bounded");
-    }
-
-    #[test]
-    fn restarts_outside_the_window_are_forgotten() {
-        let mut restarts = restarts(1);
-        let now = Instant::now();
-        let first = Next { delay: Duration::ZERO, too_many: false };
-        assert_eq!(restarts.next(now), first);
-        assert_eq!(restarts.next(now + Duration::from_secs(61)), first);
-    }
 }

@@ -91,6 +91,19 @@ impl Collector for Instances {
             });
             writer.family(name, help, kind, members)?;
         }
+        let replaced = self.slots.iter().flat_map(|slot| {
+            let counters = [("leaked", &slot.stats.replaced_leaked), ("memory", &slot.stats.replaced_memory)];
+            counters.map(|(reason, counter)| {
+                let labels = [
+                    ("module", slot.module.to_string()),
+                    ("isolate", slot.isolate.to_string()),
+                    ("reason", reason.to_owned()),
+                ];
+                (labels, |encoder: MetricEncoder<'_>| counter.encode(encoder))
+            })
+        });
+        let help = "Instances replaced because of leaked calls, or because their memory almost reached limits.memory";
+        writer.family("fanfare_replacements", help, Counter, replaced)?;
         let blocked = self.isolates.iter().map(|isolate| {
             let is_blocked = i64::from(isolate.heartbeat.is_blocked());
             let labels = [("isolate", isolate.id.to_string())];

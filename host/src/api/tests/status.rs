@@ -26,6 +26,7 @@ fn the_status_matches_its_golden_file() {
             ended_at: Some(1_764_144_000_000),
             restarts: 2,
             crashes: 5,
+            replaced: 3,
             leaked: 1,
             ..IsolateStatus::default()
         },

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::snapshot_request::{SnapshotRequest, SnapshotRequests};
+use crate::isolate::unfit::Unfit;
 
 /// The time that calls which compute without a pause may keep the next instance from its first
 /// call. One call may compute for ever.
@@ -43,9 +44,9 @@ pub struct Control {
     pub(super) ended: CancellationToken,
     /// Notified when the startups are done.
     pub ready: Notify,
-    /// Notified when leaked calls make the instance unfit: see [`Control::why_unfit`].
+    /// Notified when the supervisor should replace the instance: see [`Control::why_unfit`].
     pub unfit: Notify,
-    why_unfit: OnceLock<&'static str>,
+    why_unfit: Mutex<Option<Unfit>>,
     /// See [`Control::is_quiet`].
     quiet: AtomicBool,
     /// Whether a client has left before it had the whole response.
@@ -58,15 +59,16 @@ impl Control {
         self.ready.notify_one();
     }
 
-    /// Asks the supervisor to replace the instance, and records why. The first reason stays.
-    pub(super) fn set_unfit(&self, why: &'static str) {
-        self.why_unfit.get_or_init(|| why);
+    /// Asks the supervisor to replace the instance, and records why.
+    pub(super) fn set_unfit(&self, why: Unfit) {
+        *self.why_unfit.lock() = Some(why);
         self.unfit.notify_one();
     }
 
-    /// Why the supervisor should replace the instance. Empty until [`Control::unfit`] was notified.
-    pub fn why_unfit(&self) -> &'static str {
-        self.why_unfit.get().copied().unwrap_or_default()
+    /// Why the supervisor should replace the instance. `None` until [`Control::unfit`] was
+    /// notified.
+    pub fn why_unfit(&self) -> Option<Unfit> {
+        *self.why_unfit.lock()
     }
 
     pub(super) fn set_quiet(&self) {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Crash, End, InstanceTask};
 use crate::config::Limits;
 use crate::isolate::running_calls::Leaked;
+use crate::isolate::unfit::Unfit;
 
 /// The interval at which the watch checks deadlines while calls run.
 pub(super) const WATCH: Duration = Duration::from_millis(50);
@@ -18,13 +19,21 @@ impl InstanceTask {
         let begun = Instant::now();
         loop {
             let starting = !self.control.started.load(Ordering::Acquire);
-            if !starting && self.running_calls.is_idle() {
+            let is_idle = !starting && self.running_calls.is_idle();
+            if is_idle {
                 // Leaked calls have ended, so the gauge goes down.
                 self.running_calls.leaked(limits.abandon_after);
-                self.running_calls.busy.notified().await;
-                continue;
             }
-            tokio::time::sleep(WATCH).await;
+            tokio::select! {
+                biased;
+                () = self.running_calls.crowded.notified() => {
+                    self.note_quiet_hook();
+                    self.control.set_unfit(Unfit::Memory);
+                    continue;
+                }
+                () = self.running_calls.busy.notified(), if is_idle => continue,
+                () = tokio::time::sleep(WATCH), if !is_idle => {}
+            }
             if starting && begun.elapsed() >= limits.startup {
                 return Crash::SlowStartups(limits.startup).into();
             }
@@ -45,7 +54,7 @@ impl InstanceTask {
             }
             if let Some(why) = why_unfit(leaked, limits, self.deployment.generation.is_serial()) {
                 self.note_quiet_hook();
-                self.control.set_unfit(why);
+                self.control.set_unfit(Unfit::Leaked(why));
             }
         }
     }

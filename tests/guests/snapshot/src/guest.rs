@@ -12,6 +12,8 @@ thread_local! {
     static HEARD: Cell<u64> = const { Cell::new(0) };
     static FROM: RefCell<Option<String>> = const { RefCell::new(None) };
     static LOADED: Cell<u32> = const { Cell::new(0) };
+    /// The memory that the state needs.
+    static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
 #[handler]
@@ -34,6 +36,25 @@ fn look() -> Json<Value> {
         "build": BUILD, "isolate": host::isolate(), "count": COUNT.get(), "heard": HEARD.get(),
         "from": FROM.with_borrow(Clone::clone), "loaded": LOADED.get(),
     }))
+}
+
+/// Counts, and loses `kib` KiB of memory.
+#[handler]
+fn leak(kib: Json<usize>) -> Json<Value> {
+    std::mem::forget(std::hint::black_box(vec![1_u8; *kib << 10]));
+    count()
+}
+
+/// Keeps `kib` KiB more, which a swap hands over. Returns the number of KiB kept.
+#[handler]
+fn keep(kib: Json<usize>) -> Json<usize> {
+    KEPT.with_borrow_mut(|kept| kept.push(vec![1; *kib << 10]));
+    Json(kept() >> 10)
+}
+
+/// The number of bytes kept.
+fn kept() -> usize {
+    KEPT.with_borrow(|kept| kept.iter().map(Vec::len).sum())
 }
 
 /// Waits until `waits` releases it, then traps.
@@ -96,6 +117,9 @@ struct Saved {
     padding: String,
     #[serde(default, skip_serializing_if = "is_zero")]
     heard: u64,
+    /// The number of bytes in `KEPT`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    kept: u64,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -108,7 +132,7 @@ impl State for Saved {
             panic!("save cannot fail: {failure:?}");
         }
         let padding = config::get::<usize>("/padding").unwrap_or_default().unwrap_or_default();
-        Saved { count: COUNT.get(), padding: "x".repeat(padding), heard: HEARD.get() }
+        Saved { count: COUNT.get(), padding: "x".repeat(padding), heard: HEARD.get(), kept: kept() as u64 }
     }
 
     async fn load(self, from: &str) -> Result<()> {
@@ -116,12 +140,13 @@ impl State for Saved {
         LOADED.set(LOADED.get() + 1);
         COUNT.set(COUNT.get() + self.count);
         HEARD.set(HEARD.get() + self.heard);
+        KEPT.with_borrow_mut(|kept| kept.push(vec![1; self.kept as usize]));
         FROM.set(Some(from.to_owned()));
         Ok(())
     }
 }
 
 fanfare_sdk::module! {
-    handlers: [count, hear, look, crash, after, warm, block, emit, gather, hold, nested, release],
+    handlers: [count, hear, look, leak, keep, crash, after, warm, block, emit, gather, hold, nested, release],
     snapshot: Saved,
 }
