@@ -162,7 +162,8 @@ def _describe(facts: dict[str, str], mounted: list[Path]) -> str:
     if missing:
         package = missing.split(".")[0]
         text += (
-            f"\nhelp: if it is a package, run: {sys.executable} -m pip install {package}\n"
+            f"\nhelp: if it is a package, add it to requirements.txt, which `fanfare build` installs, or run:\n"
+            f"      {sys.executable} -m pip install {package}\n"
             "      Only packages in pure Python work in a component."
         )
     return text

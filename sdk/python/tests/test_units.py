@@ -273,7 +273,9 @@ class Building(unittest.TestCase):
             "message": "ModuleNotFoundError: ..",
             "missing": "requests.adapters",
         }
-        self.assertIn("-m pip install requests\n", build._describe(facts, mounted))
+        described = build._describe(facts, mounted)
+        self.assertIn("add it to requirements.txt", described)
+        self.assertIn("-m pip install requests\n", described)
 
 
 class Files(unittest.TestCase):
