@@ -93,4 +93,12 @@ static ff_reply check(ff_call *call)
     return wait > 0 ? limited(wait, call) : ff_pass();
 }
 
-FANFARE_MODULE({ "check", check })
+// `GET demo`: three calls at once, then one each second. A module in C runs one call at a time, so
+// its routes cannot name its own middleware.
+static ff_reply demo(ff_call *call)
+{
+    double wait = buckets_take("demo", (limit){ 1, 3 }, ff_now_ns());
+    return wait > 0 ? limited(wait, call) : ff_text("within the limit\n");
+}
+
+FANFARE_MODULE({ "check", check }, { "demo", demo })

@@ -85,6 +85,14 @@ static void wrong_settings_are_named(void)
     }
 }
 
+static void the_demo_has_its_own_limit(void)
+{
+    const fft_input request = { .method = "GET" };
+    fft_set_now(1000ull * SECOND);
+    for (int i = 0; i < 3; i++) FFT_TEXT(fft_call("demo", &request).body.data, "within the limit\n");
+    FFT_NUMBER(fft_call("demo", &request).status, 429);
+}
+
 int main(void)
 {
     a_caller_has_its_burst_and_then_its_rate();
@@ -92,5 +100,6 @@ int main(void)
     a_request_beyond_the_limit_gets_429_and_the_time_to_wait();
     callers_are_told_apart();
     wrong_settings_are_named();
+    the_demo_has_its_own_limit();
     return fft_end();
 }
