@@ -15,6 +15,7 @@ mod place;
 pub mod project;
 mod serve;
 mod settings;
+mod templates;
 mod test;
 mod test_clients;
 mod threads;

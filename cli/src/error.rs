@@ -68,6 +68,12 @@ pub enum CommandError {
     InModule,
     #[error("{0} already exists; choose another name or remove it")]
     Exists(String),
+    #[error("`{name}` is not a language of `fanfare new`; choose one of {languages}")]
+    NoLanguage { name: String, languages: String },
+    #[error(
+        "there is no template {template} in {language}: {language} has {templates}, and {template} exists in {languages}"
+    )]
+    NoTemplate { template: String, language: String, templates: String, languages: String },
     #[error("{0} exists, but `fanfare new` did not write it and needs the folder for the SDK; move it elsewhere")]
     ForeignSdk(String),
 

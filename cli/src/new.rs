@@ -1,102 +1,44 @@
 //! `fanfare new`: creates a module that builds and passes its tests.
 
+use std::io::{IsTerminal as _, stderr, stdin};
 use std::path::Path;
 use std::process::ExitCode;
+
+use clap::ValueEnum as _;
 
 use super::build::SHARED;
 use super::config::FileArgs;
 use super::error::CommandError;
 use super::project;
-use super::terminal::{exit_code, print};
+use super::terminal::{eprint, exit_code, print};
 use fanfare::Config;
 use fanfare::tooling::config::formats;
 use fanfare::tooling::document::source;
 use fanfare::tooling::files;
+use names::{crate_of, file_of};
+use sdk::Placement;
 pub use sdk::contract;
-use sdk::{LOCK, Placement};
+use template::{Language, Template};
 
+mod names;
 mod sdk;
+mod template;
 
 /// Flags of `fanfare new`.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct NewArgs {
     /// The name of the module and of its folder.
     #[arg(env = "FANFARE_MODULE")]
     pub name: String,
+    /// The language of the module [default: asks on a terminal, elsewhere rust].
+    #[arg(long, value_enum, env = "FANFARE_LANG")]
+    pub lang: Option<Language>,
+    /// What the module shows.
+    #[arg(long, value_enum, env = "FANFARE_TEMPLATE", default_value = "http")]
+    pub template: Template,
     #[command(flatten)]
     pub settings: FileArgs,
 }
-
-/// The files of a module: name and text, both with `{{placeholders}}`.
-const TEMPLATE: &[(&str, &str)] = &[
-    ("module.json", include_str!("new/template/module.json")),
-    ("Cargo.toml", include_str!("new/template/Cargo.toml.txt")),
-    ("Cargo.lock", LOCK),
-    ("src/lib.rs", include_str!("new/template/lib.rs.txt")),
-    ("{{name}}.test.json", include_str!("new/template/test.json")),
-    (".gitignore", "target/\n"),
-];
-
-/// Names that a crate cannot have, because Rust reserves them or the standard library uses them.
-const RESERVED: &[&str] = &[
-    "abstract",
-    "alloc",
-    "as",
-    "async",
-    "await",
-    "become",
-    "box",
-    "break",
-    "const",
-    "continue",
-    "core",
-    "crate",
-    "do",
-    "dyn",
-    "else",
-    "enum",
-    "extern",
-    "false",
-    "final",
-    "fn",
-    "for",
-    "gen",
-    "if",
-    "impl",
-    "in",
-    "let",
-    "loop",
-    "macro",
-    "match",
-    "mod",
-    "move",
-    "mut",
-    "override",
-    "priv",
-    "proc-macro",
-    "pub",
-    "ref",
-    "return",
-    "self",
-    "static",
-    "std",
-    "struct",
-    "super",
-    "test",
-    "trait",
-    "true",
-    "try",
-    "type",
-    "typeof",
-    "union",
-    "unsafe",
-    "unsized",
-    "use",
-    "virtual",
-    "where",
-    "while",
-    "yield",
-];
 
 /// Creates the module and prints the next steps.
 pub fn run(args: &NewArgs) -> ExitCode {
@@ -121,15 +63,78 @@ fn new(args: &NewArgs) -> Result<String, CommandError> {
     if dir.symlink_metadata().is_ok() {
         return Err(CommandError::Exists(shown.to_string()));
     }
+    let language = match args.lang {
+        Some(language) => language,
+        None if stdin().is_terminal() && stderr().is_terminal() => ask(args.template)?,
+        None => Language::Rust,
+    };
+    let Some(files) = args.template.files(language) else {
+        return Err(CommandError::NoTemplate {
+            template: word(args.template),
+            language: word(language),
+            templates: words(Template::of(language)),
+            languages: words(args.template.languages()),
+        });
+    };
     std::fs::create_dir_all(&config.modules_dir).map_err(CommandError::at(&config.modules_dir))?;
-    let (sdk, note) = find_sdk(&config.modules_dir)?;
-    write(&dir, name, &sdk).map_err(CommandError::at(&dir))?;
-    let note = note + &share_builds(&config, &sdk)? + &no_project(args, here.is_project);
-    let listen = config.http.listen;
+    let (sdk, mut note) = find_sdk(&config.modules_dir)?;
+    let listen = config.http.listen.to_string();
+    let module = Module { name, language, template: args.template, sdk: &sdk, listen: &listen };
+    let files: Vec<_> = files.iter().map(|(path, text)| (module.filled(path), module.filled(text))).collect();
+    sdk::write_folder(&dir, files.iter().cloned(), None).map_err(CommandError::at(&dir))?;
+    if language == Language::Rust {
+        note += &share_builds(&config, &sdk)?;
+    }
+    note += &no_project(args, here.is_project);
+    note += &missing_tools(language, &config.root)?;
+    let main =
+        files.iter().map(|(path, _)| path.as_str()).filter(|path| !path.starts_with('.') && *path != "Cargo.lock");
+    let (main, example) = (main.collect::<Vec<_>>().join(", "), module.filled(args.template.example(language)));
     Ok(format!(
-        "created {shown}: module.json, Cargo.toml, src/lib.rs, {name}.test.json\n{note}\nnext:\n  fanfare build {shown}\n  \
-         fanfare test {shown}\n  fanfare dev\n  curl http://{listen}/api/{name}/Ada\n"
+        "created {shown}: {main}\n{note}\nnext:\n  fanfare build {shown}\n  fanfare test {shown}\n  fanfare dev\n  \
+         {example}\n"
     ))
+}
+
+/// Asks for the language on the terminal.
+fn ask(template: Template) -> Result<Language, CommandError> {
+    eprint(&format!("language ({}) [{}]: ", words(template.languages()), word(Language::Rust)));
+    let mut line = String::new();
+    stdin().read_line(&mut line).map_err(CommandError::at(Path::new("standard input")))?;
+    chosen(&line)
+}
+
+/// The language that a line names, which is Rust if the line is empty.
+fn chosen(line: &str) -> Result<Language, CommandError> {
+    match line.trim() {
+        "" => Ok(Language::Rust),
+        name => Language::from_str(name, true).map_err(|_| CommandError::NoLanguage {
+            name: name.to_owned(),
+            languages: words(Language::value_variants().iter().copied()),
+        }),
+    }
+}
+
+/// The word that the command line has for a value.
+fn word(value: impl clap::ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+fn words(values: impl Iterator<Item = impl clap::ValueEnum>) -> String {
+    values.map(word).collect::<Vec<_>>().join(", ")
+}
+
+/// Says what the builds of a language lack on this machine.
+fn missing_tools(language: Language, dir: &Path) -> Result<String, CommandError> {
+    let tools = language.tools();
+    let missing = super::runtime()?.block_on(tools.missing(dir));
+    Ok(match missing.is_empty() {
+        true => String::new(),
+        false => {
+            let list: Vec<_> = missing.iter().map(ToString::to_string).collect();
+            format!("{} lacks tools here: {}\n", tools.name, list.join("; "))
+        }
+    })
 }
 
 /// Says that the module is in no project, unless it is in one.
@@ -141,9 +146,12 @@ fn no_project(args: &NewArgs, is_project: bool) -> String {
         .to_owned()
 }
 
-/// Paths of the SDK, relative to the module's folder.
+/// Paths of the SDKs, relative to the module's folder.
 struct Sdk {
+    /// The folder of the crate `fanfare-sdk`.
     crates: &'static str,
+    /// The folder of the SDKs of the other languages.
+    others: &'static str,
     schemas: &'static str,
 }
 
@@ -169,8 +177,11 @@ fn share_builds(config: &Config, sdk: &Sdk) -> Result<String, CommandError> {
     Ok(format!("created {}: all modules here build their crates in {}\n", source::shown(&file), source::shown(&shared)))
 }
 
-/// The SDK of a checkout.
-const CHECKOUT: Sdk = Sdk { crates: "../../sdk/rust", schemas: "../../schema" };
+/// The SDKs of a checkout.
+const CHECKOUT: Sdk = Sdk { crates: "../../sdk/rust", others: "../../sdk", schemas: "../../schema" };
+
+/// The SDKs that are written beside the modules.
+const OUTSIDE: Sdk = Sdk { crates: "../_sdk", others: "../_sdk", schemas: "../_sdk/schema" };
 
 /// Finds the SDK of the Fanfare checkout around the modules. Outside a checkout, writes the SDK
 /// beside the modules.
@@ -186,37 +197,58 @@ fn find_sdk(modules_dir: &Path) -> Result<(Sdk, String), CommandError> {
     let dir = modules_dir.join("_sdk");
     let shown = source::shown(&dir);
     let note = match sdk::place(&dir)? {
-        Placement::Written => format!("created {shown}: the SDK that all modules here use\n"),
-        Placement::Replaced => format!("replaced {shown}: it was the SDK of another version of fanfare\n"),
+        Placement::Written => format!("created {shown}: the SDKs that all modules here use\n"),
+        Placement::Replaced => format!("replaced {shown}: its SDKs were those of another version of fanfare\n"),
         Placement::Modified => {
             format!(
-                "kept {shown}: it is the SDK of another version of fanfare, and its files were changed; remove it to get this version's\n"
+                "kept {shown}: its SDKs are those of another version of fanfare, and files were changed; remove it to get this version's\n"
             )
         }
         Placement::Current => String::new(),
     };
-    Ok((Sdk { crates: "../_sdk", schemas: "../_sdk/schema" }, note))
+    Ok((OUTSIDE, note))
 }
 
-/// Writes the module's folder: whole or not at all.
-fn write(dir: &Path, name: &str, sdk: &Sdk) -> std::io::Result<()> {
-    let crate_name = crate_of(name);
-    let filled = |text: &str| {
-        let pairs = [("name", name), ("crate", &crate_name), ("sdk", sdk.crates), ("schema", sdk.schemas)];
-        let file = crate_name.replace('-', "_");
-        let pairs = pairs.into_iter().chain([("file", file.as_str())]);
-        pairs.fold(text.to_owned(), |text, (key, value)| text.replace(&format!("{{{{{key}}}}}"), value))
-    };
-    let files = TEMPLATE.iter().map(|(file, text)| (filled(file), filled(text)));
-    sdk::write_folder(dir, files, None)
+/// What the placeholders of a template stand for.
+struct Module<'a> {
+    name: &'a str,
+    language: Language,
+    template: Template,
+    sdk: &'a Sdk,
+    listen: &'a str,
 }
 
-/// The name of the module's crate: that of the module, unless it is reserved or a dependency has
-/// it.
-fn crate_of(name: &str) -> String {
-    let locked = format!("name = \"{name}\"");
-    let taken = RESERVED.contains(&name) || LOCK.lines().any(|line| line == locked);
-    if taken { format!("{name}-module") } else { name.to_owned() }
+impl Module<'_> {
+    /// Replaces the placeholders of a text.
+    fn filled(&self, text: &str) -> String {
+        let Module { name, language, template, sdk, listen } = self;
+        let crate_name = crate_of(name);
+        let file = file_of(*language, name);
+        let component = match language {
+            Language::Rust => "target/wasm32-wasip2/release/{{file}}.wasm",
+            _ => "{{file}}.wasm",
+        };
+        let watch = match language {
+            Language::Rust => "\"src\", \"Cargo.toml\"",
+            _ => "\"{{entry}}\"",
+        };
+        let entry = language.entry(&file);
+        // What has placeholders itself comes first.
+        let pairs = [
+            ("command", template.command(*language)),
+            ("component", component),
+            ("watch", watch),
+            ("entry", &entry),
+            ("name", name),
+            ("crate", &crate_name),
+            ("file", &file),
+            ("crates", sdk.crates),
+            ("sdk", sdk.others),
+            ("schema", sdk.schemas),
+            ("listen", listen),
+        ];
+        pairs.into_iter().fold(text.to_owned(), |text, (key, value)| text.replace(&format!("{{{{{key}}}}}"), value))
+    }
 }
 
 #[cfg(test)]
@@ -224,27 +256,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crate_has_the_name_of_its_module_unless_it_is_taken() {
-        for (name, crate_name) in [
-            ("hello", "hello"),
-            ("my-module", "my-module"),
-            ("test", "test-module"),
-            ("async", "async-module"),
-            ("serde", "serde-module"),
-            ("fanfare-sdk", "fanfare-sdk-module"),
-        ] {
-            assert_eq!(crate_of(name), crate_name);
+    fn an_answer_names_a_language_or_is_empty() {
+        for (line, language) in
+            [("\n", Language::Rust), ("js\n", Language::Js), (" Python \n", Language::Python), ("c", Language::C)]
+        {
+            assert_eq!(chosen(line).unwrap(), language, "{line:?}");
         }
+        let error = chosen("go\n").unwrap_err().to_string();
+        assert_eq!(error, "`go` is not a language of `fanfare new`; choose one of rust, js, ts, python, c");
     }
 
     #[test]
-    fn docs_first_module_shows_the_template() {
-        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/first-module.md");
-        let page = std::fs::read_to_string(page).unwrap();
-        for (file, text) in [("module.json", TEMPLATE[0].1), ("src/lib.rs", TEMPLATE[3].1)] {
-            let text = text.replace("{{schema}}", "../../schema").replace("{{file}}", "hello");
-            let shown = text.split("\n#[cfg(test)]").next().unwrap().trim_end();
-            assert!(page.contains(shown), "docs/first-module.md shows another {file} than `fanfare new` writes");
+    fn the_guides_show_the_template() {
+        for (page, language, name, sdk, tests) in [
+            ("first-module", Language::Rust, "hello", CHECKOUT, "\n#[cfg(test)]"),
+            ("javascript", Language::Js, "greeting", OUTSIDE, "\0"),
+            ("python", Language::Python, "greeting", OUTSIDE, "\0"),
+        ] {
+            let file = format!("../docs/{page}.md");
+            let guide = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&file)).unwrap();
+            let template = Template::Http;
+            let module = Module { name, language, template, sdk: &sdk, listen: "" };
+            for (path, text) in template.files(language).unwrap() {
+                let path = module.filled(&path);
+                if path == "module.json" || path.ends_with(".rs") || path.ends_with(".js") || path.ends_with(".py") {
+                    let text = module.filled(&text);
+                    let shown = text.split(tests).next().unwrap().trim_end();
+                    assert!(guide.contains(shown), "{file} shows another {path} than `fanfare new` writes");
+                }
+            }
         }
     }
 }

@@ -7,6 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::json;
 
 use super::Project;
+use super::project::CommandOutput;
+use crate::harness::not_run;
 
 #[tokio::test]
 async fn new_creates_a_module_that_waits_for_its_component() {
@@ -15,7 +17,7 @@ async fn new_creates_a_module_that_waits_for_its_component() {
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     for line in [
         "created modules/hello: module.json, Cargo.toml, src/lib.rs, hello.test.json",
-        "created modules/_sdk: the SDK that all modules here use",
+        "created modules/_sdk: the SDKs that all modules here use",
         "  fanfare build modules/hello",
         "  fanfare test modules/hello",
         "  curl http://127.0.0.1:8080/api/hello/Ada",
@@ -99,4 +101,69 @@ async fn new_refuses_invalid_and_existing_names_and_writes_nothing() {
         fs::read_dir(project.path().join("modules")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["_sdk", "echo", "file"]);
+}
+
+#[tokio::test]
+async fn new_refuses_languages_and_templates_that_do_not_exist() {
+    let project = Project::none();
+    for (args, code, why) in [
+        (["--lang", "go"], 2, "[possible values: rust, js, ts, python, c]"),
+        (["--template", "grpc"], 2, "[possible values: http, broadcast, sse, chat-filter, wasi-http]"),
+    ] {
+        let ran = project.run(&[&["new", "hello"][..], &args].concat()).await;
+        assert!(ran.code == code && ran.err.contains(why), "{}", ran.err);
+    }
+    for language in ["c", "ts"] {
+        let ran = project.run(&["new", "hello", "--lang", language, "--template", "wasi-http"]).await;
+        let why = format!(
+            "error: there is no template wasi-http in {language}: {language} has http, broadcast, sse, chat-filter, and \
+             wasi-http exists in rust, js, python\n"
+        );
+        assert_eq!((ran.code, ran.err), (1, why));
+    }
+    assert_eq!(fs::read_dir(project.path()).unwrap().count(), 0, "nothing was written");
+}
+
+#[tokio::test]
+async fn new_asks_for_the_language_on_a_terminal() {
+    if std::process::Command::new("script").arg("--version").output().is_err() {
+        return not_run("script: install util-linux");
+    }
+    let answer = async |line: &str, lang: &str| {
+        let project = Project::none();
+        // `script` gives the program a terminal, and passes the line on.
+        let script = r#"printf "$LINE\\n" | PROGRAM="$1" script -qec '"$PROGRAM" new hello' /dev/null"#;
+        let mut shell = project.shell(script, &[]);
+        shell.env("LINE", line);
+        if !lang.is_empty() {
+            shell.env("FANFARE_LANG", lang);
+        }
+        (CommandOutput::of(shell).await.out, project)
+    };
+    let (asked, project) = answer("js", "").await;
+    assert!(asked.contains("language (rust, js, ts, python, c) [rust]: "), "{asked}");
+    assert!(project.path().join("modules/hello/hello.js").is_file(), "{asked}");
+    let (asked, project) = answer("", "").await;
+    assert!(project.path().join("modules/hello/src/lib.rs").is_file(), "{asked}");
+    let (asked, project) = answer("go", "").await;
+    assert!(asked.contains("`go` is not a language of `fanfare new`; choose one of rust, js, "), "{asked}");
+    assert!(!project.path().join("modules").exists());
+    let (asked, project) = answer("js", "c").await;
+    assert!(!asked.contains("language (") && project.path().join("modules/hello/hello.c").is_file(), "{asked}");
+}
+
+#[tokio::test]
+async fn new_names_the_tools_that_a_language_lacks() {
+    let project = Project::none().file("bin/none", "");
+    for (language, missing) in [
+        ("rust", "Rust lacks tools here: "),
+        ("ts", "JavaScript lacks tools here: Node.js 20 or later: install it from https://nodejs.org; npm: "),
+        ("python", "Python lacks tools here: Python 3.11 or later: install it from https://www.python.org; "),
+        ("c", "C lacks tools here: Python 3 with venv and pip: install it with the package manager"),
+    ] {
+        let mut command = project.command(&["new", &format!("in-{language}"), "--lang", language]);
+        command.env("PATH", project.path().join("bin"));
+        let ran = CommandOutput::of(command).await;
+        assert!(ran.code == 0 && ran.out.lines().any(|line| line.starts_with(missing)), "{}{}", ran.out, ran.err);
+    }
 }

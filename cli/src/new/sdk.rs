@@ -1,6 +1,8 @@
-//! The Rust SDK, embedded in this program for modules outside a checkout, because it is not
-//! published.
+//! The SDKs of all languages, embedded in this program for modules outside a checkout, because they
+//! are not published.
 
+use std::borrow::Cow;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::{fs, io};
 
@@ -11,106 +13,32 @@ use crate::schema::Which;
 use fanfare::tooling::document::source::shown;
 use fanfare::tooling::files::hex;
 
-/// The lock file of the SDK. A new module starts with these versions, because the SDK is tested
-/// with them.
+/// The lock file of the Rust SDK. A new module starts with these versions, because the SDK is
+/// tested with them.
 pub const LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk/rust/Cargo.lock"));
 
-macro_rules! embedded {
-    ($($path:literal)*) => {
-        &[$(($path, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../", $path)))),*]
-    };
-}
+/// A file: its path, and its content.
+type File = (String, Cow<'static, [u8]>);
 
-/// The embedded files, by their paths in the checkout.
-const FILES: &[(&str, &str)] = embedded![
-    "LICENSE"
-    "sdk/rust/Cargo.toml"
-    "sdk/rust/fanfare-sdk/Cargo.toml"
-    "sdk/rust/fanfare-sdk/src/backend/component.rs"
-    "sdk/rust/fanfare-sdk/src/backend/mod.rs"
-    "sdk/rust/fanfare-sdk/src/broadcast.rs"
-    "sdk/rust/fanfare-sdk/src/channels.rs"
-    "sdk/rust/fanfare-sdk/src/config.rs"
-    "sdk/rust/fanfare-sdk/src/context.rs"
-    "sdk/rust/fanfare-sdk/src/current.rs"
-    "sdk/rust/fanfare-sdk/src/events.rs"
-    "sdk/rust/fanfare-sdk/src/extract.rs"
-    "sdk/rust/fanfare-sdk/src/failure.rs"
-    "sdk/rust/fanfare-sdk/src/host.rs"
-    "sdk/rust/fanfare-sdk/src/http.rs"
-    "sdk/rust/fanfare-sdk/src/lib.rs"
-    "sdk/rust/fanfare-sdk/src/master.rs"
-    "sdk/rust/fanfare-sdk/src/messages.rs"
-    "sdk/rust/fanfare-sdk/src/module.rs"
-    "sdk/rust/fanfare-sdk/src/outcome.rs"
-    "sdk/rust/fanfare-sdk/src/params.rs"
-    "sdk/rust/fanfare-sdk/src/payload.rs"
-    "sdk/rust/fanfare-sdk/src/rpc.rs"
-    "sdk/rust/fanfare-sdk/src/sessions.rs"
-    "sdk/rust/fanfare-sdk/src/snapshot.rs"
-    "sdk/rust/fanfare-sdk/src/sse.rs"
-    "sdk/rust/fanfare-sdk/src/testing/backend.rs"
-    "sdk/rust/fanfare-sdk/src/testing/backend/channels.rs"
-    "sdk/rust/fanfare-sdk/src/testing/backend/sessions.rs"
-    "sdk/rust/fanfare-sdk/src/testing/builder.rs"
-    "sdk/rust/fanfare-sdk/src/testing/chain.rs"
-    "sdk/rust/fanfare-sdk/src/testing/channel_entry.rs"
-    "sdk/rust/fanfare-sdk/src/testing/channel_imports.rs"
-    "sdk/rust/fanfare-sdk/src/testing/channels.rs"
-    "sdk/rust/fanfare-sdk/src/testing/client_calls.rs"
-    "sdk/rust/fanfare-sdk/src/testing/clients.rs"
-    "sdk/rust/fanfare-sdk/src/testing/connect.rs"
-    "sdk/rust/fanfare-sdk/src/testing/dispatch.rs"
-    "sdk/rust/fanfare-sdk/src/testing/events.rs"
-    "sdk/rust/fanfare-sdk/src/testing/jsonc.rs"
-    "sdk/rust/fanfare-sdk/src/testing/lines.rs"
-    "sdk/rust/fanfare-sdk/src/testing/mod.rs"
-    "sdk/rust/fanfare-sdk/src/testing/node.rs"
-    "sdk/rust/fanfare-sdk/src/testing/promise.rs"
-    "sdk/rust/fanfare-sdk/src/testing/request.rs"
-    "sdk/rust/fanfare-sdk/src/testing/routes.rs"
-    "sdk/rust/fanfare-sdk/src/testing/streams.rs"
-    "sdk/rust/fanfare-sdk/src/testing/schedules.rs"
-    "sdk/rust/fanfare-sdk/src/testing/sessions.rs"
-    "sdk/rust/fanfare-sdk/src/testing/worker.rs"
-    "sdk/rust/fanfare-sdk/src/types.rs"
-    "sdk/rust/fanfare-sdk/src/wit.rs"
-    "sdk/rust/fanfare-sdk/src/wit/bindings/describe.rs"
-    "sdk/rust/fanfare-sdk/src/wit/bindings/handler.rs"
-    "sdk/rust/fanfare-sdk/src/wit/bindings/imports.rs"
-    "sdk/rust/fanfare-sdk/src/wit/bindings/snapshot.rs"
-    "sdk/rust/macros/Cargo.toml"
-    "sdk/rust/macros/src/lib.rs"
-    "wit/README.md"
-    "wit/broadcast.wit"
-    "wit/channels.wit"
-    "wit/events.wit"
-    "wit/handler.wit"
-    "wit/host.wit"
-    "wit/http.wit"
-    "wit/master.wit"
-    "wit/messages.wit"
-    "wit/rpc.wit"
-    "wit/sessions.wit"
-    "wit/sse.wit"
-    "wit/types.wit"
-    "wit/worlds.wit"
-];
+/// The embedded files, by their paths in the checkout. `build.rs` lists them.
+const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/carried.rs"));
 
 /// The files of the contract between modules and the host, by their names.
 pub fn contract() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let named = |(path, text): &(&'static str, &'static str)| Some((path.strip_prefix("wit/")?, *text));
-    FILES.iter().filter_map(named).filter(|(name, _)| name.ends_with(".wit"))
+    FILES.iter().filter_map(|(path, content)| {
+        let name = path.strip_prefix("wit/").filter(|name| name.ends_with(".wit"))?;
+        Some((name, str::from_utf8(content).ok()?))
+    })
 }
 
-/// The file that identifies the SDK.
+/// The file that identifies the SDKs.
 const VERSION: &str = "VERSION";
 
 /// What [`place`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
     Written,
-    /// The folder already had this SDK.
+    /// The folder already had these SDKs.
     Current,
     /// The folder had another version.
     Replaced,
@@ -118,7 +46,7 @@ pub enum Placement {
     Modified,
 }
 
-/// Writes the SDK to a folder, unless the folder has it.
+/// Writes the SDKs to a folder, unless the folder has them.
 pub fn place(dir: &Path) -> Result<Placement, CommandError> {
     let files = files();
     let digest = digest_of(&files);
@@ -140,31 +68,40 @@ pub fn place(dir: &Path) -> Result<Placement, CommandError> {
     Ok(Placement::Replaced)
 }
 
-/// The content of the SDK's folder, sorted by path.
-fn files() -> Vec<(String, String)> {
-    let place = |path: &str| path.strip_prefix("sdk/rust/").unwrap_or(path).to_owned();
-    let embedded = FILES.iter().map(|(path, content)| (place(path), (*content).to_owned()));
-    let schemas = [(Which::Module, "module"), (Which::Config, "fanfare"), (Which::Test, "test")];
-    let schemas = schemas.into_iter().map(|(which, name)| (format!("schema/{name}.schema.json"), which.document()));
-    let mut files: Vec<(String, String)> = embedded.chain(schemas).collect();
+/// The content of the folder of the SDKs, sorted by path.
+fn files() -> Vec<File> {
+    let mut files: Vec<File> = FILES.iter().map(|(path, content)| (place_of(path), Cow::Borrowed(*content))).collect();
+    // A build in JavaScript reads the contract in its package.
+    let in_package =
+        |(name, text): (&str, &'static str)| (format!("js/wit/fanfare-module/{name}"), Cow::Borrowed(text.as_bytes()));
+    files.extend(contract().map(in_package));
+    for (which, name) in [(Which::Module, "module"), (Which::Config, "fanfare"), (Which::Test, "test")] {
+        files.push((format!("schema/{name}.schema.json"), which.document().into_bytes().into()));
+    }
     files.sort();
     files
 }
 
-fn with_version(mut files: Vec<(String, String)>, digest: &str) -> Vec<(String, String)> {
+/// Where a file of the checkout is in the folder: the Rust SDK at the top, each other one in a
+/// folder of its own.
+fn place_of(path: &str) -> String {
+    path.strip_prefix("sdk/rust/").or_else(|| path.strip_prefix("sdk/")).unwrap_or(path).to_owned()
+}
+
+fn with_version(mut files: Vec<File>, digest: &str) -> Vec<File> {
     let version = env!("CARGO_PKG_VERSION");
     let text = format!(
-        "fanfare {version} {digest}\n\nThe Rust SDK of this version of fanfare, and the contract it is generated from.\n\
-         `fanfare new` of another version replaces it, unless a file was changed.\n"
+        "fanfare {version} {digest}\n\nThe SDKs of this version of fanfare, and the contract they are generated from.\n\
+         `fanfare new` of another version replaces them, unless a file was changed.\n"
     );
-    files.push((VERSION.to_owned(), text));
+    files.push((VERSION.to_owned(), text.into_bytes().into()));
     files
 }
 
-fn digest_of(files: &[(String, String)]) -> String {
+fn digest_of(files: &[File]) -> String {
     let mut hasher = Sha256::new();
-    for (path, text) in files {
-        for part in [path, text] {
+    for (path, content) in files {
+        for part in [path.as_bytes(), content] {
             hasher.update(part.len().to_le_bytes());
             hasher.update(part);
         }
@@ -172,8 +109,8 @@ fn digest_of(files: &[(String, String)]) -> String {
     hex(&hasher.finalize())
 }
 
-/// The files of a folder, without those that cargo creates.
-fn read(dir: &Path) -> io::Result<Vec<(String, String)>> {
+/// The files of a folder, without those that the tools of the languages create.
+fn read(dir: &Path) -> io::Result<Vec<File>> {
     let mut files = Vec::new();
     let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -181,9 +118,10 @@ fn read(dir: &Path) -> io::Result<Vec<(String, String)>> {
             let path = entry?.path();
             let place = path.strip_prefix(dir).unwrap_or(&path).to_string_lossy().into_owned();
             match place.as_str() {
-                "target" | "Cargo.lock" | VERSION => {}
+                "target" | "Cargo.lock" | "js/node_modules" | "python/build" | "c/.tools" | VERSION => {}
+                _ if place.ends_with("__pycache__") || place.ends_with(".egg-info") => {}
                 _ if path.is_dir() => folders.push(path),
-                _ => files.push((place, String::from_utf8_lossy(&fs::read(&path)?).into_owned())),
+                _ => files.push((place, fs::read(&path)?.into())),
             }
         }
     }
@@ -195,7 +133,7 @@ fn read(dir: &Path) -> io::Result<Vec<(String, String)>> {
 /// With `old`, replaces the existing folder.
 pub fn write_folder(
     dir: &Path,
-    files: impl IntoIterator<Item = (String, String)>,
+    files: impl IntoIterator<Item = (String, impl AsRef<[u8]>)>,
     old: Option<&str>,
 ) -> io::Result<()> {
     let above = dir.parent().unwrap_or(Path::new(""));
@@ -204,10 +142,13 @@ pub fn write_folder(
     let prefix = format!(".{}.", dir.file_name().unwrap_or_default().to_string_lossy());
     let temporary = || tempfile::Builder::new().prefix(&prefix).tempdir_in(above);
     let new = temporary()?;
-    for (path, text) in files {
+    for (path, content) in files {
         let file = new.path().join(path);
         fs::create_dir_all(file.parent().unwrap_or(new.path()))?;
-        fs::write(file, text)?;
+        fs::write(&file, &content)?;
+        if content.as_ref().starts_with(b"#!") {
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+        }
     }
     if old.is_none() {
         return fs::rename(new.path(), dir);
@@ -226,24 +167,64 @@ pub fn write_folder(
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_file_of_the_sdk_is_embedded() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let mut files_of_sdk = vec!["LICENSE".to_owned(), "sdk/rust/Cargo.toml".to_owned()];
-        for folder in ["sdk/rust/fanfare-sdk", "sdk/rust/macros", "wit"] {
-            let files = read(&root.join(folder)).unwrap().into_iter().map(|(path, _)| format!("{folder}/{path}"));
-            files_of_sdk.extend(files.filter(|path| !path.starts_with("sdk/rust/fanfare-sdk/tests/")));
+    /// What no module needs: for the development of the SDKs, or created by tools.
+    const NOT_CARRIED: &[&str] = &[
+        "sdk/README.md",
+        "sdk/c/.tools",
+        "sdk/c/check",
+        "sdk/c/conformance",
+        "sdk/c/examples",
+        "sdk/c/tests",
+        "sdk/cases",
+        "sdk/generate",
+        "sdk/go",
+        "sdk/js/.gitignore",
+        "sdk/js/.prettierrc.json",
+        "sdk/js/conformance",
+        "sdk/js/examples",
+        "sdk/js/node_modules",
+        "sdk/js/test",
+        "sdk/js/wit/fanfare-module",
+        "sdk/python/build",
+        "sdk/python/check",
+        "sdk/python/conformance",
+        "sdk/python/examples",
+        "sdk/python/fanfare.egg-info",
+        "sdk/python/tests",
+        "sdk/rust/Cargo.lock",
+        "sdk/rust/README.md",
+        "sdk/rust/clippy.toml",
+        "sdk/rust/fanfare-sdk/tests",
+        "sdk/rust/target",
+    ];
+
+    /// Adds the files below a path of the checkout.
+    fn list(path: &str, files: &mut Vec<String>) {
+        let full = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+        if NOT_CARRIED.contains(&path) || path.ends_with("/__pycache__") {
+        } else if full.is_dir() {
+            for entry in fs::read_dir(full).unwrap() {
+                list(&format!("{path}/{}", entry.unwrap().file_name().to_str().unwrap()), files);
+            }
+        } else {
+            files.push(path.to_owned());
         }
-        files_of_sdk.sort();
-        let mut embedded: Vec<String> = FILES.iter().map(|(path, _)| (*path).to_owned()).collect();
-        embedded.sort();
-        assert_eq!(embedded, files_of_sdk, "list every file in cli/src/new/sdk.rs");
+    }
+
+    #[test]
+    fn every_file_of_the_sdks_is_embedded() {
+        let mut files = vec!["LICENSE".to_owned()];
+        list("sdk", &mut files);
+        list("wit", &mut files);
+        files.sort();
+        let embedded: Vec<&str> = FILES.iter().map(|(path, _)| *path).collect();
+        assert_eq!(embedded, files, "list every file in cli/build.rs, or here if no module needs it");
     }
 
     #[test]
     fn no_embedded_file_refers_to_the_checkout() {
-        for (path, text) in files() {
-            assert!(!text.contains("../../.."), "{path}");
+        for (path, content) in files() {
+            assert!(!String::from_utf8_lossy(&content).contains("../../.."), "{path}");
         }
     }
 
@@ -255,7 +236,23 @@ mod tests {
         fs::create_dir(dir.join("target")).unwrap();
         assert_eq!(place(&dir).unwrap(), Placement::Current);
 
-        let other = vec![("a/b".to_owned(), "c".to_owned())];
+        for made in [
+            "c/.tools/x",
+            "js/node_modules/x",
+            "python/build/x",
+            "python/fanfare/__pycache__/x",
+            "python/fanfare.egg-info/x",
+        ] {
+            let made = dir.join(made);
+            fs::create_dir_all(made.parent().unwrap()).unwrap();
+            fs::write(made, "").unwrap();
+        }
+        assert_eq!(read(&dir).unwrap(), files(), "what tools create is no change of the author");
+        for (program, mode) in [("c/build", 0o755), ("c/src/call.c", 0o644)] {
+            assert_eq!(fs::metadata(dir.join(program)).unwrap().permissions().mode() & 0o755, mode, "{program}");
+        }
+
+        let other = vec![("a/b".to_owned(), b"c".as_slice().into())];
         let digest = digest_of(&other);
         fs::remove_dir_all(&dir).unwrap();
         write_folder(&dir, with_version(other, &digest), None).unwrap();
