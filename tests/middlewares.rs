@@ -177,6 +177,13 @@ async fn a_chain_that_names_no_inner_route_is_rejected_until_the_route_exists() 
 }
 
 #[tokio::test]
+async fn a_chain_into_a_refused_module_says_so() {
+    let host = shop(json!(["gates/gate?do=change"])).manifest("gates", json!({ "routes": 7 })).start().await;
+    let why = host.module("shop").await["reason"].as_str().unwrap().to_owned();
+    assert!(why.contains("the middleware `gates/gate?do=change`: gates is refused: correct its own faults"), "{why}");
+}
+
+#[tokio::test]
 async fn a_swap_that_would_break_the_chain_of_another_module_is_rejected() {
     let host = shop(json!([gate("change")])).start().await;
     let before = host.generations("gates").await;

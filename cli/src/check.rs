@@ -18,7 +18,7 @@ use fanfare::tooling::manifest::{
     self, FolderState, MissingComponent, ModuleFolder, Stray, check_brokers, check_connections, check_grants,
     effective_limits, effective_schedules, unknown_schedules,
 };
-use fanfare::tooling::{KeyPath, Manifest, PatternTable, check_client_keys};
+use fanfare::tooling::{KeyPath, Manifest, NoManifest, PatternTable, check_client_keys};
 use fanfare::{Config, Fault, Faults, ValueOrigin};
 
 #[cfg(test)]
@@ -105,7 +105,7 @@ pub fn check(args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
         _ => Some(Vec::new()),
     };
     let manifests = scanned.iter().chain(neighbours.iter().flatten());
-    let manifests: Vec<Arc<Manifest>> = manifests.filter_map(ready).collect();
+    let manifests: Vec<_> = manifests.map(|module| (module.name.clone(), ready(module))).collect();
     for module in scanned {
         if let FolderState::Ready(manifest) | FolderState::Waiting(manifest) = &module.state {
             report.warnings.extend(manifest.warnings());
@@ -114,7 +114,11 @@ pub fn check(args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
         let (mut state, mut faults) = checker.check(&module, manifest.as_ref());
         // A module outside of a project does not show the others.
         if let Some(manifest) = manifest.filter(|_| neighbours.is_some()) {
-            let find = |name: &str| manifests.iter().find(|manifest| manifest.name == name).cloned();
+            let find = |name: &str| {
+                let found = manifests.iter().find(|(module, _)| module == name);
+                let (_, manifest) = found.ok_or(NoManifest::Missing)?;
+                manifest.clone().ok_or(NoManifest::Refused)
+            };
             for fault in manifest.check_chains(find) {
                 state = State::Refused;
                 faults.push(fault);

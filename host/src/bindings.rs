@@ -18,6 +18,7 @@ wasmtime::component::bindgen!({
         "fanfare:module/channels-await.publish": store | trappable,
         "fanfare:module/channels-await.history": store | trappable,
         "fanfare:module/channels-await.members": store | trappable,
+        "fanfare:module/fetch.send": store | trappable,
         "fanfare:module/broadcast-blocking.gather": async,
         "fanfare:module/rpc-blocking.call": async,
         "fanfare:module/rpc-blocking.call-every": async,

@@ -30,6 +30,7 @@ use serde_json::Value;
 use wasmtime::component::Component;
 
 pub use access::{Access, AccessError};
+pub use chain::NoManifest;
 pub use component::{Exports, HttpVersion, WasiHttp};
 pub use component_info::{ComponentInfo, ComponentInfoError, component_info};
 pub use disk_usage::{DiskUsage, Disks, Reserved};

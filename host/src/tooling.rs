@@ -15,8 +15,8 @@ pub use crate::isolate::Probe;
 pub use crate::net::dial;
 pub use crate::ports::{BoxFuture, Caller, ChangePorts, Events, Messages, Peers, Reloads};
 pub use crate::registry::{
-    Access, ComponentInfo, ComponentInfoError, Manifest, ModuleState, PatternTable, PlaceKinds, PlacesOf, Roster,
-    RouteLookup, RouteSpec, Router, component_info,
+    Access, ComponentInfo, ComponentInfoError, Manifest, ModuleState, NoManifest, PatternTable, PlaceKinds, PlacesOf,
+    Roster, RouteLookup, RouteSpec, Router, component_info,
 };
 pub use crate::swap::{ReloadOptions, Swapper};
 pub use crate::triggers::sse::{EventParser, ServerEvent};

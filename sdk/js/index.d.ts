@@ -426,3 +426,10 @@ export namespace channels {
     /** Resolves with the members of a channel with presence. */
     function members(channel: string): Promise<Member[]>;
 }
+
+declare global {
+    interface RequestInit {
+        /** How long the server may take until its response begins, in milliseconds. */
+        timeout?: number;
+    }
+}

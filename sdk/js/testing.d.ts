@@ -22,6 +22,19 @@ export interface Options {
     answers?: Record<string, Stub>;
     /** Middlewares of other modules, by route: `"limiter/check"`. */
     middlewares?: Record<string, Stub>;
+    /** Responses of other servers to `fetch`, by how the URL begins: a body, or a `reply`. */
+    responses?: Record<string, Result | ((request: Requested) => Result | Promise<Result>)>;
+}
+
+/** A request of the module to another server. */
+export interface Requested {
+    method: string;
+    url: string;
+    /** By name, in lower case. */
+    headers: Record<string, string>;
+    text: string;
+    /** In milliseconds. */
+    timeout: number | undefined;
 }
 
 /** The payload of a message: text, or bytes. */
@@ -99,6 +112,8 @@ export class TestHost {
         worker: number;
         call: number | undefined;
     }[];
+    /** The requests to other servers. */
+    readonly requests: Requested[];
     /** The modules whose reload was requested. `undefined`: all of them. */
     readonly reloads: (string | undefined)[];
 }

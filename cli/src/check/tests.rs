@@ -211,10 +211,11 @@ fn all_faults_of_a_module_are_reported_at_once() {
         (
             "modules/a/module.json",
             r#"{
-                "component": "a.wasm", "streems": {}, "capabilities": { "rpc": ["gone"] },
+                "component": "a.wasm", "streems": {}, "capabilities": { "rpc": ["gone", "b"] },
                 "routes": [
                     { "path": "one", "handlr": "one" },
-                    { "path": "two", "handler": "two", "middlewares": ["gone/gate"] }
+                    { "path": "two", "handler": "two", "middlewares": ["gone/gate"] },
+                    { "path": "three", "handler": "three", "middlewares": ["b/gate"] }
                 ]
             }"#,
         ),
@@ -224,17 +225,26 @@ fn all_faults_of_a_module_are_reported_at_once() {
     let report = project.check("", &|manifest, config| {
         assert_eq!(manifest.name, "a", "the component of b does not exist");
         assert_eq!(config.module("a").grants, manifest.capabilities, "the component is checked as if it had grants");
-        assert_eq!(manifest.routes.iter().map(|route| &*route.handler).collect::<Vec<_>>(), ["", "two"]);
+        assert_eq!(manifest.routes.iter().map(|route| &*route.handler).collect::<Vec<_>>(), ["", "two", "three"]);
         let fault = |key: &str| Fault::new(&manifest.source.nearest(&KeyPath::of(&["routes"])).origin, key, "wrong");
         // The second could be a consequence of the other faults.
         vec![fault("routes[1].handler"), fault("component")]
     });
-    let expected = ["streems", "capabilities.rpc[0]", "routes[1].handler", "routes[0].handlr", "routes[0].handler"];
+    let expected = ["streems", "capabilities.rpc[0]", "capabilities.rpc[1]", "routes[1].handler", "routes[0].handlr"];
+    let chained = ["routes[1].middlewares", "routes[2].middlewares"];
     let found = keys(&report);
-    for key in expected.into_iter().chain(["routes[1].middlewares", "component", "routs"]) {
+    for key in expected.into_iter().chain(chained).chain(["routes[0].handler", "component", "routs"]) {
         assert_eq!(found.iter().filter(|found| **found == key).count(), 1, "{key} in {found:?}");
     }
-    assert_eq!(found.len(), 8, "{:?}", report.faults);
+    assert_eq!(found.len(), 10, "{:?}", report.faults);
+    for (key, why) in chained.into_iter().zip(["there is no module gone", "b is refused: correct its own faults first"])
+    {
+        assert!(
+            report.faults.iter().any(|fault| fault.key == key && fault.message.ends_with(why)),
+            "{:?}",
+            report.faults
+        );
+    }
     assert_eq!(report.modules, [("a".into(), State::Refused), ("b".into(), State::Refused)]);
 }
 

@@ -4,6 +4,7 @@ mod broadcast;
 mod channels;
 mod config;
 mod events;
+mod fetch;
 mod host;
 mod http;
 mod keyvalue;
@@ -64,6 +65,7 @@ pub fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     wit::channels::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::channels_await::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::channels_blocking::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::fetch::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     Ok(linker)
 }
 

@@ -102,6 +102,14 @@ impl ResourceLimiter for StoreUsage {
     }
 }
 
+/// The size that a permit of `Guest::bodies` stands for.
+pub const BODY_PERMIT: usize = 1 << 10;
+
+/// The permits for the bodies that the host reads for an instance: as many bytes as its memory has.
+pub fn body_permits(memory: u64) -> usize {
+    (usize::try_from(memory).unwrap_or(usize::MAX) / BODY_PERMIT).min(tokio::sync::Semaphore::MAX_PERMITS)
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;

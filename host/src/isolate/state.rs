@@ -11,7 +11,7 @@ use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::command::Command;
 use super::cpu::{CpuMeter, charge_calls};
-use super::limits::StoreUsage;
+use super::limits::{StoreUsage, body_permits};
 use super::logs::{Level, Log, Output};
 use super::running_calls::RunningCalls;
 use super::services::{NodeFacts, Services};
@@ -65,6 +65,8 @@ pub struct Guest {
     pub log: Log,
     /// One permit for each import that may wait: `limits.background`.
     pub waiting: Arc<Semaphore>,
+    /// The room for the responses that the host reads for the instance.
+    pub bodies: Arc<Semaphore>,
 }
 
 impl State {
@@ -144,6 +146,7 @@ pub fn new_store(
         running,
         log,
         waiting: Arc::new(Semaphore::new(generation.limits.background as usize)),
+        bodies: Arc::new(Semaphore::new(body_permits(generation.limits.memory))),
     };
     let state = State::new(Arc::new(guest), folders, engine, space, services.development, command);
     let mut store = wasmtime::Store::new(place.map_or(engine.wasmtime(), Place::wasmtime), state);

@@ -7,7 +7,9 @@
 use std::future::{Future, ready};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceTable};
 use wasmtime_wasi_http::p2::bindings::http::types as p2;
@@ -16,7 +18,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpC
 
 use crate::config::Limits;
 use crate::config::origin::Origin;
-use crate::outgoing::{RequestError, Timeouts};
+use crate::outgoing::{RequestError, ResponseBody, Timeouts};
 use crate::registry::Generation;
 
 /// The most bytes of one WASI resource: [`FIELDS`], four [`TEXT`]s, and the [`CHUNK`]s of a body.
@@ -92,22 +94,10 @@ impl WasiHttpHooks for Requests {
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let generation = self.generation.clone();
         Box::new(async move {
-            let client = generation.as_ref().and_then(|generation| generation.client.clone());
             let request = request.map(|body| body.map_err(|_| RequestError::Body).boxed_unsync());
-            let sent = match client {
-                Some(client) => client.send(request, timeouts(options)).await,
-                None => Err(Origin::of(request.uri()).map_or(RequestError::Uri, RequestError::Denied)),
-            };
-            match sent {
-                // The client's own tasks drive its connections.
-                Ok(response) => {
-                    Ok((response.map(|body| body.map_err(wasi_error).boxed_unsync()), Box::new(ready(Ok(()))) as Io))
-                }
-                Err(error) => {
-                    generation.inspect(|generation| report(generation, &error));
-                    Err(wasi_error(error))
-                }
-            }
+            let sent = send(generation.as_deref(), request, timeouts(options)).await.map_err(wasi_error)?;
+            // The client's own tasks drive its connections.
+            Ok((sent.map(|body| body.map_err(wasi_error).boxed_unsync()), Box::new(ready(Ok(()))) as Io))
         })
     }
 
@@ -124,6 +114,23 @@ impl WasiHttpHooks for Requests {
     fn p3_outgoing_body_chunk_size(&mut self) -> usize {
         LARGE_CHUNK
     }
+}
+
+/// Sends a request if the generation may send it. Logs what the operator can change.
+pub async fn send(
+    generation: Option<&Generation>,
+    request: http::Request<UnsyncBoxBody<Bytes, RequestError>>,
+    timeouts: Timeouts,
+) -> Result<http::Response<ResponseBody>, RequestError> {
+    let client = generation.and_then(|generation| generation.client.clone());
+    let sent = match client {
+        Some(client) => client.send(request, timeouts).await,
+        None => Err(Origin::of(request.uri()).map_or(RequestError::Uri, RequestError::Denied)),
+    };
+    if let (Some(generation), Err(error)) = (generation, &sent) {
+        report(generation, error);
+    }
+    sent
 }
 
 /// Whether the host may store this text of a guest.

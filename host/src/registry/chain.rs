@@ -10,19 +10,34 @@ use crate::document::fault::Fault;
 use crate::document::shape::did_you_mean;
 use crate::document::tree::Path as KeyPath;
 
+/// Why a module has no manifest to check middlewares against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoManifest {
+    Missing,
+    /// It has faults of its own.
+    Refused,
+}
+
+impl NoManifest {
+    fn of(self, module: &str) -> String {
+        match self {
+            NoManifest::Missing => format!("there is no module {module}"),
+            NoManifest::Refused => format!("{module} is refused: correct its own faults first"),
+        }
+    }
+}
+
 impl Manifest {
     /// Checks the middlewares that are routes. `find` returns the manifest of another module. The
     /// faults are those of this manifest.
-    pub fn check_chains(&self, find: impl Fn(&str) -> Option<Arc<Manifest>>) -> Vec<Fault> {
+    pub fn check_chains(&self, find: impl Fn(&str) -> Result<Arc<Manifest>, NoManifest>) -> Vec<Fault> {
         let mut faults = Vec::new();
         for (index, name) in self.chained() {
             let module = name.module.as_deref().unwrap_or(&self.name);
             let checked = if module == self.name {
                 self.check_middleware(name)
             } else {
-                find(module)
-                    .ok_or_else(|| format!("there is no module {module}"))
-                    .and_then(|it| it.check_middleware(name))
+                find(module).map_err(|why| why.of(module)).and_then(|it| it.check_middleware(name))
             };
             if let Err(why) = checked {
                 let path = KeyPath::of(&["routes"]).index(index).key("middlewares");
@@ -111,7 +126,7 @@ mod tests {
         Arc::new(manifest("limiter", routes))
     }
 
-    fn faults(chain: &str, limiter: Option<&Arc<Manifest>>) -> Vec<String> {
+    fn faults(chain: &str, limiter: Result<&Arc<Manifest>, NoManifest>) -> Vec<String> {
         let own = r#"{ "path": "own", "handler": "a", "middlewares": "inner" }"#;
         let route = format!(r#"{{ "path": "buy", "handler": "b", "middlewares": {chain} }}"#);
         let faults = manifest("shop", &format!("{own}, {route}")).check_chains(|name| {
@@ -121,30 +136,33 @@ mod tests {
         faults.iter().map(|fault| format!("{}: {}", fault.key, fault.message)).collect()
     }
 
+    const MISSING: Result<&Arc<Manifest>, NoManifest> = Err(NoManifest::Missing);
+
     const CHECK: &str = r#"{ "path": "check", "handler": "a", "middlewares": "inner" }"#;
 
     #[test]
     fn a_middleware_is_an_inner_route_without_middlewares_of_its_own() {
         let good = limiter(CHECK);
-        assert!(faults(r#"["limiter/check?by=peer", "limiter.check", "/own", "inner"]"#, Some(&good)).is_empty());
+        assert!(faults(r#"["limiter/check?by=peer", "limiter.check", "/own", "inner"]"#, Ok(&good)).is_empty());
         // The route is the one that a call finds.
         let get = r#"{ "method": "get", "path": "check", "handler": "a" }"#;
         let post = r#"{ "path": "{name}", "handler": "b", "middlewares": "inner" }"#;
         let both = limiter(&format!("{get}, {post}"));
-        assert!(faults(r#"["limiter/check", "limiter/other", "POST limiter/check"]"#, Some(&both)).is_empty());
-        assert!(faults(r#""GET limiter/check""#, Some(&both))[0].contains("must have the middleware `inner`"));
+        assert!(faults(r#"["limiter/check", "limiter/other", "POST limiter/check"]"#, Ok(&both)).is_empty());
+        assert!(faults(r#""GET limiter/check""#, Ok(&both))[0].contains("must have the middleware `inner`"));
         let open = limiter(r#"{ "path": "check", "handler": "a" }"#);
         let test = limiter(r#"{ "path": "check", "handler": "a", "middlewares": ["inner", "test"] }"#);
         let chained = limiter(r#"{ "path": "check", "handler": "a", "middlewares": ["inner", "limiter/check"] }"#);
         for (chain, limiter, why) in [
-            (r#""limiter/chekc""#, Some(&good), "limiter has no such route"),
-            (r#""GET limiter/check""#, Some(&good), "limiter has no such route"),
-            (r#""/none""#, None, "shop has no such route"),
-            (r#""limiter/check""#, None, "there is no module limiter"),
-            (r#""limiter/check""#, Some(&open), "must have the middleware `inner`"),
-            (r#""limiter/check""#, Some(&test), "must not have the middleware `test`"),
-            (r#""limiter/check""#, Some(&chained), "list those before it instead"),
-            (r#""/buy""#, None, "must have the middleware `inner`"),
+            (r#""limiter/chekc""#, Ok(&good), "limiter has no such route"),
+            (r#""GET limiter/check""#, Ok(&good), "limiter has no such route"),
+            (r#""/none""#, MISSING, "shop has no such route"),
+            (r#""limiter/check""#, MISSING, "there is no module limiter"),
+            (r#""limiter/check""#, Err(NoManifest::Refused), "limiter is refused: correct its own faults first"),
+            (r#""limiter/check""#, Ok(&open), "must have the middleware `inner`"),
+            (r#""limiter/check""#, Ok(&test), "must not have the middleware `test`"),
+            (r#""limiter/check""#, Ok(&chained), "list those before it instead"),
+            (r#""/buy""#, MISSING, "must have the middleware `inner`"),
         ] {
             let found = faults(chain, limiter);
             let [fault] = found.as_slice() else { panic!("{chain}: {found:?}") };

@@ -117,6 +117,7 @@ const VERSIONS: &[(&str, &[&str])] = &[(
         "channels",
         "channels-await",
         "channels-blocking",
+        "fetch",
     ],
 )];
 

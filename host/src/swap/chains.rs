@@ -11,7 +11,7 @@ use super::swapper::Swapper;
 use crate::blocking::run_blocking;
 use crate::document::Faults;
 use crate::registry::manifest::{Manifest, ManifestError};
-use crate::registry::{Candidate, ModuleState};
+use crate::registry::{Candidate, ModuleState, NoManifest};
 
 impl Swapper {
     /// Checks the middlewares of a candidate, and those of other modules that are routes of it.
@@ -42,14 +42,21 @@ impl Swapper {
     }
 
     /// The manifest of the installed generation of a module, or else the one that will be loaded.
-    fn manifest_of(&self, module: &str) -> Option<Arc<Manifest>> {
+    fn manifest_of(&self, module: &str) -> Result<Arc<Manifest>, NoManifest> {
         if let Some(ModuleState::Installed(generation)) = self.roster.state(module) {
-            return Some(Arc::new(generation.manifest.clone()));
+            return Ok(Arc::new(generation.manifest.clone()));
         }
-        match self.embedded.get(module) {
-            Some(Embedded::Module(module)) => module.manifest().ok().map(Arc::new),
-            _ => Manifest::load(&self.config.modules_dir.join(module)).ok().map(Arc::new),
-        }
+        let manifest = match self.embedded.get(module) {
+            Some(Embedded::Module(module)) => module.manifest().ok(),
+            _ => {
+                let dir = self.config.modules_dir.join(module);
+                if !dir.is_dir() {
+                    return Err(NoManifest::Missing);
+                }
+                Manifest::load(&dir).ok()
+            }
+        };
+        manifest.map(Arc::new).ok_or(NoManifest::Refused)
     }
 
     /// Loads the modules again that were rejected because of this one: it lacked a middleware, or

@@ -3,6 +3,7 @@
 /** For each global name of the SDK, its file. A component has only those that it uses. */
 export const PROVIDED = {
     CryptoKey: "crypto",
+    Headers: "fetch",
     TextDecoder: "encoding",
     TextEncoder: "encoding",
     URL: "url",
@@ -11,6 +12,7 @@ export const PROVIDED = {
     clearTimeout: "timers",
     console: "console",
     crypto: "crypto",
+    fetch: "fetch",
     setInterval: "timers",
     setTimeout: "timers",
     structuredClone: "clone",
@@ -18,8 +20,8 @@ export const PROVIDED = {
 
 /** Global names of browsers and of Node.js without a counterpart, and what to use. */
 export const MISSING = {
-    AbortController: "set `timeout` of the function that waits",
-    AbortSignal: "set `timeout` of the function that waits",
+    AbortController: "set `timeout` of the function that waits, also of `fetch`",
+    AbortSignal: "set `timeout` of the function that waits, also of `fetch`",
     Blob: "use a Uint8Array",
     BroadcastChannel: "use `broadcast` or `channels`",
     Buffer: "use a Uint8Array",
@@ -29,11 +31,10 @@ export const MISSING = {
     EventSource: "publish with `sse`, or receive with a subscription",
     File: "use a Uint8Array",
     FormData: "parse `call.text` with URLSearchParams",
-    Headers: "use `call.headers`, and a plain object in `reply`",
     Intl: "QuickJS has no Intl",
     MessageChannel: undefined,
     ReadableStream: "read the body as a whole",
-    Request: "a handler gets a call",
+    Request: "a handler gets a call, and `fetch` takes a URL and options",
     Response: "return `reply(body, { status, headers })`",
     TransformStream: "read the body as a whole",
     WebAssembly: undefined,
@@ -44,7 +45,6 @@ export const MISSING = {
     __dirname: undefined,
     __filename: undefined,
     document: undefined,
-    fetch: "the SDK has no fetch yet. Call a route of a module in another language by rpc",
     global: "use globalThis",
     localStorage: "keep values in variables, and hand them over with `snapshot`",
     navigator: undefined,

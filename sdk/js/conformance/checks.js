@@ -162,6 +162,30 @@ export const checks = {
         await new Promise((done) => setTimeout(done, 20));
         return count === 3;
     },
+    "Headers joins values": () => {
+        const headers = new Headers({ "X-B": "1 " });
+        headers.append("x-b", "2");
+        headers.append("Set-Cookie", "a=1");
+        headers.append("set-cookie", "b=2");
+        headers.set("x-a", "é");
+        return (
+            same([...headers.keys()], ["set-cookie", "set-cookie", "x-a", "x-b"]) &&
+            headers.get("x-b") === "1, 2" &&
+            same(headers.getSetCookie(), ["a=1", "b=2"]) &&
+            headers.get("none") === null &&
+            headers.has("X-A") &&
+            same([...new Headers(headers)], [...headers])
+        );
+    },
+    "Headers changes": () => {
+        const headers = new Headers([["a", "1"], ["b", "2"]]);
+        headers.delete("A");
+        headers.set("B", 3);
+        const seen = [];
+        headers.forEach((value, name) => seen.push(name, value));
+        return same(seen, ["b", "3"]);
+    },
+    "Headers rejects": () => throws("TypeError", () => new Headers({ "a b": "1" })),
     "queueMicrotask runs before timers": async () => {
         const order = [];
         await new Promise((done) => {

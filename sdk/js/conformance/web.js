@@ -128,4 +128,15 @@ let counted = 0;
 
 export const count = handler(() => ++counted);
 
+/** Sends a request to another server. */
+export const fetched = handler(async ({ json: { url, options } }) => {
+    try {
+        const response = await fetch(url, options);
+        const { status, ok, redirected, headers } = response;
+        return { status, ok, redirected, length: headers.get("content-length"), text: await response.text() };
+    } catch ({ name, kind, message }) {
+        return { name, kind, message };
+    }
+});
+
 export default handlers({ "odd-one": (call) => oddities[call.params.name]() });

@@ -6,6 +6,7 @@ const INTERFACES = [
     "config",
     "environment",
     "events",
+    "fetch",
     "host",
     "http",
     "master",

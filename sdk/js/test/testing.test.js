@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
-import { CallError } from "fanfare";
+import { CallError, reply } from "fanfare";
 import { TestHost } from "fanfare/testing";
 
 const FIXTURES = join(import.meta.dirname, "fixtures");
@@ -161,4 +161,67 @@ test("a failure that is returned counts as thrown", async (t) => {
     const host = await start(t);
     const { failure } = await error(host.call("returned"));
     assert.deepEqual([failure.name, failure.status], ["returned", 409]);
+});
+
+test("a response takes the place of another server", async (t) => {
+    const responses = {
+        "https://api.test/moved": ({ headers }) => reply(null, { status: 301, headers: { location: headers["x-to"] } }),
+        "https://api.test/": ({ text }) => reply({ sent: text }, { status: 201 }),
+        "https://other.test/": ({ headers }) => headers,
+    };
+    const host = await start(t, { responses });
+    const ask = async (url, options) => (await host.call("POST rates", { url, ...options })).json;
+    const made = await ask("https://api.test/rates", { method: "POST", body: "EUR", timeout: 700 });
+    assert.deepEqual(made, { url: "https://api.test/rates", redirected: false, status: 201, text: '{"sent":"EUR"}' });
+    assert.deepEqual(host.requests, [
+        {
+            method: "POST",
+            url: "https://api.test/rates",
+            headers: { "content-type": "text/plain;charset=UTF-8" },
+            text: "EUR",
+            timeout: 700,
+        },
+    ]);
+    const denied = await error(host.call("POST rates", { url: "https://none.test/" }));
+    assert.equal(denied.kind, "failure");
+    assert.match(denied.message, /no response for https:\/\/none.test\/: add it to `responses`/);
+});
+
+test("fetch follows redirects as a browser does", async (t) => {
+    const responses = {
+        "https://api.test/a/moved": ({ headers }) =>
+            reply(null, { status: Number(headers["x-status"] ?? 302), headers: { location: headers["x-to"] } }),
+        "https://": "here",
+    };
+    const host = await start(t, { responses });
+    const follow = async (to, { url = "https://api.test/a/moved?q", headers, ...options } = {}) => {
+        host.requests.length = 0;
+        const { text, redirected } = (
+            await host.call("POST rates", { url, headers: { "x-to": to, ...headers }, ...options })
+        ).json;
+        assert.deepEqual([text, redirected], ["here", true]);
+        return host.requests[1];
+    };
+    for (const [to, url] of [
+        ["/b", "https://api.test/b"],
+        ["b?c#d", "https://api.test/a/b?c#d"],
+        ["../b/./c/..", "https://api.test/b/"],
+        ["//other.test/x", "https://other.test/x"],
+        ["https://other.test", "https://other.test"],
+    ]) {
+        assert.equal((await follow(to)).url, url, to);
+    }
+    const secrets = { authorization: "Bearer a", cookie: "b=1", "content-type": "text/css", "x-c": "c" };
+    const post = { method: "POST", body: "sent", headers: secrets };
+    const same = await follow("/b", post);
+    assert.deepEqual([same.method, same.text, same.headers.authorization], ["GET", "", "Bearer a"]);
+    assert.equal(same.headers["content-type"], undefined);
+    const kept = await follow("/b", { ...post, headers: { ...secrets, "x-status": "307" } });
+    assert.deepEqual([kept.method, kept.text, kept.headers["content-type"]], ["POST", "sent", "text/css"]);
+    const other = await follow("https://other.test/", post);
+    assert.deepEqual([other.headers.authorization, other.headers.cookie, other.headers["x-c"]], [undefined, undefined, "c"]);
+    host.requests.length = 0;
+    const endless = await error(host.call("POST rates", { url: "https://api.test/a/moved", headers: { "x-to": "moved" } }));
+    assert.match(endless.message, /redirects more than 20 times/);
+    assert.equal(host.requests.length, 21);
 });

@@ -15,6 +15,7 @@ export const gate = handler((call) => {
     if (call.origin.kind === "guest") return reply("x", { status: 418, headers: { a: ["b", 1] } });
     throw new Failure("no", "no", { status: 403, data: { a: 1 } });
 });
+export const rate = handler(async () => (await fetch("https://api.test/", { timeout: 500 })).json());
 export default handlers({ "kebab-name": (call) => call.bytes });
 snapshot({ save: () => ({ calls: 1 }), load: (state) => void state.calls.toFixed() });
 

@@ -38,7 +38,7 @@ impl Host for State {
 }
 
 /// Decodes a header value as UTF-8, or as ISO-8859-1 when it is not UTF-8.
-fn text(value: &http::HeaderValue) -> String {
+pub fn text(value: &http::HeaderValue) -> String {
     match std::str::from_utf8(value.as_bytes()) {
         Ok(text) => text.to_owned(),
         Err(_) => value.as_bytes().iter().map(|byte| char::from(*byte)).collect(),

@@ -5,6 +5,7 @@ import channels from "fanfare:module/channels@0.1.0";
 import channelsAwait from "fanfare:module/channels-await@0.1.0";
 import config from "fanfare:module/config@0.1.0";
 import events from "fanfare:module/events@0.1.0";
+import fetch from "fanfare:module/fetch@0.1.0";
 import host from "fanfare:module/host@0.1.0";
 import http from "fanfare:module/http@0.1.0";
 import master from "fanfare:module/master@0.1.0";
@@ -30,6 +31,7 @@ onceStarted(() => {
         config,
         environment,
         events,
+        fetch,
         host,
         http,
         master,

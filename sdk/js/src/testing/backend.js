@@ -101,6 +101,12 @@ export const interfaces = {
         head: (call) => at(call).head ?? null,
     },
 
+    fetch: {
+        send(call, request) {
+            return later(at(call).host.respond(request));
+        },
+    },
+
     host: {
         whoami() {
             const { host, worker } = at();

@@ -6,7 +6,7 @@ import { use } from "../backend.js";
 import { useStorage } from "../current.js";
 import { CallError } from "../errors.js";
 import { run } from "../handler.js";
-import { Reply } from "../outcome.js";
+import { Reply, reply } from "../outcome.js";
 import { isJson, toJson, toPayload } from "../payload.js";
 import { toEntry } from "../values.js";
 import { interfaces, refused, running } from "./backend.js";
@@ -31,6 +31,7 @@ export class TestHost {
     messages = [];
     logs = [];
     reloads = [];
+    requests = [];
 
     #loader;
     #instances = [];
@@ -38,6 +39,7 @@ export class TestHost {
     #manifest;
     #answers;
     #middlewares;
+    #responses;
     #pending = new Set();
     #sequence = 0;
 
@@ -51,7 +53,7 @@ export class TestHost {
 
     constructor(
         manifest,
-        { name = "module", workers = 1, config, options = {}, env = {}, answers = {}, middlewares = {} },
+        { name = "module", workers = 1, config, options = {}, env = {}, answers = {}, middlewares = {}, responses = {} },
     ) {
         this.name = name;
         this.workers = workers;
@@ -62,6 +64,7 @@ export class TestHost {
         this.#routes = new Routes(manifest);
         this.#answers = answers;
         this.#middlewares = middlewares;
+        this.#responses = Object.entries(responses);
         this.subscriptions = new Map(Object.entries(manifest.subscriptions ?? {}));
     }
 
@@ -190,6 +193,25 @@ export class TestHost {
         const answer = this.#answers[route] ?? this.#answers[route.replaceAll(".", "/")];
         if (!answer) throw refused("not-found", `the test has no answer for ${route}: add it to \`answers\``);
         return this.#stub("rpc", answer, { payload, query: "" }, from);
+    }
+
+    /** Responds to a request of the module to another server. */
+    async respond({ method, url, headers, body, timeoutMs }) {
+        const request = {
+            method,
+            url,
+            headers: Object.fromEntries(headers),
+            text: body ? new TextDecoder().decode(body) : "",
+            timeout: timeoutMs ?? undefined,
+        };
+        this.requests.push(request);
+        const [, response] = this.#responses.find(([prefix]) => url.startsWith(prefix)) ?? [];
+        if (response === undefined) {
+            throw refused("forbidden", `the test has no response for ${url}: add it to \`responses\``);
+        }
+        const value = typeof response === "function" ? await response(request) : response;
+        const { status, fields, bytes } = value instanceof Reply ? value : reply(value);
+        return { status: status || 200, headers: fields, body: bytes };
     }
 
     async everyWorker(each, count = this.workers) {

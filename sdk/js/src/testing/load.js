@@ -35,17 +35,21 @@ export async function loader(entry) {
 
 async function bundled(entry) {
     const esbuild = await import("esbuild");
-    const index = pathToFileURL(fileURLToPath(new URL("../index.js", import.meta.url))).href;
+    const external = (file) => ({ path: new URL(file, import.meta.url).href, external: true });
     const { outputFiles } = await esbuild.build({
         bundle: true,
         entryPoints: [entry],
         format: "esm",
+        inject: [fileURLToPath(new URL("globals.js", import.meta.url))],
         logLevel: "error",
         platform: "node",
         plugins: [
             {
                 name: "fanfare",
-                setup: (build) => build.onResolve({ filter: /^fanfare$/ }, () => ({ path: index, external: true })),
+                setup(build) {
+                    build.onResolve({ filter: /^fanfare$/ }, () => external("../index.js"));
+                    build.onResolve({ filter: /^fanfare:fetch$/ }, () => external("../globals/fetch.js"));
+                },
             },
         ],
         // Errors of handlers name the lines of the source, with `node --enable-source-maps`.

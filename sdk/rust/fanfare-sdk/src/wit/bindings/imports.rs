@@ -11696,6 +11696,131 @@ pub mod fanfare {
 
     }
 
+    /// HTTP requests to other servers, each with its whole body and its whole response, for guests
+    /// whose toolchain cannot import `wasi:http`: JavaScript on QuickJS. Other guests use `wasi:http`,
+    /// whose bodies may stream.
+    ///
+    /// A module needs the grant `http` for the origin of the URL. The settings `outgoing` of the
+    /// operator limit the number of requests, their sizes and their time. The host follows no
+    /// redirects, and keeps no cookies.
+    #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+    pub mod fetch {
+      #[used]
+      #[doc(hidden)]
+      static __FORCE_SECTION_REF: fn() =
+      super::super::super::__link_custom_section_describing_imports;
+      
+      use super::super::super::_rt;
+      pub type CallId = super::super::super::fanfare::module::types::CallId;
+      pub type HeaderFields = super::super::super::fanfare::module::types::HeaderFields;
+      pub type CallError = super::super::super::fanfare::module::types::CallError;
+      #[derive(Clone, PartialEq)]
+      pub struct Request {
+        /// A token of RFC 9110, such as `GET`.
+        pub method: _rt::String,
+        /// An absolute URL with the scheme `http` or `https`. A fragment is not sent.
+        pub url: _rt::String,
+        /// Fields that concern the connection, and `content-length`, are the host's.
+        pub headers: HeaderFields,
+        pub body: ::core::option::Option<_rt::Vec::<u8>>,
+        /// How long the server may take until its response begins, in milliseconds. The operator's
+        /// `outgoing.timeout` limits the whole exchange.
+        pub timeout_ms: ::core::option::Option<u32>,
+      }
+      impl ::core::fmt::Debug for Request {
+        fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+          f.debug_struct("Request").field("method", &self.method).field("url", &self.url).field("headers", &self.headers).field("body", &self.body).field("timeout-ms", &self.timeout_ms).finish()
+        }
+      }
+      #[derive(Clone, PartialEq)]
+      pub struct Response {
+        pub status: u16,
+        pub headers: HeaderFields,
+        pub body: _rt::Vec::<u8>,
+      }
+      impl ::core::fmt::Debug for Response {
+        fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+          f.debug_struct("Response").field("status", &self.status).field("headers", &self.headers).field("body", &self.body).finish()
+        }
+      }
+      #[allow(unused_unsafe, clippy::all)]
+      /// Sends a request and waits for its whole response, whatever its status. The errors:
+      ///
+      /// - `invalid`: the request is malformed or larger than `outgoing.maxRequest`
+      /// - `forbidden`: the origin is not granted, or its address is not public
+      /// - `overloaded`: too many requests or connections are open
+      /// - `unavailable`: the server cannot be found or connected to, or its certificate is not
+      ///   trusted
+      /// - `timeout`: the response took too long
+      /// - `crashed`: the connection ended early, or the response is malformed or larger than
+      ///   `outgoing.maxResponse`. The server may have acted on the request.
+      #[allow(async_fn_in_trait)]
+      pub fn send(caller: ::core::option::Option<CallId>,request: &Request,) -> wit_bindgen::rt::async_support::FutureReader<::core::result::Result<Response,CallError>>{
+        unsafe {
+          let (result0_0,result0_1,) = match caller {
+            Some(e) => (1i32, _rt::as_i64(e)),
+            None => {
+              (0i32, 0i64)
+            },
+          };let Request{ method:method1, url:url1, headers:headers1, body:body1, timeout_ms:timeout_ms1, } = request;
+          let vec2 = method1;
+          let ptr2 = vec2.as_ptr().cast::<u8>();
+          let len2 = vec2.len();
+          let vec3 = url1;
+          let ptr3 = vec3.as_ptr().cast::<u8>();
+          let len3 = vec3.len();
+          let vec7 = headers1;
+          let len7 = vec7.len();
+          let layout7 = _rt::alloc::Layout::from_size_align(vec7.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+          let (result7, _cleanup7) = wit_bindgen::rt::Cleanup::new(layout7);for (i, e) in vec7.into_iter().enumerate() {
+            let base = result7.add(i * (4*::core::mem::size_of::<*const u8>()));
+            {
+              let (t4_0, t4_1, ) = e;
+              let vec5 = t4_0;
+              let ptr5 = vec5.as_ptr().cast::<u8>();
+              let len5 = vec5.len();
+              *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len5;
+              *base.add(0).cast::<*mut u8>() = ptr5.cast_mut();
+              let vec6 = t4_1;
+              let ptr6 = vec6.as_ptr().cast::<u8>();
+              let len6 = vec6.len();
+              *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len6;
+              *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr6.cast_mut();
+            }
+          }
+          let (result9_0,result9_1,result9_2,) = match body1 {
+            Some(e) => {
+              let vec8 = e;
+              let ptr8 = vec8.as_ptr().cast::<u8>();
+              let len8 = vec8.len();
+
+              (1i32, ptr8.cast_mut(), len8)
+            },
+            None => {
+              (0i32, ::core::ptr::null_mut(), 0usize)
+            },
+          };let (result10_0,result10_1,) = match timeout_ms1 {
+            Some(e) => (1i32, _rt::as_i32(e)),
+            None => {
+              (0i32, 0i32)
+            },
+          };
+          #[cfg(target_arch = "wasm32")]
+          #[link(wasm_import_module = "fanfare:module/fetch@0.1.0")]
+          unsafe extern "C" {
+            #[link_name = "send"]
+            fn wit_import11(_: i32, _: i64, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: i32, _: *mut u8, _: usize, _: i32, _: i32, ) -> i32;
+          }
+
+          #[cfg(not(target_arch = "wasm32"))]
+          unsafe extern "C" fn wit_import11(_: i32, _: i64, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: i32, _: *mut u8, _: usize, _: i32, _: i32, ) -> i32 { unreachable!() }
+          let ret = wit_import11(result0_0, result0_1, ptr2.cast_mut(), len2, ptr3.cast_mut(), len3, result7, len7, result9_0, result9_1, result9_2, result10_0, result10_1);
+          wit_bindgen::rt::async_support::FutureReader::new(ret as u32, &<::core::result::Result<Response,CallError> as super::super::super::wit_future::FuturePayload>::VTABLE)
+        }
+      }
+
+    }
+
   }
 }
 mod _rt {
@@ -19658,6 +19783,647 @@ pub mod vtable9 {
     const VTABLE: &'static wit_bindgen::rt::async_support::FutureVtable<Self> = &VTABLE;
   }
 }
+
+#[doc(hidden)]
+#[allow(unused_unsafe)]
+pub mod vtable10 {
+
+  #[cfg(not(target_arch = "wasm32"))]
+  unsafe extern "C" fn cancel_write(_: u32) -> u32 { unreachable!() }
+  #[cfg(not(target_arch = "wasm32"))]
+  unsafe extern "C" fn cancel_read(_: u32) -> u32 { unreachable!() }
+  #[cfg(not(target_arch = "wasm32"))]
+  unsafe extern "C" fn drop_writable(_: u32) { unreachable!() }
+  #[cfg(not(target_arch = "wasm32"))]
+  unsafe extern "C" fn drop_readable(_: u32) { unreachable!() }
+  #[cfg(not(target_arch = "wasm32"))]
+  unsafe extern "C" fn new() -> u64 { unreachable!() }
+  #[cfg(not(target_arch = "wasm32"))]
+  unsafe extern "C" fn start_read(_: u32, _: *mut u8) -> u32 { unreachable!() }
+  #[cfg(not(target_arch = "wasm32"))]
+  unsafe extern "C" fn start_write(_: u32, _: *const u8) -> u32 { unreachable!() }
+
+  // Work around a behavior of LLD where in a shared library when an address
+  // is taken of an imported function that only shows up as a `GOT.func`
+  // import which means there's not actual import for wit-component to
+  // generate bindings for. This is worked around with local Rust functions
+  // that simply delegate to the imports. Seems to work for now even though
+  // it seems like optimizations should defeat this, but it's not all that
+  // much more indirection and in theory gets things working for now.
+  #[cfg(target_arch = "wasm32")]
+  mod imports {
+    #[link(wasm_import_module = "fanfare:module/fetch@0.1.0")]
+    unsafe extern "C" {
+      #[link_name = "[future-new-0]send"]
+      pub(super) fn new() -> u64;
+      #[link_name = "[future-cancel-write-0]send"]
+      pub(super) fn cancel_write(_: u32) -> u32;
+      #[link_name = "[future-cancel-read-0]send"]
+      pub(super) fn cancel_read(_: u32) -> u32;
+      #[link_name = "[future-drop-writable-0]send"]
+      pub(super) fn drop_writable(_: u32);
+      #[link_name = "[future-drop-readable-0]send"]
+      pub(super) fn drop_readable(_: u32);
+      #[link_name = "[async-lower][future-read-0]send"]
+      pub(super) fn start_read(_: u32, _: *mut u8) -> u32;
+      #[link_name = "[async-lower][future-write-0]send"]
+      pub(super) fn start_write(_: u32, _: *const u8) -> u32;
+    }
+  }
+
+  #[cfg(target_arch = "wasm32")]
+  unsafe extern "C" fn new() -> u64 { unsafe { imports::new() } }
+  #[cfg(target_arch = "wasm32")]
+  unsafe extern "C" fn cancel_write(handle: u32) -> u32 { unsafe { imports::cancel_write(handle) } }
+  #[cfg(target_arch = "wasm32")]
+  unsafe extern "C" fn cancel_read(handle: u32) -> u32 { unsafe { imports::cancel_read(handle) } }
+  #[cfg(target_arch = "wasm32")]
+  unsafe extern "C" fn drop_writable(handle: u32) { unsafe { imports::drop_writable(handle) } }
+  #[cfg(target_arch = "wasm32")]
+  unsafe extern "C" fn drop_readable(handle: u32) { unsafe { imports::drop_readable(handle) } }
+  #[cfg(target_arch = "wasm32")]
+  unsafe extern "C" fn start_read(handle: u32, ptr: *mut u8) -> u32 { unsafe { imports::start_read(handle, ptr) } }
+  #[cfg(target_arch = "wasm32")]
+  unsafe extern "C" fn start_write(handle: u32, ptr: *const u8) -> u32 { unsafe { imports::start_write(handle, ptr) } }
+
+  unsafe fn lift(ptr: *mut u8) -> ::core::result::Result<super::super::fanfare::module::fetch::Response,super::super::fanfare::module::fetch::CallError> { unsafe { let l0 = i32::from(*ptr.add(0).cast::<u8>());
+
+  match l0 {
+    0 => {
+      let e = {
+        let l1 = i32::from(*ptr.add(::core::mem::size_of::<*const u8>()).cast::<u16>());
+        let l2 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+        let l3 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+        let base10 = l2;
+        let len10 = l3;
+        let mut result10 = super::super::_rt::Vec::with_capacity(len10);
+        for i in 0..len10 {
+          let base = base10.add(i * (4*::core::mem::size_of::<*const u8>()));
+          let e10 = {
+            let l4 = *base.add(0).cast::<*mut u8>();
+            let l5 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+            let len6 = l5;
+            let bytes6 = super::super::_rt::Vec::from_raw_parts(l4.cast(), len6, len6);
+            let l7 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+            let l8 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+            let len9 = l8;
+            let bytes9 = super::super::_rt::Vec::from_raw_parts(l7.cast(), len9, len9);
+
+            (super::super::_rt::string_lift(bytes6), super::super::_rt::string_lift(bytes9))
+          };
+          result10.push(e10);
+        }
+        super::super::_rt::cabi_dealloc(base10, len10 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+        let l11 = *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+        let l12 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>();
+        let len13 = l12;
+
+        super::super::fanfare::module::fetch::Response{
+          status: l1 as u16,
+          headers: result10,
+          body: <_ as From<super::super::_rt::Vec<_>>>::from(super::super::_rt::Vec::from_raw_parts(l11.cast(), len13, len13)),
+        }
+      };
+      Ok(e)
+    }
+    1 => {
+      let e = {
+        let l14 = i32::from(*ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>());
+        use super::super::fanfare::module::types::CallError as V69;
+        let v69 = match l14 {
+          0 => {
+            let e69 = {
+              let l15 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l16 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len17 = l16;
+              let bytes17 = super::super::_rt::Vec::from_raw_parts(l15.cast(), len17, len17);
+              let l18 = *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l19 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len20 = l19;
+              let bytes20 = super::super::_rt::Vec::from_raw_parts(l18.cast(), len20, len20);
+              let l21 = i32::from(*ptr.add(6*::core::mem::size_of::<*const u8>()).cast::<u16>());
+              let l22 = i32::from(*ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<u8>());
+              use super::super::fanfare::module::types::Payload as V29;
+              let v29 = match l22 {
+                0 => {
+                  V29::None
+                }
+                1 => {
+                  let e29 = {
+                    let l23 = *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                    let l24 = *ptr.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                    let len25 = l24;
+                    let bytes25 = super::super::_rt::Vec::from_raw_parts(l23.cast(), len25, len25);
+
+                    super::super::_rt::string_lift(bytes25)
+                  };
+                  V29::Text(e29)
+                }
+                n => {
+                  debug_assert_eq!(n, 2, "invalid enum discriminant");
+                  let e29 = {
+                    let l26 = *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                    let l27 = *ptr.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                    let len28 = l27;
+
+                    <_ as From<super::super::_rt::Vec<_>>>::from(super::super::_rt::Vec::from_raw_parts(l26.cast(), len28, len28))
+                  };
+                  V29::Bytes(e29)
+                }
+              };
+              let l30 = *ptr.add(10*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l31 = *ptr.add(11*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let base38 = l30;
+              let len38 = l31;
+              let mut result38 = super::super::_rt::Vec::with_capacity(len38);
+              for i in 0..len38 {
+                let base = base38.add(i * (4*::core::mem::size_of::<*const u8>()));
+                let e38 = {
+                  let l32 = *base.add(0).cast::<*mut u8>();
+                  let l33 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+                  let len34 = l33;
+                  let bytes34 = super::super::_rt::Vec::from_raw_parts(l32.cast(), len34, len34);
+                  let l35 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                  let l36 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                  let len37 = l36;
+                  let bytes37 = super::super::_rt::Vec::from_raw_parts(l35.cast(), len37, len37);
+
+                  (super::super::_rt::string_lift(bytes34), super::super::_rt::string_lift(bytes37))
+                };
+                result38.push(e38);
+              }
+              super::super::_rt::cabi_dealloc(base38, len38 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+
+              super::super::fanfare::module::types::Failure{
+                name: super::super::_rt::string_lift(bytes17),
+                message: super::super::_rt::string_lift(bytes20),
+                status: l21 as u16,
+                data: v29,
+                extra: result38,
+              }
+            };
+            V69::Failure(e69)
+          }
+          1 => {
+            V69::Timeout
+          }
+          2 => {
+            let e69 = {
+              let l39 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l40 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len41 = l40;
+              let bytes41 = super::super::_rt::Vec::from_raw_parts(l39.cast(), len41, len41);
+
+              super::super::_rt::string_lift(bytes41)
+            };
+            V69::NotFound(e69)
+          }
+          3 => {
+            let e69 = {
+              let l42 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l43 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len44 = l43;
+              let bytes44 = super::super::_rt::Vec::from_raw_parts(l42.cast(), len44, len44);
+
+              super::super::_rt::string_lift(bytes44)
+            };
+            V69::Forbidden(e69)
+          }
+          4 => {
+            let e69 = {
+              let l45 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l46 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len47 = l46;
+              let bytes47 = super::super::_rt::Vec::from_raw_parts(l45.cast(), len47, len47);
+
+              super::super::_rt::string_lift(bytes47)
+            };
+            V69::Overloaded(e69)
+          }
+          5 => {
+            let e69 = {
+              let l48 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l49 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len50 = l49;
+              let bytes50 = super::super::_rt::Vec::from_raw_parts(l48.cast(), len50, len50);
+
+              super::super::_rt::string_lift(bytes50)
+            };
+            V69::Crashed(e69)
+          }
+          6 => {
+            let e69 = {
+              let l51 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l52 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len53 = l52;
+              let bytes53 = super::super::_rt::Vec::from_raw_parts(l51.cast(), len53, len53);
+
+              super::super::_rt::string_lift(bytes53)
+            };
+            V69::Unavailable(e69)
+          }
+          7 => {
+            let e69 = {
+              let l54 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l55 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len56 = l55;
+              let bytes56 = super::super::_rt::Vec::from_raw_parts(l54.cast(), len56, len56);
+
+              super::super::_rt::string_lift(bytes56)
+            };
+            V69::WouldDeadlock(e69)
+          }
+          8 => {
+            let e69 = {
+              let l57 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l58 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len59 = l58;
+              let bytes59 = super::super::_rt::Vec::from_raw_parts(l57.cast(), len59, len59);
+
+              super::super::_rt::string_lift(bytes59)
+            };
+            V69::TooDeep(e69)
+          }
+          9 => {
+            let e69 = {
+              let l60 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l61 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len62 = l61;
+              let bytes62 = super::super::_rt::Vec::from_raw_parts(l60.cast(), len62, len62);
+
+              super::super::_rt::string_lift(bytes62)
+            };
+            V69::Invalid(e69)
+          }
+          n => {
+            debug_assert_eq!(n, 10, "invalid enum discriminant");
+            let e69 = {
+              let l63 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l64 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len65 = l64;
+              let bytes65 = super::super::_rt::Vec::from_raw_parts(l63.cast(), len65, len65);
+              let l66 = *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l67 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len68 = l67;
+              let bytes68 = super::super::_rt::Vec::from_raw_parts(l66.cast(), len68, len68);
+
+              (super::super::_rt::string_lift(bytes65), super::super::_rt::string_lift(bytes68))
+            };
+            V69::Other(e69)
+          }
+        };
+
+        v69
+      };
+      Err(e)
+    }
+    _ => super::super::_rt::invalid_enum_discriminant(),
+  } } }
+  unsafe fn lower(value: ::core::result::Result<super::super::fanfare::module::fetch::Response,super::super::fanfare::module::fetch::CallError>, ptr: *mut u8) { unsafe { match value {
+    Ok(e) => { {
+      *ptr.add(0).cast::<u8>() = (0i32) as u8;
+      let super::super::fanfare::module::fetch::Response{ status:status0, headers:headers0, body:body0, } = e;
+      *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u16>() = (super::super::_rt::as_i32(status0)) as u16;
+      let vec4 = headers0;
+      let len4 = vec4.len();
+      let layout4 = super::super::_rt::alloc::Layout::from_size_align(vec4.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+      let (result4, _cleanup4) = wit_bindgen::rt::Cleanup::new(layout4);if let Some(cleanup) = _cleanup4 { cleanup.forget(); }
+      for (i, e) in vec4.into_iter().enumerate() {
+        let base = result4.add(i * (4*::core::mem::size_of::<*const u8>()));
+        {
+          let (t1_0, t1_1, ) = e;
+          let vec2 = (t1_0.into_bytes()).into_boxed_slice();
+          let ptr2 = vec2.as_ptr().cast::<u8>();
+          let len2 = vec2.len();
+          ::core::mem::forget(vec2);
+          *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len2;
+          *base.add(0).cast::<*mut u8>() = ptr2.cast_mut();
+          let vec3 = (t1_1.into_bytes()).into_boxed_slice();
+          let ptr3 = vec3.as_ptr().cast::<u8>();
+          let len3 = vec3.len();
+          ::core::mem::forget(vec3);
+          *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len3;
+          *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr3.cast_mut();
+        }
+      }
+      *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len4;
+      *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result4;
+      let vec5 = <_ as Into<super::super::_rt::Vec<_>>>::into(body0).into_boxed_slice();
+      let ptr5 = vec5.as_ptr().cast::<u8>();
+      let len5 = vec5.len();
+      ::core::mem::forget(vec5);
+      *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>() = len5;
+      *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr5.cast_mut();
+    } },
+    Err(e) => { {
+      *ptr.add(0).cast::<u8>() = (1i32) as u8;
+      use super::super::fanfare::module::types::CallError as V27;
+      match e {
+        V27::Failure(e) => {
+          *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (0i32) as u8;
+          let super::super::fanfare::module::types::Failure{ name:name6, message:message6, status:status6, data:data6, extra:extra6, } = e;
+          let vec7 = (name6.into_bytes()).into_boxed_slice();
+          let ptr7 = vec7.as_ptr().cast::<u8>();
+          let len7 = vec7.len();
+          ::core::mem::forget(vec7);
+          *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len7;
+          *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr7.cast_mut();
+          let vec8 = (message6.into_bytes()).into_boxed_slice();
+          let ptr8 = vec8.as_ptr().cast::<u8>();
+          let len8 = vec8.len();
+          ::core::mem::forget(vec8);
+          *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>() = len8;
+          *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr8.cast_mut();
+          *ptr.add(6*::core::mem::size_of::<*const u8>()).cast::<u16>() = (super::super::_rt::as_i32(status6)) as u16;
+          use super::super::fanfare::module::types::Payload as V11;
+          match data6 {
+            V11::None=> {
+              {
+                *ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<u8>() = (0i32) as u8;
+              }
+            }
+            V11::Text(e) => {
+              *ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<u8>() = (1i32) as u8;
+              let vec9 = (e.into_bytes()).into_boxed_slice();
+              let ptr9 = vec9.as_ptr().cast::<u8>();
+              let len9 = vec9.len();
+              ::core::mem::forget(vec9);
+              *ptr.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>() = len9;
+              *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr9.cast_mut();
+            },
+            V11::Bytes(e) => {
+              *ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<u8>() = (2i32) as u8;
+              let vec10 = <_ as Into<super::super::_rt::Vec<_>>>::into(e).into_boxed_slice();
+              let ptr10 = vec10.as_ptr().cast::<u8>();
+              let len10 = vec10.len();
+              ::core::mem::forget(vec10);
+              *ptr.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>() = len10;
+              *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr10.cast_mut();
+            },
+          }
+          let vec15 = extra6;
+          let len15 = vec15.len();
+          let layout15 = super::super::_rt::alloc::Layout::from_size_align(vec15.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+          let (result15, _cleanup15) = wit_bindgen::rt::Cleanup::new(layout15);if let Some(cleanup) = _cleanup15 { cleanup.forget(); }
+          for (i, e) in vec15.into_iter().enumerate() {
+            let base = result15.add(i * (4*::core::mem::size_of::<*const u8>()));
+            {
+              let (t12_0, t12_1, ) = e;
+              let vec13 = (t12_0.into_bytes()).into_boxed_slice();
+              let ptr13 = vec13.as_ptr().cast::<u8>();
+              let len13 = vec13.len();
+              ::core::mem::forget(vec13);
+              *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len13;
+              *base.add(0).cast::<*mut u8>() = ptr13.cast_mut();
+              let vec14 = (t12_1.into_bytes()).into_boxed_slice();
+              let ptr14 = vec14.as_ptr().cast::<u8>();
+              let len14 = vec14.len();
+              ::core::mem::forget(vec14);
+              *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len14;
+              *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr14.cast_mut();
+            }
+          }
+          *ptr.add(11*::core::mem::size_of::<*const u8>()).cast::<usize>() = len15;
+          *ptr.add(10*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result15;
+        },
+        V27::Timeout=> {
+          {
+            *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (1i32) as u8;
+          }
+        }
+        V27::NotFound(e) => {
+          *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (2i32) as u8;
+          let vec16 = (e.into_bytes()).into_boxed_slice();
+          let ptr16 = vec16.as_ptr().cast::<u8>();
+          let len16 = vec16.len();
+          ::core::mem::forget(vec16);
+          *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len16;
+          *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr16.cast_mut();
+        },
+        V27::Forbidden(e) => {
+          *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (3i32) as u8;
+          let vec17 = (e.into_bytes()).into_boxed_slice();
+          let ptr17 = vec17.as_ptr().cast::<u8>();
+          let len17 = vec17.len();
+          ::core::mem::forget(vec17);
+          *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len17;
+          *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr17.cast_mut();
+        },
+        V27::Overloaded(e) => {
+          *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (4i32) as u8;
+          let vec18 = (e.into_bytes()).into_boxed_slice();
+          let ptr18 = vec18.as_ptr().cast::<u8>();
+          let len18 = vec18.len();
+          ::core::mem::forget(vec18);
+          *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len18;
+          *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr18.cast_mut();
+        },
+        V27::Crashed(e) => {
+          *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (5i32) as u8;
+          let vec19 = (e.into_bytes()).into_boxed_slice();
+          let ptr19 = vec19.as_ptr().cast::<u8>();
+          let len19 = vec19.len();
+          ::core::mem::forget(vec19);
+          *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len19;
+          *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr19.cast_mut();
+        },
+        V27::Unavailable(e) => {
+          *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (6i32) as u8;
+          let vec20 = (e.into_bytes()).into_boxed_slice();
+          let ptr20 = vec20.as_ptr().cast::<u8>();
+          let len20 = vec20.len();
+          ::core::mem::forget(vec20);
+          *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len20;
+          *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr20.cast_mut();
+        },
+        V27::WouldDeadlock(e) => {
+          *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (7i32) as u8;
+          let vec21 = (e.into_bytes()).into_boxed_slice();
+          let ptr21 = vec21.as_ptr().cast::<u8>();
+          let len21 = vec21.len();
+          ::core::mem::forget(vec21);
+          *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len21;
+          *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr21.cast_mut();
+        },
+        V27::TooDeep(e) => {
+          *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (8i32) as u8;
+          let vec22 = (e.into_bytes()).into_boxed_slice();
+          let ptr22 = vec22.as_ptr().cast::<u8>();
+          let len22 = vec22.len();
+          ::core::mem::forget(vec22);
+          *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len22;
+          *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr22.cast_mut();
+        },
+        V27::Invalid(e) => {
+          *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (9i32) as u8;
+          let vec23 = (e.into_bytes()).into_boxed_slice();
+          let ptr23 = vec23.as_ptr().cast::<u8>();
+          let len23 = vec23.len();
+          ::core::mem::forget(vec23);
+          *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len23;
+          *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr23.cast_mut();
+        },
+        V27::Other(e) => {
+          *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (10i32) as u8;
+          let (t24_0, t24_1, ) = e;
+          let vec25 = (t24_0.into_bytes()).into_boxed_slice();
+          let ptr25 = vec25.as_ptr().cast::<u8>();
+          let len25 = vec25.len();
+          ::core::mem::forget(vec25);
+          *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len25;
+          *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr25.cast_mut();
+          let vec26 = (t24_1.into_bytes()).into_boxed_slice();
+          let ptr26 = vec26.as_ptr().cast::<u8>();
+          let len26 = vec26.len();
+          ::core::mem::forget(vec26);
+          *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>() = len26;
+          *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr26.cast_mut();
+        },
+      }
+    } },
+  }; } }
+  unsafe fn dealloc_lists(ptr: *mut u8) { unsafe { let l0 = i32::from(*ptr.add(0).cast::<u8>());
+  match l0 {
+    0 => {
+      let l1 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+      let l2 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+      let base7 = l1;
+      let len7 = l2;
+      for i in 0..len7 {
+        let base = base7.add(i * (4*::core::mem::size_of::<*const u8>()));
+        {
+          let l3 = *base.add(0).cast::<*mut u8>();
+          let l4 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l3, l4, 1);
+          let l5 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l6 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l5, l6, 1);
+        }
+      }
+      super::super::_rt::cabi_dealloc(base7, len7 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+      let l8 = *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+      let l9 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>();
+      let base10 = l8;
+      let len10 = l9;
+      super::super::_rt::cabi_dealloc(base10, len10 * 1, 1);
+    },
+    _ => {
+      let l11 = i32::from(*ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>());
+      match l11 {
+        0 => {
+          let l12 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l13 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l12, l13, 1);
+          let l14 = *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l15 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l14, l15, 1);
+          let l16 = i32::from(*ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<u8>());
+          match l16 {
+            0 => (),
+            1 => {
+              let l17 = *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l18 = *ptr.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              super::super::_rt::cabi_dealloc(l17, l18, 1);
+            },
+            _ => {
+              let l19 = *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l20 = *ptr.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let base21 = l19;
+              let len21 = l20;
+              super::super::_rt::cabi_dealloc(base21, len21 * 1, 1);
+            },
+          }
+          let l22 = *ptr.add(10*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l23 = *ptr.add(11*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          let base28 = l22;
+          let len28 = l23;
+          for i in 0..len28 {
+            let base = base28.add(i * (4*::core::mem::size_of::<*const u8>()));
+            {
+              let l24 = *base.add(0).cast::<*mut u8>();
+              let l25 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+              super::super::_rt::cabi_dealloc(l24, l25, 1);
+              let l26 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l27 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              super::super::_rt::cabi_dealloc(l26, l27, 1);
+            }
+          }
+          super::super::_rt::cabi_dealloc(base28, len28 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+        },
+        1 => (),
+        2 => {
+          let l29 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l30 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l29, l30, 1);
+        },
+        3 => {
+          let l31 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l32 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l31, l32, 1);
+        },
+        4 => {
+          let l33 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l34 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l33, l34, 1);
+        },
+        5 => {
+          let l35 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l36 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l35, l36, 1);
+        },
+        6 => {
+          let l37 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l38 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l37, l38, 1);
+        },
+        7 => {
+          let l39 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l40 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l39, l40, 1);
+        },
+        8 => {
+          let l41 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l42 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l41, l42, 1);
+        },
+        9 => {
+          let l43 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l44 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l43, l44, 1);
+        },
+        _ => {
+          let l45 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l46 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l45, l46, 1);
+          let l47 = *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l48 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l47, l48, 1);
+        },
+      }
+    },
+  }
+} }
+
+pub static VTABLE: wit_bindgen::rt::async_support::FutureVtable<::core::result::Result<super::super::fanfare::module::fetch::Response,super::super::fanfare::module::fetch::CallError>> = wit_bindgen::rt::async_support::FutureVtable::<::core::result::Result<super::super::fanfare::module::fetch::Response,super::super::fanfare::module::fetch::CallError>> {
+  cancel_write,
+  cancel_read,
+  drop_writable,
+  drop_readable,
+  dealloc_lists,
+  layout: unsafe {
+    ::core::alloc::Layout::from_size_align_unchecked(48, 4)
+  },
+  lift,
+  lower,
+  new,
+  start_read,
+  start_write,
+};
+
+impl super::FuturePayload for ::core::result::Result<super::super::fanfare::module::fetch::Response,super::super::fanfare::module::fetch::CallError> {
+  const VTABLE: &'static wit_bindgen::rt::async_support::FutureVtable<Self> = &VTABLE;
+}
+}
 /// Creates a new Component Model `future` with the specified payload type.
 ///
 /// The `default` function provided computes the default value to be sent in
@@ -19671,8 +20437,8 @@ pub fn new<T: FuturePayload>(default: fn() -> T) -> (wit_bindgen::rt::async_supp
 #[unsafe(link_section = "component-type:wit-bindgen:0.63.0:fanfare:module@0.1.0:imports:encoded world")]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 6907] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xfd4\x01A\x02\x01A2\x01\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 7153] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xf36\x01A\x02\x01A4\x01\
 B[\x01w\x04\0\x07call-id\x03\0\0\x01o\x02ss\x01p\x02\x04\0\x05extra\x03\0\x03\x01\
 p\x02\x04\0\x0dheader-fields\x03\0\x05\x01p}\x01q\x03\x04none\0\0\x04text\x01s\0\
 \x05bytes\x01\x07\0\x04\0\x07payload\x03\0\x08\x01q\x03\x06worker\x01y\0\x06brok\
@@ -19838,9 +20604,15 @@ e\x01\x0e\x01@\x03\x06caller\x0c\x07channels\x07payload\x03\0\x0f\x04\0\x07publi
 sh\x01\x10\x01j\x01\x09\x01\x05\x01e\x01\x11\x01@\x04\x06caller\x0c\x07channels\x05\
 after\x0d\x04mosty\0\x12\x04\0\x07history\x01\x13\x01p\x0b\x01j\x01\x14\x01\x05\x01\
 e\x01\x15\x01@\x02\x06caller\x0c\x07channels\0\x16\x04\0\x07members\x01\x17\x03\0\
-#fanfare:module/channels-await@0.1.0\x05\"\x04\0\x1cfanfare:module/imports@0.1.0\
-\x04\0\x0b\x0d\x01\0\x07imports\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0d\
-wit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+#fanfare:module/channels-await@0.1.0\x05\"\x01B\x12\x02\x03\x02\x01\x01\x04\0\x07\
+call-id\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x0dheader-fields\x03\0\x02\x02\x03\x02\
+\x01\x06\x04\0\x0acall-error\x03\0\x04\x01p}\x01k\x06\x01ky\x01r\x05\x06methods\x03\
+urls\x07headers\x03\x04body\x07\x0atimeout-ms\x08\x04\0\x07request\x03\0\x09\x01\
+r\x03\x06status{\x07headers\x03\x04body\x06\x04\0\x08response\x03\0\x0b\x01k\x01\
+\x01j\x01\x0c\x01\x05\x01e\x01\x0e\x01@\x02\x06caller\x0d\x07request\x0a\0\x0f\x04\
+\0\x04send\x01\x10\x03\0\x1afanfare:module/fetch@0.1.0\x05#\x04\0\x1cfanfare:mod\
+ule/imports@0.1.0\x04\0\x0b\x0d\x01\0\x07imports\x03\0\0\0G\x09producers\x01\x0c\
+processed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
 
 #[inline(never)]
 #[doc(hidden)]
