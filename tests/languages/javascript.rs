@@ -130,7 +130,7 @@ async fn fetch_reaches_servers_that_are_granted() {
 async fn requests_of_fetch_hold_up_no_other_call() {
     let server = WebServer::plain().await;
     let origin = format!("http://{}", server.addr);
-    let Some(host) = start_granted(&[origin.clone()], |host| host.workers(1)).await else { return };
+    let Some(host) = start_granted(std::slice::from_ref(&origin), |host| host.workers(1)).await else { return };
     let stalls = format!("{origin}/stalls");
     let stalled = fetched(&host, &stalls, json!({}));
     let others = async {
@@ -152,7 +152,7 @@ async fn responses_of_fetch_are_at_most_as_large_as_the_memory() {
     let change = |host: TestHost| {
         host.workers(1).config(json!({ "outgoing": { "maxResponse": "1GiB" } })).limit("web", "memory", "32MiB")
     };
-    let Some(host) = start_granted(&[origin.clone()], change).await else { return };
+    let Some(host) = start_granted(std::slice::from_ref(&origin), change).await else { return };
     let error = fetched(&host, &format!("{origin}/endless"), json!({})).await;
     assert_eq!(error["kind"], "overloaded", "{error}");
     assert!(error["message"].as_str().unwrap().contains("larger than its limits.memory"), "{error}");
