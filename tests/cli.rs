@@ -20,6 +20,7 @@ mod test;
 mod test_clients;
 mod threads;
 mod tools;
+mod types;
 mod workers;
 
 use project::{Project, Serving};

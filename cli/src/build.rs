@@ -314,7 +314,8 @@ fn missing(manifest: &Manifest, command: &str) -> BuildError {
 /// is a warning only, because the operator grants, not the author.
 pub async fn check(manifest: &Manifest, config: &Config) -> Result<(), BuildError> {
     eprint(&warnings(&manifest.warnings()));
-    let faults = check::faults_besides_grants(manifest, config);
+    let mut faults = check::faults_besides_grants(manifest, config);
+    faults.extend(manifest.schema_faults());
     if !faults.is_empty() {
         return Err(BuildError::Refused(faults.to_string()));
     }

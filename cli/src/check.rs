@@ -21,6 +21,8 @@ use fanfare::tooling::manifest::{
 use fanfare::tooling::{KeyPath, Manifest, NoManifest, PatternTable, check_client_keys};
 use fanfare::{Config, Fault, Faults, ValueOrigin};
 
+mod callers;
+mod fits;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +34,9 @@ pub struct CheckArgs {
     pub dir: Option<PathBuf>,
     #[command(flatten)]
     pub settings: SettingsArgs,
+    /// Compare the `calls` of every module.json with the routes that they name.
+    #[arg(long, env = "FANFARE_CALLERS", value_parser = FalseyValueParser::new())]
+    pub callers: bool,
     /// Print JSON.
     #[arg(long, env = "FANFARE_JSON", value_parser = FalseyValueParser::new())]
     pub json: bool,
@@ -106,6 +111,11 @@ pub fn check(args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
     };
     let manifests = scanned.iter().chain(neighbours.iter().flatten());
     let manifests: Vec<_> = manifests.map(|module| (module.name.clone(), ready(module))).collect();
+    if args.callers {
+        let only = scanned.first().filter(|_| is_single_module).map(|module| module.name.as_str());
+        let ready: Vec<Arc<Manifest>> = manifests.iter().filter_map(|(_, manifest)| manifest.clone()).collect();
+        report.faults.extend(callers::faults(&ready, only));
+    }
     for module in scanned {
         if let FolderState::Ready(manifest) | FolderState::Waiting(manifest) = &module.state {
             report.warnings.extend(manifest.warnings());
@@ -227,6 +237,7 @@ impl ModuleChecker<'_> {
             FolderState::Waiting(_) => (State::Waiting, Faults::default()),
         };
         let Some(manifest) = manifest else { return (state, faults) };
+        faults.extend(manifest.schema_faults());
         if self.redis_valid
             && let Err(missing) = check_connections(manifest, self.config)
         {

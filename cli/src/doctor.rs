@@ -89,7 +89,8 @@ fn examine(args: &DoctorArgs, runtime: &tokio::runtime::Runtime) -> Vec<Finding>
     let mut count = 0;
     if place.is_project || config.file.is_some() {
         // The whole project, also in the folder of one of its modules.
-        let args = CheckArgs { dir: Some(config.root.clone()), settings: args.settings.clone(), json: false };
+        let args =
+            CheckArgs { dir: Some(config.root.clone()), settings: args.settings.clone(), callers: false, json: false };
         let report = check::check(&args, &component::faults_blocking);
         findings.extend(modules(&report, of_settings.list()));
         count = report.modules.len();

@@ -77,6 +77,12 @@ pub enum CommandError {
     #[error("{0} exists, but `fanfare new` did not write it and needs the folder for the SDK; move it elsewhere")]
     ForeignSdk(String),
 
+    // types
+    #[error("{0}: no module here shows its language; name one with --lang")]
+    NoLanguage(String),
+    #[error("{}\nrun `fanfare types` to write what is not up to date", .0.join("\n"))]
+    StaleTypes(Vec<String>),
+
     // wit
     #[error(
         "nothing was written, because these files differ from the contract of this version: {0}; replace them with --force"

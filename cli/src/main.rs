@@ -38,6 +38,7 @@ mod temp;
 mod terminal;
 mod test;
 mod threads;
+mod types;
 mod wit;
 mod workers;
 
@@ -83,6 +84,8 @@ enum Command {
     Config(config::ConfigArgs),
     /// Print the JSON Schema of module.json, fanfare.json or *.test.json.
     Schema(schema::SchemaArgs),
+    /// Write stubs that call the routes and broadcasts of the modules, with types.
+    Types(types::TypesArgs),
     /// Write the contract between modules and the host (WIT), for modules in other languages.
     Wit(wit::WitArgs),
     /// Show what a component imports, exports and handles, and which tools built it.
@@ -139,6 +142,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Types(args) => types::run(&args),
         Command::Wit(args) => wit::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Grant(args) => grant::run(&args),

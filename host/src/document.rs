@@ -5,6 +5,7 @@
 //! string formats, and [`shape`] checks a document against the schemas of those types.
 
 pub mod fault;
+pub mod json_schema;
 pub mod merge;
 pub mod shape;
 pub mod source;

@@ -68,6 +68,9 @@ pub mod config {
 
 /// JSON documents that people write.
 pub mod document {
+    pub mod json_schema {
+        pub use crate::document::json_schema::{Field, Kind, Object, Schema, Type};
+    }
     pub mod shape {
         pub use crate::document::shape::{Nulls, did_you_mean};
     }
@@ -78,10 +81,10 @@ pub mod document {
 
 /// `module.json`, and the module folders.
 pub mod manifest {
-    pub use crate::registry::manifest::raw::schema;
+    pub use crate::registry::manifest::raw::{Middleware, schema};
     pub use crate::registry::manifest::{
-        FILE_NAME, FolderState, ManifestError, MissingComponent, ModuleFolder, Stray, check_brokers, check_connections,
-        check_grants, effective_limits, effective_schedules, folder_names, read_folder, scan, strays,
-        unknown_schedules,
+        Callee, FILE_NAME, FolderState, ManifestError, MissingComponent, ModuleFolder, PayloadSchema, Route, Stray,
+        check_brokers, check_connections, check_grants, effective_limits, effective_schedules, folder_names,
+        read_folder, scan, strays, unknown_schedules,
     };
 }

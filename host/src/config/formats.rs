@@ -191,6 +191,9 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
             ok(is_node(text), "a name of letters, digits, `.`, `_` and `-`, at most 64, such as \"production\"")
         }
         "file-path" => ok(!text.is_empty() && !text.contains('\0'), "a path"),
+        "schema-file" => {
+            ok(text.ends_with(".json") && !text.contains('\0'), "a JSON Schema, or the path of a .json file with one")
+        }
         "label" => ok(is_label(text), "a name of 1 to 128 characters without spaces"),
         "argument" => {
             ok(text.len() <= MAX_ARGUMENT && !text.contains('\0'), "a text of at most 4096 bytes without zero bytes")

@@ -18,6 +18,8 @@ pub const PREFIX: &str = "FANFARE_";
 /// tests.
 pub const OTHERS: &[&str] = &[
     "FANFARE_BLESS",
+    "FANFARE_CALLERS",
+    "FANFARE_CHECK",
     "FANFARE_COLOR",
     "FANFARE_COMPONENT",
     "FANFARE_CONFIG",

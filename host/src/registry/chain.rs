@@ -69,7 +69,7 @@ impl Manifest {
 
     /// Whether a route of this module can be a middleware. The error says what is wrong.
     fn check_middleware(&self, name: &RouteName) -> Result<(), String> {
-        let route = self.middleware_route(name)?;
+        let route = self.route_named(name)?;
         let has = |middleware| route.middlewares.contains(&middleware);
         if !has(Middleware::Inner) {
             return Err("its route must have the middleware `inner`: otherwise clients could call it".to_owned());
@@ -83,8 +83,8 @@ impl Manifest {
         Ok(())
     }
 
-    /// The route that a call of this middleware finds.
-    fn middleware_route(&self, name: &RouteName) -> Result<&Route, String> {
+    /// The route that a call from inside finds under this name.
+    pub fn route_named(&self, name: &RouteName) -> Result<&Route, String> {
         let route = |route: &Route| call::Route {
             deployment: 0,
             handler: route.handler.as_str().into(),

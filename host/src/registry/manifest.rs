@@ -8,6 +8,7 @@ pub use model::{Manifest, ManifestError, Route};
 #[cfg(any(test, fuzzing))]
 pub use path::parse as parse_path;
 pub use patterns::PatternKind;
+pub use payloads::{Callee, PayloadSchema};
 pub use places::PlaceKinds;
 pub use raw::{FILE_NAME, Isolation, Middleware, Rollout};
 pub use resolve::{
@@ -34,6 +35,7 @@ mod model;
 mod one_or_many;
 mod path;
 mod patterns;
+mod payloads;
 mod places;
 pub mod raw;
 mod reference;

@@ -58,7 +58,6 @@ bool ff_in_members(guest_list_tuple2_string_string_t *to, const cJSON *object);
 
 // Forgets the last error, at the start of each function that can fail.
 void ff_begin(void);
-bool ff_set_error(ff_error_kind kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool ff_set_failure(const char *name, int status, const char *message);
 // Keeps an error of the host, and frees it. Returns false.
 bool ff_refused(fanfare_call_error_t *error);

@@ -3,6 +3,7 @@
 mod chain;
 mod clients;
 mod patterns;
+mod payloads;
 mod rules;
 mod triggers;
 
@@ -91,6 +92,7 @@ fn read(dir: &Path, text: &str) -> Result<(Option<Manifest>, Faults), Faults> {
     let channels = check.channels(&routes);
     let sockets = check.sockets(&routes);
     let filters = check.filters(&routes);
+    let calls = check.calls();
     let build = check.build();
     let isolation = check.isolation();
     let mut faults = check.faults;
@@ -122,6 +124,7 @@ fn read(dir: &Path, text: &str) -> Result<(Option<Manifest>, Faults), Faults> {
         channels,
         sockets,
         filters,
+        calls,
         build,
         config: of("config").and_then(Node::read).unwrap_or_default(),
         limits: of("limits").and_then(Node::read).unwrap_or_default(),
@@ -145,6 +148,8 @@ fn unread() -> Route {
         handler: String::new(),
         middlewares: Vec::new(),
         chain: Vec::new(),
+        takes: None,
+        gives: None,
         text: String::new(),
     }
 }
@@ -225,9 +230,10 @@ impl<'a> Check<'a> {
     fn route(&mut self, index: usize, node: &Node) -> Option<Route> {
         let text = node.get("path").and_then(Node::as_text)?;
         let parsed = path::parse(text);
+        let place = KeyPath::of(&["routes"]).index(index);
         if let Err(rule) = &parsed {
             let origin = node.get("path").unwrap_or(node).origin.clone();
-            self.fault(&origin, &KeyPath::of(&["routes"]).index(index).key("path"), rule.to_string());
+            self.fault(&origin, &place.key("path"), rule.to_string());
         }
         let raw: RawRoute = node.read()?;
         let middlewares: Vec<Middleware> = raw.middlewares.iter().filter_map(|name| Middleware::of(name)).collect();
@@ -240,7 +246,7 @@ impl<'a> Check<'a> {
             if has(pair.0) && has(pair.1) {
                 let origin = node.get("middlewares").unwrap_or(node).origin.clone();
                 let message = format!("must not have both `{}` and `{}`: {why}", pair.0, pair.1);
-                self.fault(&origin, &KeyPath::of(&["routes"]).index(index).key("middlewares"), message);
+                self.fault(&origin, &place.key("middlewares"), message);
             }
         }
         Some(Route {
@@ -249,6 +255,8 @@ impl<'a> Check<'a> {
             handler: raw.handler,
             middlewares,
             chain: self.chain(index, node, &raw.middlewares),
+            takes: self.payload(node, &place, "takes"),
+            gives: self.payload(node, &place, "gives"),
             text: raw.path,
         })
     }

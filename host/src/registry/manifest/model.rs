@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::filters::Filters;
 use super::hooks::{EVENTS, Hook};
 use super::patterns::{Channels, PatternKind, Streams};
+use super::payloads::{Callee, PayloadSchema};
 use super::raw::{Isolation, Middleware, Mount, Rollout};
 use super::schedules::DeclaredSchedule;
 use super::sockets::Sockets;
@@ -49,6 +50,8 @@ pub struct Manifest {
     pub sockets: Sockets,
     /// The routes that run around the routes of clients' messages.
     pub filters: Filters,
+    /// The routes that the module calls.
+    pub calls: Vec<Callee>,
     /// How to build the component from source, if the manifest says so.
     pub build: Option<Build>,
     /// The module's own values. The operator's are laid over them.
@@ -85,6 +88,9 @@ pub struct Route {
     pub middlewares: Vec<Middleware>,
     /// The routes that run before the handler, in this order. Each names its module.
     pub chain: Vec<RouteName>,
+    /// The payload that the handler accepts, and the one of its reply.
+    pub takes: Option<PayloadSchema>,
+    pub gives: Option<PayloadSchema>,
     /// The path as written in `module.json`.
     pub text: String,
 }

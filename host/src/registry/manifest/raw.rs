@@ -13,6 +13,7 @@ use super::channels::RawChannel;
 use super::filters::RawFilters;
 use super::hooks::RawHooks;
 use super::one_or_many::{one_or_many, one_or_many_schema};
+use super::payloads::{RawCallee, payload_schema};
 use super::schedules::RawSchedule;
 use super::sockets::{self, RawSocket};
 use super::streams::RawStream;
@@ -88,6 +89,11 @@ pub struct RawManifest {
     /// after the route of the message. Default none.
     #[serde(default)]
     pub filters: RawFilters,
+    /// The routes that the module calls, by `[METHOD ]module/path`, at most 1024. `fanfare check
+    /// --callers` compares each with the module that has the route. Default none.
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = MOST))]
+    pub calls: BTreeMap<String, RawCallee>,
     /// How to build the component from source. Default none.
     #[serde(default)]
     pub build: Option<RawBuild>,
@@ -147,6 +153,18 @@ pub struct RawRoute {
     #[serde(default, deserialize_with = "one_or_many")]
     #[schemars(schema_with = "one_or_many_schema::<MiddlewareName>")]
     pub middlewares: Vec<String>,
+    /// The payload that the handler accepts: a JSON Schema, or the path of a `.json` file with one,
+    /// relative to this folder and inside it. `fanfare types` and `fanfare check --callers` use it;
+    /// the host checks no payloads. Default none: any payload.
+    #[serde(default)]
+    #[schemars(schema_with = "payload_schema")]
+    #[expect(dead_code, reason = "the checks read it from the tree, with its place")]
+    pub takes: Option<Value>,
+    /// The payload of the reply, like `takes`. Default none: any payload.
+    #[serde(default)]
+    #[schemars(schema_with = "payload_schema")]
+    #[expect(dead_code, reason = "the checks read it from the tree, with its place")]
+    pub gives: Option<Value>,
 }
 
 fn post() -> String {

@@ -18,6 +18,7 @@ pub(super) const PAGES: &[(&str, &str)] = pages![
     "languages",
     "testing",
     "recipes",
+    "types",
     "middlewares",
     "capabilities",
     "foreign",

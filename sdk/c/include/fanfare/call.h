@@ -246,6 +246,10 @@ typedef struct {
 // The next such function replaces it: copy the struct to keep it.
 const ff_error *ff_last_error(void);
 
+// Sets the error that `ff_last_error` returns, for functions of the module that fail as imports do.
+// Returns false.
+bool ff_set_error(ff_error_kind kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 #ifdef __cplusplus
 }
 #endif
