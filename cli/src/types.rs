@@ -107,7 +107,7 @@ fn types(args: &TypesArgs) -> Result<String, CommandError> {
         languages.retain(|language| *language != Language::Ts);
     }
     if languages.is_empty() {
-        return Err(CommandError::NoLanguage(shown(&config.modules_dir).to_string()));
+        return Err(CommandError::UnknownLanguages(shown(&config.modules_dir).to_string()));
     }
     let modules = modules(&config.modules_dir)?;
     let dir = config.modules_dir.join(FOLDER);

@@ -123,7 +123,7 @@ async fn fetch_reaches_servers_that_are_granted() {
         assert!(error["message"].as_str().unwrap().contains(why), "{error}");
     }
     assert_eq!(host.slot("web", 0).await["restarts"], 0);
-    assert_eq!(host.log.lines(&["web", "http://10.0.0.1", "grants"]).len(), 1);
+    assert_eq!(host.log.lines(&["web", "add \"http://10.0.0.1\" to capabilities.http", "web"]).len(), 1);
 }
 
 #[tokio::test]
