@@ -69,14 +69,14 @@ pub fn types(modules: &[Module]) -> String {
     let mut out = format!("// {HEAD}\n\n{TYPES}");
     for module in modules {
         let _ =
-            write!(out, "\n/** The module `{}`. */\nexport declare namespace {} {{\n", module.name, namespace(module));
+            writeln!(out, "\n/** The module `{}`. */\nexport declare namespace {} {{", module.name, namespace(module));
         for definition in &module.types {
             define(&mut out, definition);
         }
         for function in &module.functions {
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "{}    function {}({}payload{}, options?: CallOptions): Promise<{}>;\n",
+                "{}    function {}({}payload{}, options?: CallOptions): Promise<{}>;",
                 docs("    ", &function.docs),
                 name(&function.words.camel()),
                 params(function).map(|name| format!("{name}: string, ")).collect::<String>(),
@@ -112,7 +112,7 @@ export type Answer<T> = { isolate: string; node: string | undefined } & (
 pub fn code(modules: &[Module]) -> String {
     let mut out = format!("// {HEAD}\n\nimport {{ broadcast, rpc }} from \"fanfare\";\n\n{CODE}");
     for module in modules {
-        let _ = write!(out, "\nexport const {} = {{\n", namespace(module));
+        let _ = writeln!(out, "\nexport const {} = {{", namespace(module));
         for function in &module.functions {
             let params: String = params(function).map(|name| format!("{name}, ")).collect();
             let sent = sent(function.takes.as_ref());
@@ -129,9 +129,9 @@ pub fn code(modules: &[Module]) -> String {
                 format!("({}, {sent}, {{ ...options, module: {} }})", text(&broadcast.name), text(&module.name));
             let gather = format!("broadcast.gather{arguments}");
             let gather = if broadcast.gives.is_some() { format!("(await {gather}).map(answer)") } else { gather };
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "        {}: {{\n            emit: (payload, options) => broadcast.emit{arguments},\n            gather: async (payload, options) => {gather},\n        }},\n",
+                "        {}: {{\n            emit: (payload, options) => broadcast.emit{arguments},\n            gather: async (payload, options) => {gather},\n        }},",
                 name(&broadcast.words.camel()),
             );
         }
@@ -156,9 +156,9 @@ fn define(out: &mut String, Definition { name, docs: lines, body }: &Definition)
             let _ = writeln!(out, "    interface {name} {{");
             for field in fields {
                 let optional = if field.required { "" } else { "?" };
-                let _ = write!(
+                let _ = writeln!(
                     out,
-                    "{}        {}{optional}: {};\n",
+                    "{}        {}{optional}: {};",
                     docs("        ", &field.docs),
                     text(&field.name),
                     shape(&field.shape)
@@ -177,12 +177,12 @@ fn define(out: &mut String, Definition { name, docs: lines, body }: &Definition)
 fn declare(out: &mut String, broadcast: &Broadcast) {
     let payload = payload(broadcast.takes.as_ref());
     let answer = broadcast.gives.as_ref().map_or("Entry".to_owned(), |gives| format!("Answer<{}>", shape(gives)));
-    let _ = write!(
+    let _ = writeln!(
         out,
         "{}        namespace {} {{
             function emit(payload{payload}, options?: EmitOptions): Receipt;
             function gather(payload{payload}, options?: EmitOptions & {{ timeout?: number }}): Promise<{answer}[]>;
-        }}\n",
+        }}",
         docs("        ", &broadcast.docs),
         name(&broadcast.words.camel()),
     );

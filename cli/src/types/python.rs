@@ -90,7 +90,7 @@ pub fn code(modules: &[Module]) -> String {
             out.push_str(&types.definition(definition));
         }
         let _ =
-            write!(out, "\n\nclass {}:\n    \"\"\"The module `{}`.\"\"\"\n", name(&module.words.snake()), module.name);
+            writeln!(out, "\n\nclass {}:\n    \"\"\"The module `{}`.\"\"\"", name(&module.words.snake()), module.name);
         for function in &module.functions {
             types.function(&mut out, function);
         }
@@ -135,7 +135,7 @@ impl Types<'_> {
         let gives = function.gives.as_ref().map(|gives| self.shape(gives));
         let params: String = function.params().map(|words| format!("{}: str, ", name(&words.snake()))).collect();
         let (route, sent) = (route(&function.route), sent(function.takes.as_ref()));
-        let _ = write!(
+        let _ = writeln!(
             out,
             "
     @staticmethod
@@ -147,7 +147,7 @@ impl Types<'_> {
         subdomain: str | None = None,
     ) -> {}:
 {}        reply = await _rpc.call({route}, {sent}, to=to, timeout=timeout, subdomain=subdomain)
-        return {}\n",
+        return {}",
             name(&function.words.snake()),
             self.payload(function.takes.as_ref()),
             gives.as_deref().unwrap_or("_Reply"),
@@ -165,7 +165,7 @@ impl Types<'_> {
             Some(gives) => (format!("{} | _CallError", self.shape(gives)), "[_value(entry) for entry in entries]"),
             None => ("_Entry".to_owned(), "entries"),
         };
-        let _ = write!(
+        let _ = writeln!(
             out,
             "
         class {}:
@@ -179,7 +179,7 @@ impl Types<'_> {
                 payload: {payload}, *, subdomain: str | None = None, timeout: float | None = None
             ) -> list[{of}]:
                 entries = await _broadcast.gather{arguments}, timeout=timeout)
-                return {answers}\n",
+                return {answers}",
             name(&broadcast.words.snake()),
             docs("            ", &broadcast.docs),
         );

@@ -19,9 +19,9 @@ const ALLOWED: &str = "#[allow(dead_code, unused_imports, clippy::all, clippy::p
 pub fn code(modules: &[Module]) -> String {
     let mut out = format!("// {HEAD}\n");
     for module in modules {
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "\n/// The module `{}`.\n{ALLOWED}\npub mod {} {{\n    use fanfare_sdk::types::{{Isolate, Receipt, Target}};\n    use fanfare_sdk::{{CallError, IntoPayload, Json, Reply, broadcast, rpc}};\n",
+            "\n/// The module `{}`.\n{ALLOWED}\npub mod {} {{\n    use fanfare_sdk::types::{{Isolate, Receipt, Target}};\n    use fanfare_sdk::{{CallError, IntoPayload, Json, Reply, broadcast, rpc}};",
             module.name,
             name(&module.words),
         );
@@ -67,17 +67,17 @@ impl Types<'_> {
         let name = words.pascal();
         match body {
             Body::Fields(fields) => {
-                let _ = write!(out, "{}    pub struct {name} {{\n", derive(""));
+                let _ = writeln!(out, "{}    pub struct {name} {{", derive(""));
                 let mut names = Unique::default();
                 fields.iter().for_each(|field| self.field(out, &mut names, words, field));
                 out.push_str("    }\n");
             }
             Body::Texts(texts) => {
-                let _ = write!(out, "{}    pub enum {name} {{\n", derive(", Eq"));
+                let _ = writeln!(out, "{}    pub enum {name} {{", derive(", Eq"));
                 let mut names = Unique::default();
                 for value in texts {
                     let variant = names.name(unreserved(Words::of(value).pascal(), &["Self"]));
-                    let _ = write!(out, "        #[serde(rename = {})]\n        {variant},\n", text(value));
+                    let _ = writeln!(out, "        #[serde(rename = {})]\n        {variant},", text(value));
                 }
                 out.push_str("    }\n");
             }
@@ -91,12 +91,12 @@ impl Types<'_> {
         out.push_str(&docs("        ", &field.docs));
         let rename = format!("rename = {}", text(&field.name));
         if field.required {
-            let _ = write!(out, "        #[serde({rename})]\n        pub {name}: {of},\n");
+            let _ = writeln!(out, "        #[serde({rename})]\n        pub {name}: {of},");
         } else {
             let of = if matches!(field.shape, Shape::Nullable(_)) { of } else { format!("Option<{of}>") };
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "        #[serde({rename}, default, skip_serializing_if = \"Option::is_none\")]\n        pub {name}: {of},\n"
+                "        #[serde({rename}, default, skip_serializing_if = \"Option::is_none\")]\n        pub {name}: {of},"
             );
         }
     }
@@ -119,7 +119,7 @@ impl Types<'_> {
             })
             .collect();
         let (parts, name, at) = (parts.join(", "), name(words), name(&words.and(&Words::of("at"))));
-        let _ = write!(
+        let _ = writeln!(
             out,
             "
 {}    pub async fn {name}({declared}payload: {payload}) -> Result<{of}, CallError> {{
@@ -130,7 +130,7 @@ impl Types<'_> {
     pub async fn {at}(at: rpc::To<Target>, {declared}payload: {payload}) -> Result<{of}, CallError> {{
         let reply = at.call(&[{parts}].concat(), {sent}).await?;
         {result}
-    }}\n",
+    }}",
             docs("    ", lines),
         );
     }
@@ -143,7 +143,7 @@ impl Types<'_> {
             None => ("Reply".to_owned(), "entry.outcome"),
         };
         let named = format!("broadcast::named({}).of({})", text(&broadcast.name), text(&self.0.name));
-        let _ = write!(
+        let _ = writeln!(
             out,
             "{}        pub mod {} {{
             use super::super::*;
@@ -158,7 +158,7 @@ impl Types<'_> {
                 let entries = {named}.gather({sent}).await?;
                 Ok(entries.into_iter().map(|entry| (entry.isolate, {answer})).collect())
             }}
-        }}\n",
+        }}",
             docs("        ", &broadcast.docs),
             name(&broadcast.words),
         );
