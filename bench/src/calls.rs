@@ -87,7 +87,7 @@ fn languages(modules: &std::path::Path) -> Vec<(&'static str, bool)> {
 }
 
 /// Microseconds for a call, on the thread of worker 0.
-fn resident(node: &Node, route: &str, calls: u32, in_flight: u32) -> f64 {
+pub fn resident(node: &Node, route: &str, calls: u32, in_flight: u32) -> f64 {
     let (dispatch, route) = (node.dispatch.clone(), Arc::new(node::route(route)));
     node.on_worker(0, async move {
         lane(&dispatch, &route, (calls / 20).max(1)).await;

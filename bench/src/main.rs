@@ -9,6 +9,7 @@ mod events;
 mod foreign;
 mod http;
 mod kills;
+mod languages;
 mod machine;
 mod messages;
 mod node;
@@ -42,8 +43,9 @@ pub struct Effort {
 
 type Bench = fn(Effort) -> Report;
 
-const ALL: [(&str, Bench); 16] = [
+const ALL: [(&str, Bench); 17] = [
     ("calls", calls::run),
+    ("languages", languages::run),
     ("http", http::run),
     ("foreign", foreign::run),
     ("broadcast", broadcast::run),
@@ -66,7 +68,7 @@ const SOAK: &str = "soak";
 
 const USAGE: &str =
     "usage: target/release/fanfare-bench [--quick] [--rounds N] [--swaps N] [--kills N] [--dry] [name..]
-  names: calls, http, foreign, broadcast, rpc, messages, streams, websockets, channels, events, schedules, redis, start, swap, kills, soak; without a name, all except soak
+  names: calls, languages, http, foreign, broadcast, rpc, messages, streams, websockets, channels, events, schedules, redis, start, swap, kills, soak; without a name, all except soak
   --rounds: the number of rounds; default 5
   --swaps: the number of swaps of soak, at least 10; default 10000
   --kills: the number of kills, at least 8; default 1000

@@ -31,11 +31,12 @@ pub fn run(effort: Effort) -> Report {
     fs::write(dir.join("fanfare.json"), json!({ "http": listen, "admin": listen }).to_string()).unwrap();
 
     let (mut cold, mut cached, mut memory) = (Vec::new(), Vec::new(), Vec::new());
+    let paths = [0, MODULES - 1].map(|number| format!("/api/m{number:02}/"));
     for _ in 0..effort.rounds {
         let _ = fs::remove_dir_all(dir.join(".fanfare"));
-        cold.push(ready(&dir).0);
+        cold.push(ready(&dir, 2, &paths).0);
         // The first start filled the cache, so these find everything compiled.
-        let mut both: Vec<_> = (0..3).map(|_| ready(&dir)).collect();
+        let mut both: Vec<_> = (0..3).map(|_| ready(&dir, 2, &paths)).collect();
         both.sort_by(|a, b| a.0.total_cmp(&b.0));
         cached.push(both[1].0);
         memory.push(both[1].1);
@@ -54,17 +55,19 @@ fn custom_section(name: &str) -> Vec<u8> {
     section
 }
 
-/// The milliseconds until the host reports that it serves, and its megabytes then.
-fn ready(dir: &Path) -> (f64, f64) {
+/// The milliseconds until the host reports that it serves, and its megabytes after it has answered
+/// a request for each of the paths.
+pub fn ready(dir: &Path, workers: u32, paths: &[String]) -> (f64, f64) {
     let mut command = Command::new(machine::fanfare());
-    command.current_dir(dir).args(["serve", "--workers", "2"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.current_dir(dir).args(["serve", "--workers", &workers.to_string()]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
     let begun = Instant::now();
     let mut child = command.spawn().unwrap();
     let line = http::first_line(&mut child);
     let elapsed = begun.elapsed().as_secs_f64() * 1e3;
     let address = line.trim().strip_prefix("fanfare serves http://").unwrap_or_else(|| panic!("{line}"));
-    for number in [0, MODULES - 1] {
-        let answer = get(address, &format!("/api/m{number:02}/"));
+    for path in paths {
+        let answer = get(address, path);
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
