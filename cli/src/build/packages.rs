@@ -133,7 +133,7 @@ impl Packages {
         fs::read_to_string(self.folder.join(STAMP)).ok()
     }
 
-    /// Whether the virtual environment has no Python: there is none yet, or the Python that it
+    /// Whether the virtual environment has no Python: nobody made it yet, or the Python that it
     /// links to was removed.
     fn lacks_python(&self) -> bool {
         self.kind != Kind::Npm && !self.folder.join("bin/python").exists()

@@ -8,8 +8,8 @@ const NANOS = 1_000_000;
 
 /**
  * How long to wait at once, in milliseconds. A wait cannot be cancelled, and the host counts the
- * call as running meanwhile, so that a cleared timer must not wait to its end. On the other hand
- * the host charges a tick of processor time for each wait.
+ * call as running meanwhile, so that a cleared timer must not wait to its end. Each wait wakes
+ * the instance, so that shorter ones would cost more.
  */
 const SLICE = 1000;
 
