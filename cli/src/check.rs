@@ -111,10 +111,15 @@ pub fn check(args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
     };
     let manifests = scanned.iter().chain(neighbours.iter().flatten());
     let manifests: Vec<_> = manifests.map(|module| (module.name.clone(), ready(module))).collect();
+    let find = |name: &str| {
+        let found = manifests.iter().find(|(module, _)| module == name);
+        let (_, manifest) = found.ok_or(NoManifest::Missing)?;
+        manifest.clone().ok_or(NoManifest::Refused)
+    };
     if args.callers {
         let only = scanned.first().filter(|_| is_single_module).map(|module| module.name.as_str());
-        let ready: Vec<Arc<Manifest>> = manifests.iter().filter_map(|(_, manifest)| manifest.clone()).collect();
-        report.faults.extend(callers::faults(&ready, only));
+        let all = manifests.iter().filter_map(|(_, manifest)| manifest.as_deref());
+        report.faults.extend(all.flat_map(|caller| callers::faults(caller, only, &find)));
     }
     for module in scanned {
         if let FolderState::Ready(manifest) | FolderState::Waiting(manifest) = &module.state {
@@ -124,12 +129,7 @@ pub fn check(args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
         let (mut state, mut faults) = checker.check(&module, manifest.as_ref());
         // A module outside of a project does not show the others.
         if let Some(manifest) = manifest.filter(|_| neighbours.is_some()) {
-            let find = |name: &str| {
-                let found = manifests.iter().find(|(module, _)| module == name);
-                let (_, manifest) = found.ok_or(NoManifest::Missing)?;
-                manifest.clone().ok_or(NoManifest::Refused)
-            };
-            for fault in manifest.check_chains(find) {
+            for fault in manifest.check_chains(&find) {
                 state = State::Refused;
                 faults.push(fault);
             }

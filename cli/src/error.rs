@@ -79,7 +79,7 @@ pub enum CommandError {
 
     // types
     #[error("{0}: no module here shows its language; name one with --lang")]
-    UnknownLanguages(String),
+    NoModuleLanguage(String),
     #[error("{}\nrun `fanfare types` to write what is not up to date", .0.join("\n"))]
     StaleTypes(Vec<String>),
 

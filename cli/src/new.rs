@@ -18,7 +18,8 @@ use fanfare::tooling::files;
 use names::{crate_of, file_of};
 use sdk::Placement;
 pub use sdk::contract;
-use template::{Language, Template};
+pub use template::Language;
+use template::Template;
 
 mod names;
 mod sdk;

@@ -8,6 +8,7 @@ use clap::builder::FalseyValueParser;
 
 use super::config::FileArgs;
 use super::error::CommandError;
+use super::new::Language;
 use super::project::Selection;
 use super::terminal::{exit_code, print};
 use fanfare::Faults;
@@ -45,35 +46,9 @@ pub struct TypesArgs {
     pub check: bool,
 }
 
-/// A language with stubs. JavaScript and TypeScript have the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Language {
-    Rust,
-    Js,
-    Ts,
-    Python,
-    C,
-}
-
 impl Language {
-    /// Whether a file in the folder of a module shows this language.
-    fn has_file(self, name: &str) -> bool {
-        match self {
-            Language::Rust => name == "Cargo.toml",
-            Language::Js => name == "package.json",
-            Language::Ts => name == "tsconfig.json",
-            Language::Python => name == "pyproject.toml" || name.ends_with(".py"),
-            Language::C => name.ends_with(".c"),
-        }
-    }
-
-    fn is_in(self, folder: &Path) -> bool {
-        let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        files.into_iter().any(|file| file.file_name().to_str().is_some_and(|name| self.has_file(name)))
-    }
-
     /// The files of the stubs: the name and the text of each.
-    fn files(self, modules: &[model::Module]) -> Vec<(&'static str, String)> {
+    fn stubs(self, modules: &[model::Module]) -> Vec<(&'static str, String)> {
         match self {
             Language::Js | Language::Ts => vec![
                 ("fanfare-types.d.ts", javascript::types(modules)),
@@ -98,7 +73,7 @@ fn types(args: &TypesArgs) -> Result<String, CommandError> {
     let Selection { config, modules: folders, .. } = Selection::new(args.dir.as_deref(), &args.settings.alone())?;
     let all = <Language as clap::ValueEnum>::value_variants();
     let mut languages: Vec<Language> = if args.lang.is_empty() {
-        all.iter().copied().filter(|language| folders.iter().any(|folder| language.is_in(folder))).collect()
+        all.iter().copied().filter(|language| folders.iter().any(|folder| language.tools().is_in(folder))).collect()
     } else {
         all.iter().copied().filter(|language| args.lang.contains(language)).collect()
     };
@@ -107,12 +82,12 @@ fn types(args: &TypesArgs) -> Result<String, CommandError> {
         languages.retain(|language| *language != Language::Ts);
     }
     if languages.is_empty() {
-        return Err(CommandError::UnknownLanguages(shown(&config.modules_dir).to_string()));
+        return Err(CommandError::NoModuleLanguage(shown(&config.modules_dir).to_string()));
     }
     let modules = modules(&config.modules_dir)?;
     let dir = config.modules_dir.join(FOLDER);
     let (mut done, mut stale) = (String::new(), Vec::new());
-    for (name, text) in languages.iter().flat_map(|language| language.files(&modules)) {
+    for (name, text) in languages.iter().flat_map(|language| language.stubs(&modules)) {
         let file = dir.join(name);
         let old = match std::fs::read(&file) {
             Ok(old) => Some(String::from_utf8_lossy(&old).into_owned()),

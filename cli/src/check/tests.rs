@@ -308,3 +308,20 @@ fn one_module_of_a_project_is_checked_with_the_routes_of_the_others() {
         assert_eq!(report.modules.last().unwrap().1, State::Refused);
     }
 }
+
+#[test]
+fn a_call_of_a_refused_module_is_told_from_one_of_a_missing_module() {
+    let calls =
+        r#"{ "component": "a.wasm", "calls": { "gone/a": {}, "shop/a": {} }, "capabilities": { "rpc": ["*"] } }"#;
+    let project = Project::built(&[
+        ("fanfare.json", r#"{ "modules": { "cart": { "grants": { "rpc": ["*"] } } } }"#),
+        ("modules/cart/module.json", calls),
+        ("modules/shop/module.json", r#"{ "component": "a.wasm", "routs": [] }"#),
+    ]);
+    let args = CheckArgs { dir: Some(project.0.path().to_owned()), callers: true, ..CheckArgs::default() };
+    let report = check(&args, &none);
+    let faults: Vec<_> = report.faults.iter().filter(|fault| fault.key.starts_with("calls")).collect();
+    let messages: Vec<_> = faults.iter().map(|fault| (fault.key.as_str(), fault.message.as_str())).collect();
+    let refused = "shop is refused: correct its own faults first";
+    assert_eq!(messages, [("calls.gone/a", "there is no module gone"), ("calls.shop/a", refused)]);
+}

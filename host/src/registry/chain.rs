@@ -19,7 +19,8 @@ pub enum NoManifest {
 }
 
 impl NoManifest {
-    fn of(self, module: &str) -> String {
+    /// Says why there is no manifest of this module.
+    pub fn of(self, module: &str) -> String {
         match self {
             NoManifest::Missing => format!("there is no module {module}"),
             NoManifest::Refused => format!("{module} is refused: correct its own faults first"),
