@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from componentize_py_types import Ok
@@ -10,6 +11,7 @@ from wit_world.imports import fanfare_module_types as w
 from . import types
 from ._call import Call
 from ._errors import CallError, Failure, failed, timed_out
+from ._outcome import serialised
 from ._payload import Payload
 from ._payload import to_payload as payload_of_value
 
@@ -123,29 +125,48 @@ def _origin(origin: Any) -> types.Origin:
             return types.Origin(*origin.value)
 
 
-def call(raw: Any) -> Call:
-    return Call(
-        id=raw.id,
-        handler=raw.handler,
-        trigger=_trigger(raw.trigger),
-        origin=_origin(raw.origin),
-        subdomain=raw.subdomain,
-        deadline_ms=raw.deadline_ms,
-        params=raw.params,
-        query=raw.query,
-        payload=from_payload(raw.payload),
-        extra=raw.extra,
-    )
+class Arrived(Call):
+    """A call of the host. Converts what many handlers do not read only when they read it."""
+
+    def __init__(self, raw: Any) -> None:
+        # Not the initialiser of the base class, which every call would pay for.
+        self._raw = raw
+        self._query = None
+        self.id = raw.id
+        self.handler = raw.handler
+        self.payload = getattr(raw.payload, "value", None)
+
+    def __getattr__(self, name: str) -> Any:
+        """Computes an attribute on its first use. Python asks only for those that are not set."""
+        read = _LATER.get(name)
+        if read is None:
+            raise AttributeError(f"a call has no attribute `{name}`", name=name, obj=self)
+        value = self.__dict__[name] = read(self.__dict__["_raw"])
+        return value
 
 
-def outcome(value: types.Reply | types.Passed) -> Any:
+_LATER: dict[str, Callable[[Any], Any]] = {
+    "trigger": lambda raw: _trigger(raw.trigger),
+    "origin": lambda raw: _origin(raw.origin),
+    "subdomain": lambda raw: raw.subdomain,
+    "deadline_ms": lambda raw: raw.deadline_ms,
+    "params": lambda raw: dict(raw.params),
+    "query_string": lambda raw: raw.query,
+    "extra": lambda raw: dict(raw.extra),
+}
+
+
+def outcome(value: Any) -> Any:
+    """Converts what a handler has returned."""
     if isinstance(value, types.Passed):
         payload = to_payload(value.payload) if value.replaces else None
         return w.Outcome_Pass(w.Passed(payload, list(value.extra.items())))
-    headers = [(str(name), str(text)) for name, text in value.headers]
-    return w.Outcome_Reply(
-        w.Reply(value.status, headers, to_payload(value.payload), list(value.extra.items()))
-    )
+    if isinstance(value, types.Reply):
+        headers = [(str(name), str(text)) for name, text in value.headers]
+        extra = list(value.extra.items())
+        return w.Outcome_Reply(w.Reply(value.status, headers, to_payload(value.payload), extra))
+    payload, headers = serialised(value)
+    return w.Outcome_Reply(w.Reply(0, headers, to_payload(payload), []))
 
 
 def failure(error: Failure) -> Any:

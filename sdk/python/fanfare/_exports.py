@@ -11,10 +11,9 @@ from wit_world import exports
 from . import _loop, _output
 from ._backend import install
 from ._component import Component
-from ._component_types import call as call_of
-from ._component_types import failure, from_payload, outcome, to_payload
+from ._component_types import Arrived, failure, from_payload, outcome, to_payload
 from ._outcome import failure_of, message_of
-from ._registry import registry
+from ._registry import is_awaitable, registry
 
 _started = False
 
@@ -34,9 +33,10 @@ def _start() -> None:
 class Handler(exports.Handler):  # type: ignore[misc]
     async def handle(self, raw: Any) -> Any:
         _start()
-        call = call_of(raw)
+        call = Arrived(raw)
         try:
-            return outcome(await registry().run(call))
+            result = registry().begin(call)
+            return outcome(await result if is_awaitable(result) else result)
         except BaseException as error:  # noqa: BLE001 an exception is no trap
             refused, expected = failure_of(error)
             if not expected:

@@ -32,15 +32,20 @@ _NANOSECONDS = 1_000_000_000
 
 
 class _State(support._FutureState):  # type: ignore[misc]
-    """The state of one call in the component."""
+    """The state of one call in the component. Most calls change nothing of it."""
+
+    waitable_set: Any = None
+    pending_count = 1
+    # Tasks besides that of the handler.
+    tasks = 0
+    waker: _Waker | None = None
+    asleep = False
 
     def __init__(self) -> None:
-        super().__init__(None, {}, [], 1)
-        # Tasks besides that of the handler.
-        self.tasks = 0
-        self.waker: _Waker | None = None
+        # Not the initialiser of the base class, which every call would pay for.
+        self.futures: dict[int, Any] = {}
+        self.handles: list[asyncio.Handle] = []
         self.timers: list[tuple[float, int, asyncio.TimerHandle]] = []
-        self.asleep = False
 
 
 class _Waker:
@@ -166,11 +171,25 @@ def _run(handle: asyncio.Handle) -> None:
 
 def _first_poll(export_index: int, borrows: int, coroutine: Any) -> int:
     state = _State()
-    context = Context()
-    context.run(support._set_future_state, state)
-    result = support._return_result(export_index, borrows, coroutine)
-    asyncio.Task(result, loop=_loop, context=context)
+    answer = _answer(state, export_index, borrows, coroutine)
+    # An eager task runs at once. A call that waits for nothing has ended here, and needs no turn.
+    asyncio.Task(answer, loop=_loop, context=Context(), eager_start=True)  # type: ignore[call-arg, unused-ignore]
+    if state.pending_count == 0 and not state.handles and not state.futures:
+        return int(support._CallbackCode.EXIT)
     return _turn(state)
+
+
+async def _answer(state: _State, export_index: int, borrows: int, coroutine: Any) -> None:
+    """Runs an export and hands its result to the host."""
+    support._future_state.set(state)
+    try:
+        result = support.Ok(await coroutine)
+    except support.Err as error:
+        result = error
+    try:
+        runtime.call_task_return(export_index, borrows, result)
+    finally:
+        state.pending_count -= 1
 
 
 def _call_soon(callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:

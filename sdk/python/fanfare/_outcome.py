@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Union
 
 from ._errors import CallError, Failure
-from ._payload import JSON_TYPE, checked, to_payload
+from ._payload import JSON_TYPE, Payload, checked, to_payload
 from .types import Passed, Reply
 
 Headers = Union[Mapping[str, str], Iterable[tuple[str, str]]]
@@ -50,11 +50,17 @@ def outcome(value: Any) -> Reply | Passed:
     """Converts what a handler has returned."""
     if isinstance(value, (Reply, Passed)):
         return value
+    payload, headers = serialised(value)
+    return Reply(0, headers, payload)
+
+
+def serialised(value: Any) -> tuple[Payload, list[tuple[str, str]]]:
+    """Returns the payload and the header fields of a result that is neither `Reply` nor `Passed`."""
     try:
         payload, content_type = to_payload(value)
     except (TypeError, ValueError) as error:
         raise Failure("invalid-result", f"cannot serialise the result of the handler: {error}") from error
-    return Reply(0, [] if content_type is None else [("content-type", JSON_TYPE)], payload)
+    return payload, [] if content_type is None else [("content-type", JSON_TYPE)]
 
 
 def message_of(error: BaseException) -> str:

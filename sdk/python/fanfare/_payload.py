@@ -56,6 +56,8 @@ def to_payload(value: Any) -> tuple[Payload, str | None]:
     """
     if value is None:
         return None, None
+    if type(value) is str:
+        return checked(value), None
     if isinstance(value, str):
         return checked(str(value)), None
     if isinstance(value, (bytes, bytearray, memoryview)):

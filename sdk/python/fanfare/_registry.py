@@ -23,6 +23,8 @@ class Registry:
 
     def __init__(self) -> None:
         self.handlers: dict[str, HandlerFn] = {}
+        # Handlers that have run, with whether they take the call.
+        self._known: dict[str, tuple[HandlerFn, bool]] = {}
         self.save: Callable[[], Any] | None = None
         self.load: Callable[..., Any] | None = None
 
@@ -40,17 +42,25 @@ class Registry:
 
     async def run(self, call: Call) -> Reply | Passed:
         """Runs one call. Raises what the handler raises."""
+        result = self.begin(call)
+        return outcome(await result if is_awaitable(result) else result)
+
+    def begin(self, call: Call) -> Any:
+        """Calls the handler. Returns what it returns, or an awaitable of it."""
         enter(call)
-        function = self.handlers.get(call.handler)
+        known = self._known.get(call.handler) or self._find(call.handler)
+        function, takes_call = known
+        return function(call) if takes_call else function()
+
+    def _find(self, name: str) -> tuple[HandlerFn, bool]:
+        function = self.handlers.get(name)
         if function is None:
             raise Failure(
                 "no-such-handler",
-                f"the component has no handler `{call.handler}`: write `@handler` above its function",
+                f"the component has no handler `{name}`: write `@handler` above its function",
             )
-        result = function(call) if _takes_call(function) else function()
-        if inspect.isawaitable(result):
-            result = await result
-        return outcome(result)
+        known = self._known[name] = (function, _parameters(function) > 0)
+        return known
 
     async def state(self) -> Payload:
         """Returns the state for the next generation."""
@@ -73,26 +83,24 @@ class Registry:
             await done
 
 
-_counts: dict[Any, int] = {}
-
-
 def _parameters(function: Callable[..., Any]) -> int:
     """The number of positional parameters."""
-    known = _counts.get(function)
-    if known is None:
-        positional = (
-            inspect.Parameter.POSITIONAL_ONLY,
-            inspect.Parameter.POSITIONAL_OR_KEYWORD,
-            inspect.Parameter.VAR_POSITIONAL,
-        )
-        parameters = inspect.signature(function).parameters.values()
-        known = sum(parameter.kind in positional for parameter in parameters)
-        _counts[function] = known
-    return known
+    positional = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.VAR_POSITIONAL,
+    )
+    parameters = inspect.signature(function).parameters.values()
+    return sum(parameter.kind in positional for parameter in parameters)
 
 
-def _takes_call(function: HandlerFn) -> bool:
-    return _parameters(function) > 0
+# What most handlers return. `inspect.isawaitable` takes longer than a short handler.
+_VALUES = frozenset((str, bytes, type(None), dict, list, Reply, Passed))
+
+
+def is_awaitable(result: Any) -> bool:
+    """Whether a handler has returned an awaitable, and not its result."""
+    return type(result) not in _VALUES and inspect.isawaitable(result)
 
 
 _registry = Registry()
