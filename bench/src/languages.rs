@@ -11,10 +11,11 @@ use crate::{Effort, calls, interleaved, machine, start};
 
 /// Each language with the component that its SDK made of the module in `sdk/cases`, or, without an
 /// SDK, that of `tests/guests/languages`. All have the handler `echo`.
-const LANGUAGES: [(&str, &str); 5] = [
+const LANGUAGES: [(&str, &str); 6] = [
     ("Rust", "tests/guests/conformance/conformance.wasm"),
     ("C", "target/languages/c-sdk/c-sdk.wasm"),
     ("JavaScript", "target/languages/javascript-sdk/javascript-sdk.wasm"),
+    ("QuickJS, without an SDK", "target/languages/javascript/javascript.wasm"),
     ("Python", "target/languages/python-sdk/python-sdk.wasm"),
     ("StarlingMonkey, without an SDK", "target/languages/starlingmonkey/starlingmonkey.wasm"),
 ];

@@ -8,16 +8,20 @@ import { queryPairs } from "./query.js";
 
 /** One call of a handler: its input, and who made it. */
 export class Call {
+    /** The record of the contract. */
     #call;
-    #cache = new Map();
+
+    /** The values of getters that were read. */
+    #read;
 
     constructor(call) {
         this.#call = call;
     }
 
     #once(name, read) {
-        if (!this.#cache.has(name)) this.#cache.set(name, read());
-        return this.#cache.get(name);
+        const known = (this.#read ??= new Map());
+        if (!known.has(name)) known.set(name, read());
+        return known.get(name);
     }
 
     /** The number of the call, unique on its node. */
@@ -78,9 +82,11 @@ export class Call {
 
     /** The body as text. Ends the call with `invalid-body` (400) when it is not UTF-8. */
     get text() {
+        const { payload } = this.#call;
+        if (payload.tag === "text") return payload.val;
         return this.#once("text", () => {
             try {
-                return textOf(this.#call.payload);
+                return textOf(payload);
             } catch {
                 throw refused("the body is not valid UTF-8: this route expects text");
             }

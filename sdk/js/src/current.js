@@ -25,6 +25,18 @@ export function runAs(call, fn, ...args) {
     }
 }
 
+/** Makes a call the current one, without the cost of `runAs`. Returns what `leave` needs. */
+export function enter(call) {
+    const previous = current;
+    current = call;
+    return previous;
+}
+
+/** Ends what `enter` began, in the same turn. */
+export function leave(previous) {
+    current = previous;
+}
+
 /** Returns a function that runs as part of the call in which `bind` was called. */
 export function bind(fn) {
     const call = caller();
@@ -39,9 +51,13 @@ export function useStorage(asyncLocalStorage) {
     storage = asyncLocalStorage;
 }
 
-/** Makes promises and microtasks keep the current call. */
+/** `then` without the current call. */
+const plainThen = Promise.prototype.then;
+
+/** Makes async functions, promises and microtasks keep the current call. */
 export function carryThroughPromises() {
-    const plainThen = Promise.prototype.then;
+    // The build makes the async functions of the module call it.
+    globalThis.__fanfareAsync = runAsync;
     Object.defineProperty(Promise.prototype, "then", {
         configurable: true,
         writable: true,
@@ -52,6 +68,45 @@ export function carryThroughPromises() {
     });
     const plainMicrotask = globalThis.queueMicrotask;
     globalThis.queueMicrotask = (fn) => plainMicrotask(bind(fn));
+}
+
+/**
+ * Runs the body of an async function, which the build has made a generator. Most end without a
+ * wait, and so need no functions of their own.
+ */
+function runAsync(self, args, body) {
+    let steps;
+    let first;
+    try {
+        steps = body.apply(self, args);
+        first = steps.next();
+    } catch (error) {
+        return Promise.reject(error);
+    }
+    if (first.done) return Promise.resolve(first.value);
+    return new Promise((resolve, reject) => waitFor(first.value, steps, resolve, reject));
+}
+
+/** Continues a body after each of its waits, as part of the call that began it. */
+function waitFor(awaited, steps, resolve, reject) {
+    const call = current;
+    const go = (failed, value) => {
+        const previous = current;
+        current = call;
+        let next;
+        try {
+            next = failed ? steps.throw(value) : steps.next(value);
+        } catch (error) {
+            return reject(error);
+        } finally {
+            current = previous;
+        }
+        if (next.done) resolve(next.value);
+        else plainThen.call(Promise.resolve(next.value), fulfilled, rejected);
+    };
+    const fulfilled = (value) => go(false, value);
+    const rejected = (error) => go(true, error);
+    plainThen.call(Promise.resolve(awaited), fulfilled, rejected);
 }
 
 /** `bind` for a function with one argument, which runs for each `await`. */

@@ -1,5 +1,5 @@
 import { Call } from "./call.js";
-import { caller, runAs } from "./current.js";
+import { caller, enter, leave } from "./current.js";
 import { Failure, anyText, describe, isUnexpected, toFailure } from "./errors.js";
 import { wit } from "./backend.js";
 import { toOutcome } from "./outcome.js";
@@ -12,7 +12,7 @@ const GROUP = Symbol("fanfare.handlers");
 export function handler(fn) {
     if (typeof fn !== "function") throw new TypeError("`handler` expects a function");
     const made = (call) => fn(call);
-    made[HANDLER] = true;
+    made[HANDLER] = fn;
     return made;
 }
 
@@ -29,7 +29,7 @@ export function collect(exported) {
     const all = new Map();
     const add = (name, fn) => {
         if (all.has(name)) throw new Error(`two handlers have the name \`${name}\`: rename one of them`);
-        all.set(name, fn);
+        all.set(name, fn[HANDLER]);
     };
     for (const [name, value] of Object.entries(exported)) {
         if (value?.[HANDLER]) add(name, value);
@@ -44,29 +44,50 @@ export function collect(exported) {
     return all;
 }
 
-/** Runs one call. Returns the outcome, or a promise of it. Throws the record of a failure. */
-export function run(all, call) {
-    return runAs(call.id, () => {
+/**
+ * Runs one call. `end` gets the outcome by `resolve`, or the record of a failure by `reject`, in
+ * this function unless the handler returns a promise. Then `wait` of `end` is called first.
+ */
+export function run(all, call, end) {
+    const previous = enter(call.id);
+    let outcome;
+    try {
         const fn = all.get(call.handler);
-        try {
-            if (!fn) {
-                const names = [...all.keys()].map((name) => `\`${name}\``).join(", ");
-                throw new Failure("no-such-handler", `there is no handler \`${call.handler}\`, only ${names}`);
-            }
-            const result = fn(new Call(call));
-            if (typeof result?.then !== "function") return toOutcome(result);
-            return Promise.resolve(result)
-                .then(toOutcome)
-                .catch((error) => refuse(call, error));
-        } catch (error) {
-            return refuse(call, error);
-        }
-    });
+        if (!fn) throw unknown(all, call);
+        const result = fn(new Call(call));
+        if (typeof result?.then === "function") return waitFor(result, call, end);
+        outcome = toOutcome(result);
+    } catch (error) {
+        return end.reject(refused(call, error));
+    } finally {
+        leave(previous);
+    }
+    end.resolve(outcome);
 }
 
-function refuse(call, error) {
+function waitFor(result, call, end) {
+    end.wait();
+    const failed = (error) => end.reject(refused(call, error));
+    Promise.resolve(result).then((value) => {
+        let outcome;
+        try {
+            outcome = toOutcome(value);
+        } catch (error) {
+            return failed(error);
+        }
+        end.resolve(outcome);
+    }, failed);
+}
+
+function unknown(all, { handler }) {
+    const names = [...all.keys()].map((name) => `\`${name}\``).join(", ");
+    return new Failure("no-such-handler", `there is no handler \`${handler}\`, only ${names}`);
+}
+
+/** Returns the record of a failure. */
+function refused(call, error) {
     if (isUnexpected(error)) report(error, [["handler", call.handler]]);
-    throw toFailure(error).toWit();
+    return toFailure(error).toWit();
 }
 
 /** Writes an error that nothing caught to the log, with its place in the source. */

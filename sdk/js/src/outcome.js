@@ -1,15 +1,12 @@
 import { anyText, Failure } from "./errors.js";
-import { Body, isJson, toPayload } from "./payload.js";
+import { Body, rawPayload, toPayload } from "./payload.js";
 
 const JSON_TYPE = "application/json";
 
 /** A reply: of a handler, or of another route that a handler called. */
 export class Reply extends Body {
-    #payload;
-
     constructor(payload, { status = 0, headers = [] } = {}) {
         super(payload);
-        this.#payload = payload;
         this.status = status;
         /** The header fields, as pairs of name and value. */
         this.fields = headers;
@@ -29,7 +26,7 @@ export class Reply extends Body {
         if (!Number.isInteger(status) || (status !== 0 && (status < 200 || status > 599))) {
             throw new Failure("invalid-result", `the status of a reply is 200 to 599, not ${anyText(status)}`);
         }
-        return { status, headers: this.fields, payload: this.#payload, extra: [] };
+        return { status, headers: this.fields, payload: rawPayload(this), extra: [] };
     }
 }
 
@@ -44,13 +41,25 @@ export function byName(fields) {
 }
 
 /** Creates a reply with a status and header fields. A list as the value repeats the field. */
-export function reply(body, { status = 0, headers = {} } = {}) {
-    const pairs = headers[Symbol.iterator] ? [...headers] : Object.entries(headers);
-    const fields = pairs.flatMap(([name, value]) =>
-        [value].flat().map((one) => [anyText(name).toLowerCase(), anyText(one)]),
-    );
-    if (isJson(body) && !fields.some(([name]) => name === "content-type")) fields.push(["content-type", JSON_TYPE]);
-    return new Reply(serialised(body), { status, headers: fields });
+export function reply(body, { status = 0, headers } = {}) {
+    const fields = [];
+    let typed = false;
+    if (headers) {
+        for (const [name, value] of headers[Symbol.iterator] ? headers : Object.entries(headers)) {
+            const key = anyText(name).toLowerCase();
+            typed ||= key === "content-type";
+            if (!Array.isArray(value)) fields.push([key, anyText(value)]);
+            else for (const one of value) fields.push([key, anyText(one)]);
+        }
+    }
+    const payload = serialised(body);
+    if (!typed && isJson(body, payload)) fields.push(["content-type", JSON_TYPE]);
+    return new Reply(payload, { status, headers: fields });
+}
+
+/** Whether a payload is a value in JSON. */
+function isJson(value, { tag }) {
+    return tag === "text" && typeof value !== "string";
 }
 
 /** The call continues with its next step. */
@@ -76,13 +85,17 @@ function serialised(value) {
 
 /** Converts the result of a handler to the outcome of the contract. */
 export function toOutcome(value) {
-    // To return a failure means to throw it.
-    if (value instanceof Error) throw value;
-    if (value instanceof Reply) return { tag: "reply", val: value.toWit() };
-    if (value instanceof Pass) {
-        const payload = value.payload === undefined ? null : serialised(value.payload);
-        const extra = Object.entries(value.extra).map((pair) => pair.map(anyText));
-        return { tag: "pass", val: { payload, extra } };
+    if (typeof value === "object" && value !== null) {
+        // To return a failure means to throw it.
+        if (value instanceof Error) throw value;
+        if (value instanceof Reply) return { tag: "reply", val: value.toWit() };
+        if (value instanceof Pass) {
+            const payload = value.payload === undefined ? null : serialised(value.payload);
+            const extra = Object.entries(value.extra).map((pair) => pair.map(anyText));
+            return { tag: "pass", val: { payload, extra } };
+        }
     }
-    return { tag: "reply", val: reply(value).toWit() };
+    const payload = serialised(value);
+    const headers = isJson(value, payload) ? [["content-type", JSON_TYPE]] : [];
+    return { tag: "reply", val: { status: 0, headers, payload, extra: [] } };
 }

@@ -38,9 +38,10 @@ export function isJson(value) {
 }
 
 function asBytes(value) {
+    if (typeof value !== "object") return undefined;
     if (value instanceof Uint8Array) return value;
-    if (value instanceof ArrayBuffer) return new Uint8Array(value);
-    return ArrayBuffer.isView(value) ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength) : undefined;
+    if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+    return value instanceof ArrayBuffer ? new Uint8Array(value) : undefined;
 }
 
 /** Returns a payload as it is: a string, a `Uint8Array` or `undefined`. */
@@ -65,9 +66,20 @@ export function jsonOf(payload) {
     return payload.tag === "none" ? null : JSON.parse(textOf(payload));
 }
 
+/**
+ * Returns the payload of a body as the contract writes it.
+ *
+ * @type {(body: Body) => any}
+ */
+export let rawPayload;
+
 /** A body with the three ways to read it. */
 export class Body {
     #payload;
+
+    static {
+        rawPayload = (body) => body.#payload;
+    }
 
     constructor(payload) {
         this.#payload = payload;

@@ -80,6 +80,16 @@ test("async functions become generators, so that the current call is carried", a
 async function* many() { yield 1; }`,
     );
     assert.doesNotMatch(code, /\basync\b(?!-)/);
+    // The SDK runs the generators, because the function of esbuild costs more.
+    assert.match(code, /^var __async = .*__fanfareAsync/m);
+    assert.doesNotMatch(code, /generator\.next/);
+});
+
+test("the lines of the bundle keep their places", async () => {
+    const { code } = await bundled(`${GREET}export const wait = handler(async () => { await null; });\nmarked();\n`);
+    const { sources, places } = JSON.parse(/__fanfareLines = (.*);/.exec(code)[1]);
+    const [source, line] = places[code.split("\n").indexOf("marked();")];
+    assert.deepEqual([sources[source], line], ["module.js", 4]);
 });
 
 test("a syntax error has its place", async () => {

@@ -22,7 +22,6 @@ import { collect, run } from "../handler.js";
 import { onceStarted, start } from "./instance.js";
 import { seedMathRandom } from "./random.js";
 
-carryThroughPromises();
 onceStarted(() => {
     use({
         broadcast,
@@ -48,6 +47,11 @@ onceStarted(() => {
 /** The jobs to run in the first turn of a call. They cost less than a future. */
 const JOBS = 12;
 
+/** Runs a job without a current call. */
+const queueJob = globalThis.queueMicrotask;
+
+carryThroughPromises();
+
 /** Returns the interfaces that a module exports. */
 export function exportsOf(module) {
     const all = collect(module);
@@ -56,7 +60,7 @@ export function exportsOf(module) {
         handler: {
             handle(call) {
                 start();
-                return ended(run.bind(undefined, all, call));
+                return new Ending((ending) => run(all, call, ending));
             },
         },
     };
@@ -68,44 +72,81 @@ export function inOwnTurn(functions) {
     for (const [name, fn] of Object.entries(functions)) {
         wrapped[name] = (...args) => {
             start();
-            return ended(() => fn(...args));
+            return new Ending((ending) => {
+                ending.wait();
+                fn(...args).then(
+                    (value) => ending.resolve(value),
+                    (error) => ending.reject(error),
+                );
+            });
         };
     }
     return wrapped;
 }
 
 /**
- * Runs a call of an export, and waits until it has ended.
+ * The end of a call of an export, in place of the promise that an export returns: the runtime calls
+ * `then` at once, and a call that does not wait ends there, without a promise.
  *
  * A call must end in its own turn. QuickJS runs every job that is ready in the turn of any call,
  * and the end of a call answers the call whose turn it is. So a call that another call wakes would
  * answer the other call's caller, and a call that waits for nothing of its own when its turn ends
- * traps. Therefore a call that does not end at once waits for a future of its own. Its end writes
- * the future, in the turn of any call.
+ * traps. Therefore a call that does not end in its first turn waits for a future of its own. Its
+ * end writes the future, in the turn of any call.
  */
-async function ended(begin) {
-    const running = begin();
-    if (typeof running?.then !== "function") return running;
-    let end;
-    let own;
-    running
-        .then(
-            (value) => {
-                end = () => value;
-            },
-            (error) => {
-                end = () => {
-                    throw error;
-                };
-            },
-        )
-        .then(() => own?.writable.write(0));
-    for (let i = 0; i < JOBS && !end; i++) await null;
-    if (!end) {
-        own = wit.Future(wit.Future.U8);
-        await own.readable.read();
-        own.readable.drop();
-        own.writable.drop();
+class Ending {
+    constructor(begin) {
+        this.begin = begin;
+        this.answer = undefined;
+        this.refuse = undefined;
+        this.ended = false;
+        /** The end of the future that the call waits for. */
+        this.own = undefined;
+        this.end = undefined;
     }
-    return end();
+
+    then(answer, refuse) {
+        this.answer = answer;
+        this.refuse = refuse;
+        this.begin(this);
+    }
+
+    /** Called in the first turn by a call that waits. */
+    wait() {
+        let jobs = JOBS;
+        const next = () => {
+            if (this.ended) return;
+            if (jobs-- > 0) queueJob(next);
+            else this.#waitForOwnTurn();
+        };
+        queueJob(next);
+    }
+
+    #waitForOwnTurn() {
+        const { readable, writable } = wit.Future(wit.Future.U8);
+        this.own = writable;
+        readable.read().then(() => {
+            readable.drop();
+            writable.drop();
+            this.end();
+        });
+    }
+
+    resolve(outcome) {
+        if (!this.own) {
+            this.ended = true;
+            return this.answer(outcome);
+        }
+        this.end = () => this.answer(outcome);
+        this.own.write(0);
+    }
+
+    reject(failure) {
+        if (!this.own) {
+            this.ended = true;
+            return this.refuse(failure);
+        }
+        this.end = () => this.refuse(failure);
+        this.own.write(0);
+    }
 }

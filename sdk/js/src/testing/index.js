@@ -3,7 +3,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { readFile } from "node:fs/promises";
 import { use } from "../backend.js";
-import { useStorage } from "../current.js";
+import { runAs, useStorage } from "../current.js";
 import { CallError } from "../errors.js";
 import { run } from "../handler.js";
 import { Reply, reply } from "../outcome.js";
@@ -307,13 +307,10 @@ export class TestHost {
         const id = ++lastId;
         running.set(id, { host: this, worker, headers, head });
         const call = { id, handler, subdomain: null, deadlineMs: DEADLINE_MS, ...input };
-        const outcome = (async () => {
-            try {
-                return await run(handlers, call);
-            } catch (failure) {
-                throw refused("failure", failure);
-            }
-        })();
+        const outcome = new Promise((resolve, reject) => {
+            const end = { resolve, reject: (failure) => reject(refused("failure", failure)), wait() {} };
+            runAs(id, run, handlers, call, end);
+        });
         this.track(outcome);
         return outcome;
     }
