@@ -1,6 +1,6 @@
 /** Tests in memory: a module in workers that run in this process, without a host. */
 
-import type { Call, Entry, Level, Reply, Result, Sendable } from "fanfare";
+import type { Call, CallError, Entry, Level, Position, Reply, Result, Sendable, Session, channels } from "fanfare";
 
 /** A function in place of a route of another module. */
 export type Stub = (call: Call) => Result | Promise<Result>;
@@ -40,6 +40,85 @@ export interface Requested {
 /** The payload of a message: text, or bytes. */
 export type Sent = string | Uint8Array | undefined;
 
+/** How a client connects. */
+export interface Connecting {
+    /** The worker. Default: 0. */
+    on?: number;
+    /** A plain WebSocket, of this path below the module: `live/7`. Without it: SocketCluster. */
+    socket?: string;
+    /** The data of the handshake of SocketCluster, for the hook `connect`. */
+    data?: Sendable;
+    /** Shows a valid token with these claims, as a client does that connects again. */
+    claims?: Record<string, unknown>;
+    /** The tenant. */
+    subdomain?: string;
+    /** Header fields of the request. */
+    headers?: Record<string, string>;
+}
+
+/** A connected client. */
+export class Client {
+    private constructor();
+    /** The id of the session. */
+    readonly id: string;
+    /** The facts of the session. */
+    readonly session: Session;
+    /** The messages so far, in order. A message of a channel is named `#publish`. */
+    readonly received: { name: string; payload: Sent }[];
+    /** The close code and the reason, when the connection is closed. */
+    readonly closed: { code: number; reason: string } | undefined;
+    /** Returns a value of the session. */
+    value<T = any>(key: string): T | undefined;
+
+    /** Sends a message, and resolves with the payload of the reply. */
+    request(name: string, payload?: Sendable): Promise<Sent>;
+    /** Sends a message that needs no answer. A plain WebSocket receives the reply as a message. */
+    send(name: string, payload?: Sendable): Promise<void>;
+    /** Subscribes to a channel, and waits for the host. */
+    subscribe(channel: string, data?: Sendable): Promise<void>;
+    unsubscribe(channel: string): Promise<void>;
+    /** Publishes to a channel, and waits until the message has its place or is refused. */
+    publish(channel: string, payload?: Sendable): Promise<void>;
+    /** Answers the module's questions with this name. */
+    answer(name: string, answer: (payload: Sent) => Sendable | Promise<Sendable>): void;
+    /** Shows a valid token with these claims. */
+    authenticate(claims: Record<string, unknown>): Promise<void>;
+    /** Closes the connection, and waits for the hook `disconnect`. */
+    disconnect(code?: number, reason?: string): Promise<void>;
+}
+
+/** Why a client was not admitted, or a stream did not open. */
+export class Rejection extends Error {
+    private constructor();
+    /** The status of the HTTP response. */
+    readonly status: number | undefined;
+    /** The close code, of a client of SocketCluster. */
+    readonly code: number | undefined;
+    /** The reply of the route, if it replied. */
+    readonly reply: Reply | undefined;
+    readonly cause: CallError | undefined;
+}
+
+/** An event that a reader received. */
+export interface StreamEvent {
+    data: Sent;
+    event: string | undefined;
+    id: string | undefined;
+    retry: number | undefined;
+    comment: string | undefined;
+}
+
+/** An open stream, which collects what is published to its key. */
+export class Reader {
+    private constructor();
+    /** The events so far, in order. */
+    readonly events: StreamEvent[];
+    /** Whether neither the module nor the reader has closed it. */
+    readonly open: boolean;
+    /** Closes the stream, as a client does that leaves. */
+    close(): void;
+}
+
 export class TestHost {
     private constructor();
 
@@ -74,6 +153,22 @@ export class TestHost {
     /** Gives a message to a subscription by its name. */
     receive(name: string, topic: string, payload?: Sendable, options?: { id?: string }): Promise<Entry[]>;
 
+    /** Connects a client. Rejects with a `Rejection` when a hook of the module does not admit it. */
+    connect(options?: Connecting): Promise<Client>;
+
+    /** Opens a live stream. Rejects with a `Rejection` when the module does not admit the reader. */
+    stream(
+        key: string,
+        options?: { on?: number; lastEventId?: string; subdomain?: string; headers?: Record<string, string> },
+    ): Promise<Reader>;
+
+    /** Publishes a message to a channel as the operator, and waits for its place. */
+    publishToChannel(channel: string, payload?: Sendable): Promise<Position | undefined>;
+    /** Returns all messages of a channel so far. */
+    channelMessages(channel: string): channels.Message[];
+    /** Returns the members of a channel, in the order in which they subscribed. */
+    channelMembers(channel: string): channels.Member[];
+
     /** Waits until no handler runs. */
     settle(): Promise<void>;
 
@@ -92,15 +187,7 @@ export class TestHost {
     /** The broadcasts that were emitted. */
     readonly emitted: { name: string; payload: Sent }[];
     /** The events of live streams. Without a key: for everyone. */
-    readonly published: {
-        key: string | undefined;
-        data: Sent;
-        event: string | undefined;
-        id: string | undefined;
-        retry: number | undefined;
-        comment: string | undefined;
-        reach: string;
-    }[];
+    readonly published: (StreamEvent & { key: string | undefined; reach: string })[];
     /** The events that the module emitted. */
     readonly events: { type: string; value: unknown }[];
     /** The messages to brokers. */

@@ -2,6 +2,7 @@
 
 import { CallError } from "./errors.js";
 import { Reply } from "./outcome.js";
+import { fromPayload } from "./payload.js";
 
 /** Returns `worker-0`, `broker-0` or `master`. */
 export function isolateName({ tag, val }) {
@@ -76,5 +77,43 @@ export function toOrigin({ tag, val }) {
             return { kind: val[0], id: val[1] };
         default:
             return { kind: tag };
+    }
+}
+
+/** Converts the facts of a session. */
+export function toSession(session) {
+    if (!session) return undefined;
+    const { uid, claims, sinceMs, extra, ...rest } = session;
+    return {
+        ...rest,
+        uid: uid ?? undefined,
+        claims: claims === null || claims === undefined ? undefined : JSON.parse(claims),
+        sinceMs: Number(sinceMs),
+        extra: Object.fromEntries(extra),
+    };
+}
+
+/** Converts a message of a channel. */
+export function toMessage({ offset, atMs, session, payload, extra }) {
+    return {
+        offset,
+        atMs,
+        session: session ?? undefined,
+        payload: fromPayload(payload),
+        extra: Object.fromEntries(extra),
+    };
+}
+
+/** Converts a member of a channel. */
+export function toMember({ session, uid, info }) {
+    return { session, uid: uid ?? undefined, info: info === null || info === undefined ? undefined : jsonOrText(info) };
+}
+
+/** What a client subscribed with is JSON, and what a route passed in its place may be any text. */
+function jsonOrText(text) {
+    try {
+        return JSON.parse(text);
+    } catch {
+        return text;
     }
 }

@@ -41,5 +41,11 @@ export async function test() {
     const host = await TestHost.start(new URL("./greet.ts", import.meta.url), { manifest: "module.json", workers: 2 });
     const { status } = await host.call("GET Ada", undefined, { on: 1 });
     const { size } = await build({ entry: "greet.ts", output: "greet.wasm" });
-    return status + size + host.published.length;
+    const client = await host.connect({ socket: "live/7", headers: { cookie: "a" } });
+    const reader = await host.stream("news", { lastEventId: "7" });
+    const position = await host.publishToChannel("room", { n: 1 });
+    const texts = [client.received[0]?.name, reader.events[0]?.event, host.channelMembers("room")[0]?.uid];
+    // @ts-expect-error A client has a name for each message.
+    await client.request();
+    return status + size + host.published.length + (position?.offset ?? 0) + texts.length;
 }

@@ -1,6 +1,7 @@
 import { wit } from "../backend.js";
 import { later, now } from "../errors.js";
-import { fromPayload, toPayload, toText } from "../payload.js";
+import { toPayload, toText } from "../payload.js";
+import { toMember, toMessage } from "../values.js";
 import { me } from "./arguments.js";
 
 /** Publishes a message, and returns without waiting for the route of the channel. */
@@ -54,33 +55,13 @@ export async function history(channel, { after, most = MOST } = {}) {
     const page = await later(
         wit.channelsAwait.history(me(), toText(channel, "a channel"), toPosition(after), toMost(most)),
     );
-    const messages = page.messages.map(({ offset, atMs, session, payload, extra }) => ({
-        offset,
-        atMs,
-        session: session ?? undefined,
-        payload: fromPayload(payload),
-        extra: Object.fromEntries(extra),
-    }));
-    return { ...page, messages };
+    return { ...page, messages: page.messages.map(toMessage) };
 }
 
 /** Resolves with the members of a channel with presence. */
 export async function members(channel) {
     const all = await later(wit.channelsAwait.members(me(), toText(channel, "a channel")));
-    return all.map(({ session, uid, info }) => ({
-        session,
-        uid: uid ?? undefined,
-        info: info === null || info === undefined ? undefined : parsed(info),
-    }));
-}
-
-/** What a client subscribed with is JSON, and what a route passed in its place may be any text. */
-function parsed(text) {
-    try {
-        return JSON.parse(text);
-    } catch {
-        return text;
-    }
+    return all.map(toMember);
 }
 
 function toMost(most) {

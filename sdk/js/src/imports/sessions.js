@@ -1,6 +1,7 @@
 import { wit } from "../backend.js";
 import { later, now } from "../errors.js";
 import { fromPayload, toJson, toOptionalText, toPayload, toText } from "../payload.js";
+import { toSession } from "../values.js";
 import { me, mine, toMillis } from "./arguments.js";
 
 /** Returns the session of the current call, or `undefined`. */
@@ -169,18 +170,6 @@ function toCode(code) {
 
 function parsed(all) {
     return Object.fromEntries(all.map(([name, text]) => [name, JSON.parse(text)]));
-}
-
-function toSession(session) {
-    if (!session) return undefined;
-    const { uid, claims, sinceMs, extra, ...rest } = session;
-    return {
-        ...rest,
-        uid: uid ?? undefined,
-        claims: claims === null || claims === undefined ? undefined : JSON.parse(claims),
-        sinceMs: Number(sinceMs),
-        extra: Object.fromEntries(extra),
-    };
 }
 
 /** Converts `everyone`, `bound`, `{ session }`, `{ uid }`, `{ uid, node }` or `{ group }`. */

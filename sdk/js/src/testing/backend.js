@@ -1,21 +1,7 @@
 // The functions of the contract, for modules in a test.
 
-import { caller } from "../current.js";
+import { at, refused } from "./calls.js";
 import { parseRoute } from "./routes.js";
-
-/** The calls that run, of all hosts of the process: the host and the worker of each. */
-export const running = new Map();
-
-/** An error of a function that returns at once. */
-function refused(tag, val) {
-    return { payload: { tag, val } };
-}
-
-function at(call) {
-    const found = running.get(call ?? caller());
-    if (!found) throw new Error("this function of the host is used outside of a call of a `TestHost`");
-    return found;
-}
 
 function later(promise) {
     const result = promise.then(
@@ -28,16 +14,9 @@ function later(promise) {
     return { read: () => result, drop() {} };
 }
 
-const CLIENTS = "a `TestHost` has no clients and no channels: test them with `fanfare test`";
-
-/** An interface whose functions all fail. */
-function missing(waits) {
-    const fail = () => {
-        const error = refused("unavailable", CLIENTS);
-        if (waits) return later(Promise.reject(error));
-        throw error;
-    };
-    return new Proxy({}, { get: () => fail });
+/** What a function that waits does, whose errors are those of the contract. */
+function waiting(fn) {
+    return later((async () => fn())());
 }
 
 export const interfaces = {
@@ -111,7 +90,7 @@ export const interfaces = {
         whoami() {
             const { host, worker } = at();
             const isolate = { tag: "worker", val: worker };
-            return { node: "test", server: "test", isolate, workers: host.workers, module: host.name, generation: "0" };
+            return { node: host.node, server: "test", isolate, workers: host.workers, module: host.name, generation: "0" };
         },
         log(call, level, message, fields) {
             const { host, worker } = at(call);
@@ -135,16 +114,22 @@ export const interfaces = {
 
     sse: {
         publish(call, key, event, reach) {
-            at(call).host.published.push(published(key, event, reach));
-            return 0;
+            const { host, worker } = at(call);
+            return host.streams.publish(key, event, worker, reach);
         },
         publishAll(call, event, reach) {
-            at(call).host.published.push(published(undefined, event, reach));
-            return 0;
+            const { host, worker } = at(call);
+            return host.streams.publish(undefined, event, worker, reach);
         },
-        close: () => 0,
-        closeAll: () => 0,
-        count: () => 0,
+        close(call, key, reach) {
+            const { host, worker } = at(call);
+            return host.streams.close(key, worker, reach);
+        },
+        closeAll(call, reach) {
+            const { host, worker } = at(call);
+            return host.streams.close(undefined, worker, reach);
+        },
+        count: (key) => at().host.streams.count(key ?? undefined),
     },
 
     events: {
@@ -172,22 +157,72 @@ export const interfaces = {
         },
     },
 
-    sessions: new Proxy({}, { get: (_, name) => (name === "current" ? () => null : missing(false)[name]) }),
-    sessionsAwait: missing(true),
-    channels: missing(false),
-    channelsAwait: missing(true),
+    sessions: {
+        current: (call) => clientsOf(call).find(call)?.record ?? null,
+        look: (call, session) => clientsOf(call).find(call, session)?.record ?? null,
+        find: (call, uid) => clientsOf(call).bound(uid).map(({ record }) => record.id),
+        get: (call, session, key) => clientsOf(call).of(call, session ?? undefined).values.get(key) ?? null,
+        values: (call, session) => [...clientsOf(call).of(call, session ?? undefined).values],
+        set: (call, session, values) => clientsOf(call).set(call, session ?? undefined, values),
+        remove: (call, session, keys) => clientsOf(call).set(call, session ?? undefined, [], keys),
+        bind: (call, session, uid, taken) => clientsOf(call).bind(call, session ?? undefined, uid, taken),
+        unbind(call, session) {
+            clientsOf(call).of(call, session ?? undefined).record.uid = null;
+        },
+        authenticate: (call, session, claims) => clientsOf(call).authenticate(call, session ?? undefined, claims),
+        deauthenticate(call, session) {
+            clientsOf(call).of(call, session ?? undefined).record.claims = null;
+        },
+        send: (call, to, name, payload) => clientsOf(call).send(to, name, payload),
+        disconnect: (call, session, code, reason) =>
+            clientsOf(call).disconnect(call, session ?? undefined, code, reason),
+        join: (call, group, sessions) => clientsOf(call).regroup(group, sessions, true),
+        leave: (call, group, sessions) => clientsOf(call).regroup(group, sessions, false),
+        members: (call, group) => clientsOf(call).members(group),
+        count: () => clientsOf().count(),
+    },
+    sessionsAwait: {
+        push: (call, to, name, payload) => waiting(() => clientsOf(call).push(to, name, payload)),
+        ask: (call, session, name, payload) => waiting(() => clientsOf(call).ask(call, session, name, payload)),
+        // A test has one node, whose calls have no copies of sessions.
+        apply: (call) => waiting(() => void clientsOf(call)),
+        read: (call, session) =>
+            waiting(() => {
+                const { record, values } = clientsOf(call).of(call, session);
+                return [record, [...values]];
+            }),
+        write: (call, session, set, remove) => waiting(() => clientsOf(call).set(call, session, set, remove)),
+        find: (call, uid) => waiting(() => clientsOf(call).bound(uid).map(({ record }) => record)),
+    },
+
+    channels: {
+        publish: (call, channel, payload) => void publish(call, channel, payload),
+        subscribe(call, channel, route) {
+            const { host, worker } = at(call);
+            return host.channels.subscribe(worker, channel, route);
+        },
+        unsubscribe(call, name) {
+            const { host, worker } = at(call);
+            host.channels.unsubscribe(worker, name);
+        },
+        add: (call, channel, session) => at(call).host.channels.add(channel, session),
+        kickOut: (call, channel, session, message) => at(call).host.channels.kickOut(channel, session, message),
+        count: (channel) => at().host.channels.members(channel).length,
+    },
+    channelsAwait: {
+        publish: (call, channel, payload) => waiting(async () => (await publish(call, channel, payload)) ?? null),
+        history: (call, channel, after, most) => waiting(() => at(call).host.channels.history(channel, after, most)),
+        members: (call, channel) => waiting(() => at(call).host.channels.listed(channel)),
+    },
 };
 
-function published(key, { data, event, id, retryMs, comment }, reach) {
-    return {
-        key,
-        data: data.val,
-        event: event ?? undefined,
-        id: id ?? undefined,
-        retry: retryMs ?? undefined,
-        comment: comment ?? undefined,
-        reach,
-    };
+function clientsOf(call) {
+    return at(call).host.clients;
+}
+
+function publish(call, channel, payload) {
+    const { host, worker } = at(call);
+    return host.channels.offer(channel, { action: "publish", payload }, host.guest(worker));
 }
 
 /** Returns the value at a JSON Pointer as JSON text, or `null`. */
@@ -200,5 +235,3 @@ function pointed(value, pointer) {
     }
     return JSON.stringify(found) ?? null;
 }
-
-export { refused };

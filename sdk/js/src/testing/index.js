@@ -8,11 +8,18 @@ import { CallError } from "../errors.js";
 import { run } from "../handler.js";
 import { Reply, reply } from "../outcome.js";
 import { isJson, toJson, toPayload } from "../payload.js";
-import { toEntry } from "../values.js";
-import { interfaces, refused, running } from "./backend.js";
+import { toEntry, toMember, toMessage } from "../values.js";
+import { interfaces } from "./backend.js";
+import { plain, refused, running } from "./calls.js";
+import { Channels } from "./channels.js";
+import { Clients } from "./clients.js";
 import { parseJsonc } from "./jsonc.js";
 import { loader } from "./load.js";
 import { Routes, parseRoute } from "./routes.js";
+import { Streams } from "./streams.js";
+
+export { Client, Rejection } from "./client.js";
+export { Reader } from "./streams.js";
 
 useStorage(new AsyncLocalStorage());
 use(interfaces);
@@ -32,6 +39,9 @@ export class TestHost {
     logs = [];
     reloads = [];
     requests = [];
+
+    /** The id of the node. */
+    node = "test";
 
     #loader;
     #instances = [];
@@ -66,6 +76,9 @@ export class TestHost {
         this.#middlewares = middlewares;
         this.#responses = Object.entries(responses);
         this.subscriptions = new Map(Object.entries(manifest.subscriptions ?? {}));
+        this.clients = new Clients(this, manifest);
+        this.channels = new Channels(this, manifest);
+        this.streams = new Streams(this, manifest);
     }
 
     /** Removes the files of the test. */
@@ -112,7 +125,7 @@ export class TestHost {
                 ? { tag: "text", val: toJson(schedule.data) }
                 : toPayload(payload);
         const val = { name, dueMs: Date.now(), run: `${++this.#sequence}` };
-        const once = (worker) => this.#inside(schedule.path, data, worker, { tag: "schedule", val }, { tag: "host" });
+        const once = (worker) => this.runInside(schedule.path, data, worker, { tag: "schedule", val }, { tag: "host" });
         const entries = await this.everyWorker(once, schedule.type === "all" ? this.workers : 1);
         return entries.map(toEntry);
     }
@@ -128,6 +141,32 @@ export class TestHost {
         const subscription = this.subscriptions.get(name);
         if (!subscription) throw new TypeError(`the manifest has no subscription ${name}`);
         return (await this.#deliverTo(name, subscription, topic, toPayload(payload), id ?? null)).map(toEntry);
+    }
+
+    /** Connects a client. Rejects with a `Rejection` when a hook of the module does not admit it. */
+    connect(options) {
+        return this.clients.connect(options);
+    }
+
+    /** Opens a live stream. Rejects with a `Rejection` when the module does not admit the reader. */
+    stream(key, options) {
+        return this.streams.open(key, options);
+    }
+
+    /** Publishes a message to a channel as the operator, and waits for its place. */
+    publishToChannel(channel, payload) {
+        const step = { action: "publish", payload: toPayload(payload) };
+        return plain(async () => this.channels.offer(channel, step, { tag: "operator" }));
+    }
+
+    /** Returns all messages of a channel so far, also those that a host would no longer keep. */
+    channelMessages(channel) {
+        return this.channels.messages(channel).map(toMessage);
+    }
+
+    /** Returns the members of a channel, in the order in which they subscribed. */
+    channelMembers(channel) {
+        return this.channels.members(channel).map(toMember);
     }
 
     /** Waits until no handler runs. */
@@ -156,7 +195,7 @@ export class TestHost {
         this.#instances[worker] = await this.#loader.load();
         for (const [name, { path }] of Object.entries(this.#manifest.startups ?? {})) {
             const trigger = { tag: "startup", val: { name, reason: { tag: reason } } };
-            await plain(this.#inside(path, { tag: "none" }, worker, trigger, { tag: "host" }));
+            await plain(this.runInside(path, { tag: "none" }, worker, trigger, { tag: "host" }));
         }
     }
 
@@ -178,18 +217,18 @@ export class TestHost {
         const seq = ++this.#sequence;
         this.emitted.push({ name, payload: payload.val });
         const { path } = this.#manifest.broadcasts[name];
-        const origin = call === undefined ? { tag: "operator" } : { tag: "guest", val: this.#guest(from) };
+        const origin = call === undefined ? { tag: "operator" } : this.guest(from);
         const entries = this.everyWorker((worker) => {
             const val = { name, id: seq, seq, sameAsCaller: worker === from };
-            return this.#inside(path, payload, worker, { tag: "broadcast", val }, origin);
+            return this.runInside(path, payload, worker, { tag: "broadcast", val }, origin);
         });
         return { seq, entries };
     }
 
     async callInside(route, payload, worker, from) {
         const own = this.#ownRoute(route);
-        const origin = { tag: "guest", val: this.#guest(from) };
-        if (own !== undefined) return this.#inside(own, payload, worker, { tag: "rpc" }, origin);
+        const origin = this.guest(from);
+        if (own !== undefined) return this.runInside(own, payload, worker, { tag: "rpc" }, origin);
         const answer = this.#answers[route] ?? this.#answers[route.replaceAll(".", "/")];
         if (!answer) throw refused("not-found", `the test has no answer for ${route}: add it to \`answers\``);
         return this.#stub("rpc", answer, { payload, query: "" }, from);
@@ -239,12 +278,13 @@ export class TestHost {
     #deliverTo(name, { event, deliver, path }, topic, payload, id) {
         const source = event === undefined ? "redis" : "event";
         const trigger = { tag: "subscription", val: { name, source, topic, id } };
-        const once = (worker) => this.#inside(path, payload, worker, trigger, { tag: "host" });
+        const once = (worker) => this.runInside(path, payload, worker, trigger, { tag: "host" });
         return this.everyWorker(once, deliver === "all" ? this.workers : 1);
     }
 
-    #guest(worker) {
-        return { module: this.name, isolate: { tag: "worker", val: worker }, node: null };
+    /** A worker of the module as the origin of a call. */
+    guest(worker) {
+        return { tag: "guest", val: { module: this.name, isolate: { tag: "worker", val: worker }, node: null } };
     }
 
     /** The path of a route of this module, or `undefined` for one of another module. */
@@ -255,29 +295,39 @@ export class TestHost {
         return path.startsWith(`${this.name}/`) ? method + path.slice(this.name.length + 1) : undefined;
     }
 
-    async #inside(route, payload, worker, trigger, origin) {
+    async runInside(route, payload, worker, trigger, origin) {
         const wanted = parseRoute(route);
-        const found = this.#routes.find(wanted);
-        if (!found) throw refused("not-found", `${this.name} has no route ${route}`);
-        return this.#route(found, wanted.query, payload, { worker, headers: [], trigger, origin });
+        return this.#route(this.routeOf(wanted), wanted.query, payload, { worker, headers: [], trigger, origin });
     }
 
-    /** Runs the middlewares of a route, then its handler. */
-    async #route({ route, params }, query, payload, how) {
-        const extra = [];
+    /** The route of a path, and its parameters. */
+    routeOf(wanted) {
+        const parsed = typeof wanted === "string" ? parseRoute(wanted) : wanted;
+        const found = this.#routes.find(parsed);
+        if (!found) throw refused("not-found", `${this.name} has no route ${parsed.path}`);
+        return found;
+    }
+
+    async #route(found, query, payload, how) {
+        const outcome = await this.runRoute(found, query, payload, how);
+        if (outcome.tag === "reply") return outcome.val;
+        return { ...EMPTY, payload: outcome.val.payload ?? EMPTY.payload };
+    }
+
+    /** Runs the middlewares of a route, then its handler. Resolves with the outcome. */
+    async runRoute({ route, params }, query, payload, how, facts = []) {
+        const extra = [...facts];
         let current = payload;
         for (const name of route.middlewares) {
             if (!name.includes("/")) continue;
             const step = parseRoute(name);
             const outcome = await this.#middleware(name, step, { ...how, payload: current, extra: [...extra] });
-            if (outcome.tag === "reply") return outcome.val;
+            if (outcome.tag === "reply") return outcome;
             current = outcome.val.payload ?? current;
             const module = name.startsWith("/") ? this.name : name.split("/")[0];
             extra.push(...outcome.val.extra.map(([key, value]) => [`${module}.${key}`, value]));
         }
-        const outcome = await this.#run(route.handler, { ...how, params, query, payload: current, extra });
-        if (outcome.tag === "reply") return outcome.val;
-        return { ...EMPTY, payload: outcome.val.payload ?? EMPTY.payload };
+        return this.#run(route.handler, { ...how, params, query, payload: current, extra });
     }
 
     async #middleware(name, { path, query }, how) {
@@ -297,16 +347,17 @@ export class TestHost {
             worker,
             headers: [],
             trigger: { tag: "rpc" },
-            origin: { tag: "guest", val: this.#guest(worker) },
+            origin: this.guest(worker),
         };
         const outcome = await this.#run(name, { ...how, params: [], query, payload, extra: [] }, new Map([[name, fn]]));
         return outcome.tag === "reply" ? outcome.val : EMPTY;
     }
 
-    async #run(handler, { worker, headers, head, ...input }, handlers = this.#instances[worker].handlers) {
+    async #run(handler, how, handlers = this.#instances[how.worker].handlers) {
+        const { worker, headers, head, session, subdomain = null, ...input } = how;
         const id = ++lastId;
-        running.set(id, { host: this, worker, headers, head });
-        const call = { id, handler, subdomain: null, deadlineMs: DEADLINE_MS, ...input };
+        running.set(id, { host: this, worker, headers, head, session });
+        const call = { id, handler, subdomain, deadlineMs: DEADLINE_MS, ...input };
         const outcome = new Promise((resolve, reject) => {
             const end = { resolve, reject: (failure) => reject(refused("failure", failure)), wait() {} };
             runAs(id, run, handlers, call, end);
@@ -318,15 +369,6 @@ export class TestHost {
 
 function closed({ middlewares }) {
     return middlewares.includes("inner") || middlewares.includes("session");
-}
-
-/** Converts an error of the contract to a `CallError`. */
-async function plain(promise) {
-    try {
-        return await (typeof promise === "function" ? promise() : promise);
-    } catch (error) {
-        throw error?.payload?.tag ? CallError.fromWit(error.payload) : error;
-    }
 }
 
 async function manifestOf(manifest = {}) {

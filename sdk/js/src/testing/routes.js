@@ -37,6 +37,22 @@ export class Routes {
     }
 }
 
+/** Returns the parameters of a path, or `undefined` when it does not fit the pattern. */
+export function matchPath(pattern, path) {
+    return match(pattern.split("/"), path.split("/"));
+}
+
+/** Returns the value for a name: its own, or that of the pattern `prefix/*` with the longest prefix. */
+export function best(patterns = {}, name) {
+    if (Object.hasOwn(patterns, name)) return patterns[name];
+    const segments = name.split("/");
+    for (let most = segments.length - 1; most > 0; most--) {
+        const pattern = `${segments.slice(0, most).join("/")}/*`;
+        if (Object.hasOwn(patterns, pattern)) return patterns[pattern];
+    }
+    return undefined;
+}
+
 /** Returns the parameters, or `undefined` when the path does not fit. */
 function match(pattern, segments) {
     if (pattern.length !== segments.length) return undefined;
