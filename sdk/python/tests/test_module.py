@@ -187,9 +187,6 @@ class Workers(unittest.TestCase):
     def test_interleaved_calls_keep_their_own_ids(self) -> None:
         self.assertEqual(self.host.call("many").json, 64)
 
-    def test_clients_are_unavailable(self) -> None:
-        self.assertEqual(self.host.call("clients").text, "unavailable")
-
 
 class Manifests(unittest.TestCase):
     def test_a_manifest_with_an_unknown_handler_is_rejected(self) -> None:

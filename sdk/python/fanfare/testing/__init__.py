@@ -7,7 +7,8 @@
         assert host.call("GET greet/Ada").text == "Hello, Ada"
 
 `TestHost` has workers, and the routes, broadcasts, startups, schedules and subscriptions of the
-manifest, but no network, clients, limits or deadlines. `fanfare test` has those.
+manifest. Clients connect to it, with its sockets, hooks, filters and channels. It has no network,
+live streams, limits or deadlines: `fanfare test` has those.
 """
 
 from __future__ import annotations
@@ -23,11 +24,26 @@ from .._errors import CallError
 from .._imports import payload_of
 from .._payload import to_json
 from ..types import Entry, Reply
+from ._calls import Spec
+from ._channels import Step
+from ._clients import Client, Rejected
 from ._manifest import Asked, Manifest, read_jsonc
-from ._node import Node, Spec
+from ._node import Node
 from ._records import Emitted, EmittedEvent, LogLine, Message, Published, Request
+from ._sessions import Connection, Received
 
-__all__ = ["Emitted", "EmittedEvent", "LogLine", "Message", "Published", "Request", "TestHost"]
+__all__ = [
+    "Client",
+    "Emitted",
+    "EmittedEvent",
+    "LogLine",
+    "Message",
+    "Published",
+    "Received",
+    "Rejected",
+    "Request",
+    "TestHost",
+]
 
 
 class TestHost:
@@ -176,6 +192,55 @@ class TestHost:
         `response` is a body, a `reply(..)`, or a function of the `Request`.
         """
         self._node.responses.insert(0, (url, response))
+
+    def connect(
+        self,
+        *,
+        socket: str | None = None,
+        worker: int = 0,
+        data: Any = None,
+        claims: Mapping[str, Any] | None = None,
+        subdomain: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Client:
+        """Connects a client, if the hooks `upgrade` and `connect` admit it. Raises `Rejected`.
+
+        `socket` is a path below the module, such as `live/7`, for a plain WebSocket. Without it the
+        client speaks the protocol of SocketCluster, sends `data` with its handshake, and shows a
+        valid token with these `claims`.
+        """
+        if socket is not None and data is not None:
+            raise ValueError("a plain WebSocket sends no data with its handshake")
+        fields = [(name.lower(), value) for name, value in (headers or {}).items()]
+        node = self._node
+        connecting = node.clients.connect(socket, worker, payload_of(data), subdomain, fields)
+        connection: Connection = node.run(connecting)
+        client = Client(node, connection)
+        if claims is not None:
+            try:
+                client.authenticate(claims)
+            except CallError:
+                # A host connects a client whose token is rejected, too: it is not authenticated.
+                pass
+        return client
+
+    def publish_to_channel(self, channel: str, payload: Any = None) -> types.Position | None:
+        """Publishes to a channel as the operator, and waits for the place of the message."""
+
+        async def publish() -> types.Position | None:
+            step = Step("publish", None, payload_of(payload))
+            return await self._node.channels.offer(channel, step, types.Origin("operator"))
+
+        position: types.Position | None = self._node.run(publish())
+        return position
+
+    def channel_messages(self, channel: str) -> list[types.ChannelMessage]:
+        """Returns all messages of a channel so far, also those that a real host would no longer keep."""
+        return list(self._node.channels.of(channel).messages)
+
+    def channel_members(self, channel: str) -> list[types.ChannelMember]:
+        """Returns the members of a channel, in the order in which they subscribed."""
+        return list(self._node.channels.of(channel).members.values())
 
     def settle(self) -> None:
         """Waits for the tasks that handlers have created and not awaited."""

@@ -1,29 +1,23 @@
-"""The imports of a module in a test. `TestHost` serves no clients: their imports are `unavailable`."""
+"""The imports of a module in a test."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import types
 from .._backend import Caller, Pairs
 from .._errors import CallError
 from .._payload import Payload, from_json
+from ._channels import ChannelImports
 from ._manifest import pointed
 from ._records import EmittedEvent, LogLine, Message, Published, Request
+from ._sessions import SessionImports
 
 if TYPE_CHECKING:
     from ._node import Node
 
 
-def _no_clients(*_: Any, **__: Any) -> Any:
-    raise CallError("unavailable", "`TestHost` serves no clients: test this with `fanfare test`")
-
-
-async def _no_clients_later(*_: Any, **__: Any) -> Any:
-    _no_clients()
-
-
-class Imports:
+class Imports(SessionImports, ChannelImports):
     """Implements `Backend` in memory."""
 
     def __init__(self, node: Node) -> None:
@@ -182,35 +176,3 @@ class Imports:
 
     def publish_message(self, caller: Caller, connection: str, topic: str, payload: Payload) -> None:
         self.node.messages.append(Message(connection, topic, payload))
-
-    # channels
-
-    def publish_to_channel(self, caller: Caller, channel: str, payload: Payload) -> None:
-        self.node.messages.append(Message("channel", channel, payload))
-
-    async def publish_and_wait(self, caller: Caller, channel: str, payload: Payload) -> types.Position | None:
-        self.publish_to_channel(caller, channel, payload)
-        return None
-
-    async def channel_history(
-        self, caller: Caller, channel: str, after: types.Position | None, most: int
-    ) -> types.ChannelPage:
-        return types.ChannelPage("test", [], 0, True)
-
-    async def channel_members(self, caller: Caller, channel: str) -> list[types.ChannelMember]:
-        return []
-
-    def count_members(self, channel: str) -> int:
-        return 0
-
-    def current_session(self, call: int) -> types.SessionRecord | None:
-        return None
-
-    def count_sessions(self) -> tuple[int, int]:
-        return 0, 0
-
-    subscribe_to_channel = unsubscribe_from_channel = add_to_channel = kick_out = staticmethod(_no_clients)
-    look = find = session_value = session_values = set_values = remove_values = staticmethod(_no_clients)
-    bind = unbind = authenticate = deauthenticate = send_to = disconnect = staticmethod(_no_clients)
-    join = leave = members = staticmethod(_no_clients)
-    push = ask = apply = read_session = write_session = find_everywhere = staticmethod(_no_clients_later)

@@ -53,20 +53,26 @@ class Route:
         """The middlewares that are routes."""
         return [name for name in self.middlewares if name not in BUILT_IN]
 
-    def params(self, segments: list[str]) -> list[tuple[str, str]] | None:
-        """Returns the values of the `{name}` segments, or `None` if the path is another one."""
-        parts = self.path.split("/")
-        if len(parts) != len(segments):
-            return None
-        params = []
-        for part, segment in zip(parts, segments):
-            if part.startswith("{") and part.endswith("}"):
-                if not segment:
-                    return None
-                params.append((part[1:-1], segment))
-            elif part != segment:
+
+def _params(pattern: str, segments: list[str]) -> list[tuple[str, str]] | None:
+    """Returns the values of the `{name}` segments, or `None` if the path is another one."""
+    parts = pattern.split("/")
+    if len(parts) != len(segments):
+        return None
+    params = []
+    for part, segment in zip(parts, segments):
+        if part.startswith("{") and part.endswith("}"):
+            if not segment:
                 return None
-        return params
+            params.append((part[1:-1], segment))
+        elif part != segment:
+            return None
+    return params
+
+
+def _shape(path: str) -> list[bool]:
+    """Which segments are parameters. The least is the most exact path."""
+    return [part.startswith("{") for part in path.split("/")]
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,40 @@ class Matched:
     route: Route
     method: str
     params: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Socket:
+    """The socket that a plain WebSocket asked for."""
+
+    pattern: str
+    route: str
+    params: list[tuple[str, str]]
+    query: str
+
+
+@dataclass(frozen=True)
+class ChannelEntry:
+    """One entry in `channels`."""
+
+    path: str | None
+    on: tuple[str, ...]
+    #: How many messages the channel keeps.
+    kept: int
+    presence: bool
+    envelope: bool
+
+    def asks(self, action: str) -> str | None:
+        """The route, if it decides about this action."""
+        return self.path if action in self.on else None
+
+
+def _channel(entry: dict[str, Any]) -> ChannelEntry:
+    history = entry.get("history", 0)
+    kept = history.get("count", 100) if isinstance(history, dict) else history
+    on = tuple(entry.get("on", ("subscribe", "unsubscribe", "publish")))
+    presence, envelope = entry.get("presence", False), entry.get("envelope", False)
+    return ChannelEntry(entry.get("path"), on, kept, presence, envelope)
 
 
 class Manifest:
@@ -93,6 +133,31 @@ class Manifest:
         self.schedules: dict[str, Any] = data.get("schedules", {})
         self.subscriptions: dict[str, Any] = data.get("subscriptions", {})
         self.config: dict[str, Any] = data.get("config", {})
+        self.hooks: dict[str, Any] = data.get("hooks", {})
+        self.sockets: dict[str, Any] = data.get("sockets", {})
+        self.channels = {name: _channel(entry) for name, entry in data.get("channels", {}).items()}
+        filters = data.get("filters", {})
+        self.filters_before: list[str] = filters.get("before", [])
+        self.filters_after: list[str] = filters.get("after", [])
+
+    def channel(self, name: str) -> ChannelEntry | None:
+        """Returns the entry of a channel: its own, or that of the longest prefix."""
+        parts = name.split("/")
+        patterns = ("/".join([*parts[:size], "*"]) for size in range(len(parts) - 1, 0, -1))
+        return next((self.channels[one] for one in (name, *patterns) if one in self.channels), None)
+
+    def socket(self, asked: str) -> Socket:
+        """Finds the socket of a path. A literal segment wins over a `{name}`."""
+        path, _, query = asked.partition("?")
+        segments = [unquote(segment) for segment in path.split("/")]
+        matching = [
+            Socket(pattern, entry["path"], params, query)
+            for pattern, entry in self.sockets.items()
+            if (params := _params(pattern, segments)) is not None
+        ]
+        if not matching:
+            raise CallError("not-found", f"the module has no socket `{path}`")
+        return min(matching, key=lambda socket: _shape(socket.pattern))
 
     def find(self, asked: Asked) -> Matched:
         """Finds the route of a path. A literal segment wins over a `{name}`.
@@ -101,11 +166,11 @@ class Manifest:
         """
         segments = [unquote(segment) for segment in asked.path.split("/")]
         matching = [
-            (route, params) for route in self.routes if (params := route.params(segments)) is not None
+            (route, params)
+            for route in self.routes
+            if (params := _params(route.path, segments)) is not None
         ]
-        shapes = {
-            route.path: [part.startswith("{") for part in route.path.split("/")] for route, _ in matching
-        }
+        shapes = {route.path: _shape(route.path) for route, _ in matching}
         if matching:
             best = min(shapes.values())
             matching = [(route, params) for route, params in matching if shapes[route.path] == best]

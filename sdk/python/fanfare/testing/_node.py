@@ -7,7 +7,6 @@ import importlib.util
 import itertools
 import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,38 +18,17 @@ from .._errors import CallError, Failure, failed
 from .._outcome import failure_of, outcome
 from .._payload import Payload
 from .._registry import Registry, replace_registry
+from ._calls import Running, Spec
+from ._channels import Channels
+from ._clients import Clients
 from ._imports import Imports
-from ._manifest import Asked, Manifest, Matched
+from ._manifest import Asked, Manifest
 from ._records import Emitted, EmittedEvent, LogLine, Message, Published, Request
+from ._sessions import Sessions
 
 # The longest chain of calls.
 _DEPTH = 16
 _DEADLINE_MS = 30_000
-
-
-@dataclass
-class _Running:
-    """What the host knows of a call."""
-
-    worker: int
-    depth: int = 0
-    headers: list[tuple[str, str]] = field(default_factory=list)
-    path: str | None = None
-
-
-@dataclass
-class Spec:
-    """A call that is about to start."""
-
-    worker: int
-    matched: Matched
-    trigger: types.Trigger
-    origin: types.Origin
-    query: str = ""
-    payload: Payload = None
-    depth: int = 0
-    headers: list[tuple[str, str]] = field(default_factory=list)
-    path: str | None = None
 
 
 class Node:
@@ -70,7 +48,8 @@ class Node:
         self.options = {"environment": "test", "workers": workers, **options}
         self.loop = asyncio.new_event_loop()
         self.imports = Imports(self)
-        self.calls: dict[int, _Running] = {}
+        self.sessions, self.channels, self.clients = Sessions(self), Channels(self), Clients(self)
+        self.calls: dict[int, Running] = {}
         self.answers: dict[str, Callable[[Call], Any]] = {}
         self.responses: list[tuple[str, Any]] = []
         self.subscriptions: dict[str, tuple[str, str]] = {}
@@ -160,13 +139,38 @@ class Node:
         self.workers[worker] = new
         await self.start(worker, reason)
 
+    def to(
+        self,
+        route: str,
+        worker: int,
+        trigger: types.Trigger,
+        origin: types.Origin,
+        payload: Payload,
+        **facts: Any,
+    ) -> Spec:
+        """Describes a call of the host to a route of the module."""
+        matched = self.manifest.find(Asked.parse(route))
+        return Spec(worker, matched, trigger, origin, payload=payload, **facts)
+
+    async def quietly(self, call: Coroutine[Any, Any, Any]) -> None:
+        """Runs a call whose outcome changes nothing."""
+        try:
+            await call
+        except CallError:
+            pass
+
     async def call(self, spec: Spec) -> types.Reply:
+        """Runs a call with its middlewares. Raises `CallError`."""
+        result = await self.outcome(spec)
+        return result if isinstance(result, types.Reply) else types.Reply(0, [], result.payload)
+
+    async def outcome(self, spec: Spec) -> types.Reply | types.Passed:
         """Runs a call with its middlewares. Raises `CallError`."""
         if spec.depth > _DEPTH:
             raise CallError("too-deep", f"the chain of calls is longer than {_DEPTH}")
         id = next(self._ids)
-        self.calls[id] = _Running(spec.worker, spec.depth, spec.headers, spec.path)
-        payload, extra = spec.payload, list[tuple[str, str]]()
+        self.calls[id] = Running(spec.worker, spec.depth, spec.headers, spec.path, spec.session)
+        payload, extra = spec.payload, list(spec.extra)
         matched = spec.matched
 
         def call(
@@ -177,6 +181,7 @@ class Node:
                 handler=handler,
                 trigger=spec.trigger,
                 origin=spec.origin,
+                subdomain=spec.subdomain,
                 deadline_ms=_DEADLINE_MS,
                 params=params,
                 query=query,
@@ -199,8 +204,7 @@ class Node:
                 return result
             payload = result.payload if result.replaces else payload
             extra += [(f"{module or self.name}.{fact}", value) for fact, value in result.extra.items()]
-        result = await self._run(spec.worker, call(matched.route.handler, spec.query, matched.params, extra))
-        return result if isinstance(result, types.Reply) else types.Reply(0, [], result.payload)
+        return await self._run(spec.worker, call(matched.route.handler, spec.query, matched.params, extra))
 
     async def _run(self, worker: int, call: Call) -> types.Reply | types.Passed:
         # A task of its own, so that the call of its caller stays the current one there.
@@ -240,6 +244,11 @@ class Node:
         """The worker that a call runs in."""
         running = self.calls.get(caller or 0)
         return running.worker if running else 0
+
+    def session_of(self, caller: int | None) -> str | None:
+        """The id of the session that a call belongs to."""
+        running = self.calls.get(caller or 0)
+        return running.session if running else None
 
     def current_worker(self) -> int:
         """The worker of the current call."""

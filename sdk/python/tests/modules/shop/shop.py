@@ -5,7 +5,6 @@ import dataclasses
 import sys
 
 from fanfare import (
-    CallError,
     Failure,
     broadcast,
     channels,
@@ -20,7 +19,6 @@ from fanfare import (
     passed,
     reply,
     rpc,
-    sessions,
     snapshot,
     sse,
 )
@@ -206,14 +204,6 @@ async def inner():
 async def many(call):
     entries = await asyncio.gather(*(rpc.call("/interleaved") for _ in range(64)))
     return [entry.json for entry in entries].count(True)
-
-
-@handler
-def clients():
-    try:
-        sessions.find("ada")
-    except CallError as error:
-        return error.kind
 
 
 snapshot(lambda: {"count": count}, lambda state: globals().update(state))
