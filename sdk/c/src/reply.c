@@ -4,6 +4,9 @@
 
 #include "internal.h"
 
+// The status of a failure that is the fault of the module.
+enum { FAULT = 500 };
+
 ff_reply ff_body_reply(ff_body body) { return (ff_reply){ .outcome = FF_REPLY, .body = body }; }
 
 ff_reply ff_text(const char *text) { return ff_body_reply(ff_text_body(text)); }
@@ -50,8 +53,12 @@ ff_reply ff_failed(void)
 {
     const ff_error *error = ff_last_error();
     if (error->kind == FF_OK) return ff_fail("error", 500, "the handler failed without an error");
-    if (error->kind != FF_FAILURE) return ff_fail(error->name, ff_status_of(error), error->message);
-    ff_reply reply = ff_fail(error->failure.name, error->failure.status, error->failure.message);
+    bool is_failure = error->kind == FF_FAILURE;
+    ff_reply reply = is_failure ? ff_fail(error->failure.name, error->failure.status, error->failure.message)
+                                : ff_fail(error->name, ff_status_of(error), error->message);
+    // The call that failed has logged it.
+    reply.is_logged = true;
+    if (!is_failure) return reply;
     reply.body = error->failure.data;
     for (size_t i = error->failure.extra.count; i-- > 0;) {
         const ff_pair *pair = &error->failure.extra.all[i];
@@ -69,7 +76,9 @@ ff_reply ff_fault_at(const char *file, int line, const char *format, ...)
     if (!message) return ff_failed();
     const char *slash = strrchr(file, '/');
     ff_log(FF_ERROR, "%s (%s:%d)", message, slash ? slash + 1 : file, line);
-    return ff_fail("error", 500, message);
+    ff_reply reply = ff_fail("error", FAULT, message);
+    reply.is_logged = true;
+    return reply;
 }
 
 ff_reply ff_with_status(ff_reply reply, int status)
@@ -182,15 +191,26 @@ static void give_headers(fanfare_header_fields_t *to, const ff_reply *reply)
     }
 }
 
+// Whether a failure is the fault of the module, and the log should have it.
+static bool is_unlogged_fault(const ff_reply *failure)
+{
+    if (failure->is_logged || (failure->status != 0 && failure->status != FAULT)) return false;
+    for (const struct ff_item *at = failure->facts; at; at = at->next)
+        if (!strcmp(at->name, "silent")) return false;
+    return true;
+}
+
 bool ff_give(ff_reply reply, fanfare_outcome_t *outcome, fanfare_failure_t *failure)
 {
     const char *problem = ff_unsendable(&reply);
     if (problem) reply = ff_fail("invalid-result", 500, problem);
     if (ff_is_exhausted()) {
         ff_set_error(FF_OTHER, "out-of-memory");
-        reply = ff_fail(ff_last_error()->name, 500, ff_last_error()->message);
+        reply = ff_fail(ff_last_error()->name, FAULT, ff_last_error()->message);
+        reply.is_logged = true;
     }
     if (reply.outcome == FF_FAIL) {
+        if (is_unlogged_fault(&reply)) ff_log(FF_ERROR, "%s: %s", reply.name, reply.message);
         memset(failure, 0, sizeof *failure);
         ff_give_text(&failure->name, reply.name, strlen(reply.name));
         ff_give_text(&failure->message, reply.message, strlen(reply.message));

@@ -19,9 +19,16 @@ const DEFAULT_STATUS = 500;
 /** The status of a kind that a later version of the contract adds. */
 const OTHER_STATUS = 502;
 
+function statusOf({ status }) {
+    return status >= 400 && status <= 599 ? Math.trunc(status) : DEFAULT_STATUS;
+}
+
 /** How a handler refuses a call: a name to match on, a sentence for a person, a status and data. */
 export class Failure extends Error {
     #data;
+
+    /** Whether another call returned it, which has logged it. */
+    #isReturned = false;
 
     constructor(name, message, { status = 500, data, extra = {}, cause } = {}) {
         super(message, cause === undefined ? undefined : { cause });
@@ -39,15 +46,21 @@ export class Failure extends Error {
     static fromWit({ name, message, status, data, extra }) {
         const failure = new Failure(name, message, { status, extra: Object.fromEntries(extra) });
         failure.#data = data;
+        failure.#isReturned = true;
         return failure;
     }
 
+    /** Whether it is a fault of the module, which the log should have. */
+    isFault() {
+        return !this.#isReturned && statusOf(this) === DEFAULT_STATUS && !Object.hasOwn(this.extra ?? {}, "silent");
+    }
+
     toWit() {
-        const { name, message, status, extra } = this;
+        const { name, message, extra } = this;
         return {
             name: anyText(name),
             message: anyText(message),
-            status: status >= 400 && status <= 599 ? Math.trunc(status) : DEFAULT_STATUS,
+            status: statusOf(this),
             data: this.#data,
             extra: Object.entries(extra ?? {}).map((pair) => pair.map(anyText)),
         };
@@ -94,7 +107,12 @@ export function toFailure(error) {
     return new Failure("error", describe(error));
 }
 
-/** Whether a thrown value is a fault of the module, which the log reports. */
+/** Whether the log should have what a handler has thrown: what ends in a failure with status 500. */
+export function isFault(error) {
+    return error instanceof Failure ? error.isFault() : !(error instanceof CallError);
+}
+
+/** Whether a thrown value is neither a failure nor an error of a call. */
 export function isUnexpected(error) {
     return !(error instanceof Failure || error instanceof CallError);
 }

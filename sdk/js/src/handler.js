@@ -1,6 +1,6 @@
 import { Call } from "./call.js";
 import { caller, enter, leave } from "./current.js";
-import { Failure, anyText, describe, isUnexpected, toFailure } from "./errors.js";
+import { Failure, anyText, describe, isFault, toFailure } from "./errors.js";
 import { wit } from "./backend.js";
 import { toOutcome } from "./outcome.js";
 import { place } from "./stack.js";
@@ -86,7 +86,7 @@ function unknown(all, { handler }) {
 
 /** Returns the record of a failure. */
 function refused(call, error) {
-    if (isUnexpected(error)) report(error, [["handler", call.handler]]);
+    if (isFault(error)) report(error, [["handler", call.handler]]);
     return toFailure(error).toWit();
 }
 

@@ -157,6 +157,22 @@ test("an error is a failure, and a line in the log", async (t) => {
     assert.equal(fields.handler, "broken");
 });
 
+test("a failure with status 500 is logged once, and no other one", async (t) => {
+    const host = await start(t);
+    for (const body of [{ status: 404 }, { status: 503 }, { extra: { silent: "true" } }]) {
+        await error(host.call("faults", body));
+    }
+    assert.deepEqual(host.logs, []);
+    await error(host.call("faults", {}));
+    assert.match(host.logs[0].message, /^no-stock: the shelf is empty \(.*:\d+\)$/);
+    assert.equal((await error(host.call("passed-on"))).failure.name, "no-stock");
+    assert.deepEqual(
+        host.logs.map(({ fields }) => fields.handler),
+        ["faults", "faults"],
+        "the handler that passes it on logs nothing",
+    );
+});
+
 test("a failure that is returned counts as thrown", async (t) => {
     const host = await start(t);
     const { failure } = await error(host.call("returned"));

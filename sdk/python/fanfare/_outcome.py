@@ -71,10 +71,17 @@ def message_of(error: BaseException) -> str:
     return text
 
 
+# The status of a failure that is the fault of the module.
+_FAULT = 500
+
+
 def failure_of(error: BaseException) -> tuple[Failure, bool]:
-    """Returns the failure for an exception of a handler, and whether the handler expected it."""
+    """Returns the failure for an exception of a handler, and whether the log needs nothing.
+
+    The log has each failure with the status 500, except one that another call has returned.
+    """
     if isinstance(error, Failure):
-        return error, True
+        return error, error.status != _FAULT or "silent" in error.extra
     if isinstance(error, CallError):
         return error.into_failure(), True
     return Failure("error", message_of(error)), False

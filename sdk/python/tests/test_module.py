@@ -102,6 +102,15 @@ class Failures(Case):
     def test_a_failure_keeps_its_parts(self) -> None:
         failure = self.refused("refuse")
         self.assertEqual((failure.name, failure.message, failure.status), ("no-hat", "there is no hat", 404))
+        self.assertEqual(self.host.logs, [])
+
+    def test_a_failure_with_status_500_has_a_line_in_the_log(self) -> None:
+        self.assertEqual(self.refused("fault").name, "no-stock")
+        (line,) = self.host.logs
+        self.assertEqual(line.level, "error")
+        self.assertRegex(
+            line.message, r"^handler fault failed: Failure: no-stock: the shelf is empty at .*shop.py:\d+ in fault$"
+        )
 
     def test_any_exception_is_a_failure_with_a_line_in_the_log(self) -> None:
         failure = self.refused("key-error")

@@ -19,6 +19,8 @@ typedef struct {
     // Of a pass: whether the body replaces the payload of the call.
     bool has_body;
     bool is_json;
+    // Of a failure: whether the log has it already, or needs nothing of it.
+    bool is_logged;
     ff_body body;
     // Of a failure.
     const char *name, *message;

@@ -91,6 +91,11 @@ def refuse():
 
 
 @handler
+def fault():
+    raise Failure("no-stock", "the shelf is empty")
+
+
+@handler
 def key_error():
     return {}["missing"]
 
