@@ -1,4 +1,4 @@
-"""Connected clients and channels in `TestHost`."""
+"""Connected clients, channels and live streams in `TestHost`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fanfare import CallError, Failure
-from fanfare.testing import Client, Rejected, TestHost
+from fanfare.testing import Client, Refused, Rejected, TestHost
 
 CHAT = Path(__file__).parent / "modules/chat/chat.py"
 
@@ -340,6 +340,73 @@ class Channels(Case):
             self.error("invalid", client.subscribe, name)
             self.error("invalid", self.host.publish_to_channel, name)
         self.error("forbidden", self.host.call, "decide")
+
+
+class Streams(Case):
+    def sent(self, route: str, data: Any = None) -> Any:
+        return self.host.call(f"stream/{route}", data).json
+
+    def test_an_event_reaches_the_readers_of_its_key_and_is_recorded(self) -> None:
+        a, b = self.host.stream("a"), self.host.stream("b", worker=1)
+        self.assertEqual(self.sent("publish?key=a", "1"), 1)
+        self.assertEqual(self.sent("publish?key=nobody", "2"), 0)
+        self.assertEqual(self.sent("publish", "3"), 2)
+        here = self.sent("publish?key=b&reach=this-worker", "4")
+        self.assertEqual(here, 0, "the reader is in the other worker")
+        self.assertEqual(self.sent("publish?key=b&event=tick&id=7", "5"), 1)
+        self.assertEqual([event.data for event in a.events], ["1", "3"])
+        self.assertEqual([(event.data, event.event, event.id) for event in b.events][1], ("5", "tick", "7"))
+        published = self.host.published
+        self.assertEqual([one.key for one in published], ["a", "nobody", None, "b", "b"])
+        self.assertEqual((published[3].reach, published[3].isolate), ("this-worker", "worker-0"))
+
+    def test_readers_are_counted_and_closed(self) -> None:
+        readers = [self.host.stream(key) for key in ("a", "a", "b", "")]
+        self.assertEqual([self.sent(f"count{key}") for key in ("?key=a", "?key=", "")], [2, 1, 4])
+        self.assertEqual(self.sent("close?key=a"), 2)
+        self.assertEqual([one.is_open for one in readers], [False, False, True, True])
+        self.assertEqual(self.sent("publish?key=a", "x"), 0)
+        for reader in readers:
+            reader.close()
+        self.assertEqual(self.sent("count"), 0, "the readers have left")
+        with self.host.stream("b") as reader:
+            self.assertEqual(self.sent("count"), 1)
+        self.assertEqual((self.sent("count"), reader.is_open), (0, False))
+        reader = self.host.stream("b")
+        self.assertEqual((self.sent("close"), reader.is_open), (1, False))
+
+    def test_what_cannot_be_sent_is_invalid(self) -> None:
+        cases: list[tuple[str, Any]] = [
+            (f"publish?key={'k' * 257}", None),
+            ("publish?key=a%0Ab", None),
+            ("close?key=a%0Ab", None),
+            ("publish?event=a%0Ab", None),
+            ("publish?id=a%00", None),
+            ("publish", b"\xff"),
+        ]
+        for route, body in cases:
+            failure = self.failure(self.sent, route, body)
+            self.assertEqual(failure.name, "invalid", route)
+        self.assertEqual(self.host.published, [])
+
+    def refused(self, key: str, **options: Any) -> Refused:
+        with self.assertRaises(Refused) as caught:
+            self.host.stream(key, **options)
+        return caught.exception
+
+    def test_the_route_of_the_manifest_admits_readers(self) -> None:
+        for key in ("chat/a", "chat/reply", "chat/open/refuse", "other"):
+            self.assertTrue(self.host.stream(key).is_open, key)
+        options: dict[str, Any] = {"last_event_id": "7", "headers": {"X-User": "ada"}, "subdomain": "acme"}
+        self.host.stream("chat/resumed", **options)
+        refused = self.refused("chat/refuse")
+        assert refused.error is not None and refused.error.failure is not None
+        self.assertEqual((refused.status, refused.error.failure.name), (403, "no"))
+        refused = self.refused("chat/redirect")
+        self.assertEqual((refused.status, refused.error), (302, None))
+        self.assertEqual(self.refused("k" * 257).status, 400)
+        self.assertEqual(self.refused("a", worker=2).status, 404)
+        self.assertEqual(self.sent("count"), 5, "those that were refused read nothing")
 
 
 if __name__ == "__main__":

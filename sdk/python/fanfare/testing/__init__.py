@@ -7,8 +7,8 @@
         assert host.call("GET greet/Ada").text == "Hello, Ada"
 
 `TestHost` has workers, and the routes, broadcasts, startups, schedules and subscriptions of the
-manifest. Clients connect to it, with its sockets, hooks, filters and channels. It has no network,
-live streams, limits or deadlines: `fanfare test` has those.
+manifest. Clients connect to it, with its sockets, hooks, filters and channels, and read its live
+streams. It has no network, limits or deadlines: `fanfare test` has those.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from ._manifest import Asked, Manifest, read_jsonc
 from ._node import Node
 from ._records import Emitted, EmittedEvent, LogLine, Message, Published, Request
 from ._sessions import Connection, Received
+from ._streams import Reader, Refused
 
 __all__ = [
     "Client",
@@ -39,7 +40,9 @@ __all__ = [
     "LogLine",
     "Message",
     "Published",
+    "Reader",
     "Received",
+    "Refused",
     "Rejected",
     "Request",
     "TestHost",
@@ -223,6 +226,24 @@ class TestHost:
                 # A host connects a client whose token is rejected, too: it is not authenticated.
                 pass
         return client
+
+    def stream(
+        self,
+        key: str,
+        *,
+        worker: int = 0,
+        last_event_id: str | None = None,
+        subdomain: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reader:
+        """Opens a live stream, if the route that `streams` names for the key admits the reader.
+
+        Raises `Refused`. This host keeps no events: only the route sees `last_event_id`.
+        """
+        fields = [(name.lower(), value) for name, value in (headers or {}).items()]
+        opening = self._node.streams.open(key, worker, last_event_id, subdomain, fields)
+        reader: Reader = self._node.run(opening)
+        return reader
 
     def publish_to_channel(self, channel: str, payload: Any = None) -> types.Position | None:
         """Publishes to a channel as the operator, and waits for the place of the message."""

@@ -10,14 +10,15 @@ from .._errors import CallError
 from .._payload import Payload, from_json
 from ._channels import ChannelImports
 from ._manifest import pointed
-from ._records import EmittedEvent, LogLine, Message, Published, Request
+from ._records import EmittedEvent, LogLine, Message, Request
 from ._sessions import SessionImports
+from ._streams import StreamImports
 
 if TYPE_CHECKING:
     from ._node import Node
 
 
-class Imports(SessionImports, ChannelImports):
+class Imports(SessionImports, ChannelImports, StreamImports):
     """Implements `Backend` in memory."""
 
     def __init__(self, node: Node) -> None:
@@ -141,25 +142,6 @@ class Imports(SessionImports, ChannelImports):
 
     async def send(self, caller: Caller, payload: Payload, timeout: int | None) -> Payload:
         raise CallError("unavailable", "nobody listens to the messages of modules")
-
-    # sse
-
-    def publish(self, caller: Caller, key: str, event: types.Event, reach: str) -> int:
-        self.node.published.append(Published(key, event, reach))
-        return 0
-
-    def publish_all(self, caller: Caller, event: types.Event, reach: str) -> int:
-        self.node.published.append(Published(None, event, reach))
-        return 0
-
-    def close(self, caller: Caller, key: str, reach: str) -> int:
-        return 0
-
-    def close_all(self, caller: Caller, reach: str) -> int:
-        return 0
-
-    def stream_count(self, key: str | None) -> int:
-        return 0
 
     # events and messages
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from .._errors import CallError
 
 _TOKENS = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/|,(?=(?:\s|//[^\n]*|/\*.*?\*/)*[}\]])', re.DOTALL)
 
+T = TypeVar("T")
 # The host decides about these middlewares before it queues the call.
 BUILT_IN = ("inner", "session", "test", "cors")
 
@@ -118,6 +119,13 @@ def _channel(entry: dict[str, Any]) -> ChannelEntry:
     return ChannelEntry(entry.get("path"), on, kept, presence, envelope)
 
 
+def _best(patterns: dict[str, T], name: str) -> T | None:
+    """Returns the value for a name: its own, or that of the pattern `prefix/*` with the longest prefix."""
+    parts = name.split("/")
+    names = ("/".join([*parts[:size], "*"]) for size in range(len(parts) - 1, 0, -1))
+    return next((patterns[one] for one in (name, *names) if one in patterns), None)
+
+
 class Manifest:
     """What `module.json` declares."""
 
@@ -136,15 +144,19 @@ class Manifest:
         self.hooks: dict[str, Any] = data.get("hooks", {})
         self.sockets: dict[str, Any] = data.get("sockets", {})
         self.channels = {name: _channel(entry) for name, entry in data.get("channels", {}).items()}
+        self.streams: dict[str, Any] = data.get("streams", {})
         filters = data.get("filters", {})
         self.filters_before: list[str] = filters.get("before", [])
         self.filters_after: list[str] = filters.get("after", [])
 
     def channel(self, name: str) -> ChannelEntry | None:
-        """Returns the entry of a channel: its own, or that of the longest prefix."""
-        parts = name.split("/")
-        patterns = ("/".join([*parts[:size], "*"]) for size in range(len(parts) - 1, 0, -1))
-        return next((self.channels[one] for one in (name, *patterns) if one in self.channels), None)
+        """Returns the entry of a channel."""
+        return _best(self.channels, name)
+
+    def admitting_route(self, key: str) -> str | None:
+        """Returns the route that admits readers of a key."""
+        path: str | None = (_best(self.streams, key) or {}).get("path")
+        return path
 
     def socket(self, asked: str) -> Socket:
         """Finds the socket of a path. A literal segment wins over a `{name}`."""

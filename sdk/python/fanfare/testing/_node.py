@@ -25,6 +25,7 @@ from ._imports import Imports
 from ._manifest import Asked, Manifest
 from ._records import Emitted, EmittedEvent, LogLine, Message, Published, Request
 from ._sessions import Sessions
+from ._streams import Streams
 
 # The longest chain of calls.
 _DEPTH = 16
@@ -49,6 +50,7 @@ class Node:
         self.loop = asyncio.new_event_loop()
         self.imports = Imports(self)
         self.sessions, self.channels, self.clients = Sessions(self), Channels(self), Clients(self)
+        self.streams = Streams(self)
         self.calls: dict[int, Running] = {}
         self.answers: dict[str, Callable[[Call], Any]] = {}
         self.responses: list[tuple[str, Any]] = []

@@ -37,6 +37,8 @@ class Published(Body):
     key: str | None
     event: Event
     reach: str
+    #: The isolate that published it.
+    isolate: str
 
     @property
     def payload(self) -> Payload:  # type: ignore[override]

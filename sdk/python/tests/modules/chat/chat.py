@@ -2,7 +2,7 @@
 
 import asyncio
 
-from fanfare import Failure, channels, config, handler, log, passed, reply, sessions
+from fanfare import Failure, channels, config, handler, log, passed, reply, sessions, sse
 
 seen = []
 
@@ -199,3 +199,40 @@ async def members(call):
 def seen_so_far():
     every, seen[:] = list(seen), []
     return every
+
+
+@handler
+def publish(call):
+    """Publishes an event to the key, or to all."""
+    query = call.query
+    event = sse.event(call.payload, event=query.get("event"), id=query.get("id"))
+    reach = query.get("reach", "everywhere")
+    if "key" in query:
+        return sse.publish(query["key"], event, reach=reach)
+    return sse.publish_all(event, reach=reach)
+
+
+@handler
+def close(call):
+    return sse.close(call.query["key"]) if "key" in call.query else sse.close_all()
+
+
+@handler
+def count(call):
+    return sse.count(call.query.get("key"))
+
+
+@handler
+def admit(call):
+    """Admits a reader as the last part of the key says."""
+    last = call.stream.key.rpartition("/")[2]
+    if last == "refuse":
+        raise Failure.forbidden("no", "not you")
+    if last == "redirect":
+        return reply(status=302)
+    if last == "reply":
+        return "welcome"
+    facts = [call.stream.last_event_id, call.header("x-user"), call.head.path, call.subdomain, call.origin.kind]
+    if last == "resumed" and facts != ["7", "ada", "/stream", "acme", "client"]:
+        raise Failure("not-resumed", str(facts))
+    return passed()
