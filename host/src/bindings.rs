@@ -32,6 +32,7 @@ wasmtime::component::bindgen!({
         "fanfare:module/channels-blocking.publish": async,
         "fanfare:module/channels-blocking.history": async,
         "fanfare:module/channels-blocking.members": async,
+        "fanfare:module/fetch-blocking.send": async,
     },
 });
 

@@ -75,7 +75,8 @@ impl Outgoing {
     }
 }
 
-/// How long the parts of a request may take. Each counts only if it is shorter than the operator's.
+/// How long a request and its parts may take. Each counts only if it is shorter than the
+/// operator's.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Timeouts {
     /// Until the connection is open.
@@ -84,6 +85,8 @@ pub struct Timeouts {
     pub first_byte: Option<Duration>,
     /// Between two parts of the body.
     pub between_bytes: Option<Duration>,
+    /// When the whole exchange ends.
+    pub deadline: Option<std::time::Instant>,
 }
 
 /// The client of one generation, with connections of its own.
@@ -139,7 +142,8 @@ impl Client {
             return Err(RequestError::Denied(origin));
         }
         let place = places.clone().try_acquire_owned().map_err(|_| RequestError::TooManyRequests)?;
-        let deadline = Instant::now() + settings.timeout;
+        let most = Instant::now() + settings.timeout;
+        let deadline = timeouts.deadline.map_or(most, |deadline| most.min(deadline.into()));
         let request = request.map(|body| RequestBody::new(body, settings.max_request));
         let connect = timeouts.connect.map_or(settings.connect_timeout, |time| time.min(settings.connect_timeout));
         let first_byte = timeouts.first_byte.map(|time| Instant::now() + connect + time);

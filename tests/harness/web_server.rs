@@ -118,6 +118,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
             let piece = || Ok(Frame::data(Bytes::from_static(&[b'x'; 8_192])));
             Response::new(StreamBody::new(stream::repeat_with(piece)).boxed_unsync())
         }
+        "/large" => Response::new(text(vec![b'x'; 18 << 20])),
         "/size" => {
             let body = request.into_body().collect().await;
             Response::new(text(body.map_or(0, |body| body.to_bytes().len()).to_string()))

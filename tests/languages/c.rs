@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Started, TestHost, eventually, not_run, root, section, vector};
+use crate::harness::{Started, TestHost, WebServer, eventually, not_run, root, section, vector};
 
 /// The module of `sdk/cases` in C, if it is built.
 fn component() -> Option<Vec<u8>> {
@@ -36,18 +36,24 @@ fn grants() -> Value {
 
 /// The routes that only this module has.
 fn own_routes() -> Vec<Value> {
-    let names = ["peer", "relay", "greedy", "times", "overflow"];
+    let names = ["peer", "relay", "greedy", "times", "overflow", "fetched"];
     names.map(|name| json!({ "path": name, "handler": name })).to_vec()
 }
 
 /// Starts a host with one worker, the module of the cases, and `peer`: the same component with
 /// routes for the module to call.
 async fn start() -> Option<Started> {
+    start_granted(json!([]), |host| host).await
+}
+
+/// The same with a module that may send requests to these origins.
+async fn start_granted(origins: Value, change: impl FnOnce(TestHost) -> TestHost) -> Option<Started> {
     let component = component()?;
     let mut manifest = document("sdk/cases/module.json");
     manifest["routes"].as_array_mut().unwrap().extend(own_routes());
     let capabilities = manifest["capabilities"].as_object_mut().unwrap();
     capabilities.extend([("rpc".to_owned(), json!(["peer"])), ("broadcast".to_owned(), json!(["peer"]))]);
+    capabilities.insert("http".to_owned(), origins.clone());
     let gate = json!({ "path": "gated", "handler": "gated", "middlewares": "peer/gate?level=7" });
     for route in manifest["routes"].as_array_mut().unwrap() {
         if route["path"] == "gated" {
@@ -69,6 +75,7 @@ async fn start() -> Option<Started> {
     let mut granted = grants();
     granted["rpc"] = json!(["peer"]);
     granted["broadcast"] = json!(["peer"]);
+    granted["http"] = origins;
     let host = TestHost::empty()
         .workers(1)
         .file("modules/peer/module.json", peer.to_string())
@@ -77,9 +84,8 @@ async fn start() -> Option<Started> {
         .file("modules/conformance/conformance.wasm", &component)
         .grant("conformance", granted)
         .config(json!({ "sse": {} }))
-        .limit("conformance", "cpu", "1s")
-        .start()
-        .await;
+        .limit("conformance", "cpu", "1s");
+    let host = change(host).start().await;
     let slot = host.slot("conformance", 0).await;
     assert_eq!(slot["state"], "ready", "{slot:?}");
     Some(host)
@@ -161,4 +167,60 @@ async fn memory_of_a_call_in_c_is_limited_and_freed() {
     let times = host.post(&path("times"), "").await.json();
     assert_eq!((&times["steady"], &times["random"]), (&json!(true), &json!(true)), "{times}");
     assert!(times["ms"].as_f64().unwrap() > 1.7e12, "{times}");
+}
+
+async fn fetched(host: &Started, url: &str, mut options: Value) -> Value {
+    options["url"] = json!(url);
+    host.post(&path("fetched"), options.to_string()).await.json()
+}
+
+#[tokio::test]
+async fn a_module_in_c_sends_requests_to_servers_that_are_granted() {
+    let server = WebServer::plain().await;
+    let (origin, nobody) = (format!("http://{}", server.addr), "http://127.0.0.1:9".to_owned());
+    let settings = json!({ "outgoing": { "maxRequest": "128KiB", "maxResponse": "20MiB" } });
+    let Some(host) = start_granted(json!([origin, nobody]), |host| host.config(settings)).await else { return };
+    let hello = fetched(&host, &format!("{origin}/?a=b#c"), json!({})).await;
+    let expected =
+        json!({ "status": 200, "size": 17, "length": "17", "location": null, "text": "hello over HTTP/1" });
+    assert_eq!(hello, expected);
+    let sent = json!({ "method": "POST", "size": 80_000, "headers": { "X-A": "1" } });
+    assert_eq!(fetched(&host, &format!("{origin}/size"), sent).await["text"], "80000");
+    let redirect = fetched(&host, &format!("{origin}/redirect"), json!({})).await;
+    assert_eq!((&redirect["status"], &redirect["location"]), (&json!(302), &json!("http://127.0.0.1:1/elsewhere")));
+    for (url, options, error, why) in [
+        ("http://10.0.0.1/".into(), json!({}), "forbidden", "conformance lacks the grant \"http\" for http://10.0.0.1"),
+        (nobody, json!({}), "unavailable", "127.0.0.1:9: the server refuses the connection"),
+        (format!("{origin}/never"), json!({ "timeout": 50 }), "timeout", "no answer by the deadline"),
+        (format!("{origin}/endless"), json!({}), "crashed", "the body of the response is larger than 20971520 bytes"),
+        (format!("{origin}/size"), json!({ "size": 140_000 }), "invalid", "the request is larger than 131072 bytes"),
+        ("/relative".into(), json!({}), "invalid", "the URL `/relative` is not valid"),
+        (origin.clone(), json!({ "headers": { "host": "other" } }), "invalid", "the header `host` is not valid"),
+    ] {
+        let answer = fetched(&host, &url, options).await;
+        assert_eq!(answer["error"], error, "{url}: {answer}");
+        assert!(answer["message"].as_str().unwrap().contains(why), "{url}: {answer}");
+    }
+    // Larger than the memory of a call.
+    let large = fetched(&host, &format!("{origin}/large"), json!({})).await;
+    assert_eq!(large["code"], "out-of-memory", "{large}");
+    assert_eq!(fetched(&host, &origin, json!({})).await["status"], 200);
+    assert_eq!(host.slot("conformance", 0).await["restarts"], 0);
+}
+
+#[tokio::test]
+async fn a_request_in_c_ends_with_the_deadline_of_its_call() {
+    let server = WebServer::plain().await;
+    let origin = format!("http://{}", server.addr);
+    let limit = |host: TestHost| host.limit("conformance", "timeout", "300ms");
+    let Some(host) = start_granted(json!([origin]), limit).await else { return };
+    for path in ["never", "stalls"] {
+        let answer = fetched(&host, &format!("{origin}/{path}"), json!({})).await;
+        assert_eq!(answer["code"], "timeout", "{path}: {answer}");
+        // The handler has continued, and the instance runs the next call.
+        assert_eq!(fetched(&host, &origin, json!({})).await["status"], 200, "{path}");
+    }
+    assert_eq!(host.log.lines(&["module=conformance", "not fetched: timeout"]).len(), 2);
+    let slot = host.slot("conformance", 0).await;
+    assert_eq!((&slot["restarts"], &slot["replaced"]), (&json!(0), &json!(0)), "{slot}");
 }

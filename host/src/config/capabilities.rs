@@ -122,7 +122,7 @@ capabilities! {
     /// port if it is not the usual one. `https://*.example.com` stands for all names below
     /// `example.com`, and `*` for all origins with a public address. Default none.
     http: Origins, "send requests to", "every public server",
-        imports ["wasi:http/outgoing-handler", "wasi:http/client", "fanfare:module/fetch"];
+        imports ["wasi:http/outgoing-handler", "wasi:http/client", "fanfare:module/fetch", "fanfare:module/fetch-blocking"];
     /// The folders that the module may use, by the path that it sees, with `ro` to read or `rw` to
     /// read and write. `modules.<name>.dirs` in `fanfare.json` says where each is. Default none.
     dirs: Dirs, "use the folder", "", imports ["wasi:filesystem/"];

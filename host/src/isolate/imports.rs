@@ -66,6 +66,7 @@ pub fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     wit::channels_await::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::channels_blocking::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::fetch::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::fetch_blocking::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     Ok(linker)
 }
 

@@ -144,6 +144,7 @@ fn timeouts(options: Option<RequestOptions>) -> Timeouts {
         connect: options.connect_timeout,
         first_byte: options.first_byte_timeout,
         between_bytes: options.between_bytes_timeout,
+        deadline: None,
     }
 }
 

@@ -118,6 +118,7 @@ const VERSIONS: &[(&str, &[&str])] = &[(
         "channels-await",
         "channels-blocking",
         "fetch",
+        "fetch-blocking",
     ],
 )];
 

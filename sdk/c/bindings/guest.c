@@ -214,6 +214,11 @@ extern void __wasm_import_fanfare_module_channels_blocking_history(int32_t, int6
 __attribute__((__import_module__("fanfare:module/channels-blocking@0.1.0"), __import_name__("members")))
 extern void __wasm_import_fanfare_module_channels_blocking_members(int32_t, int64_t, uint8_t *, size_t, uint8_t *);
 
+// Imported Functions from `fanfare:module/fetch-blocking@0.1.0`
+
+__attribute__((__import_module__("fanfare:module/fetch-blocking@0.1.0"), __import_name__("send")))
+extern void __wasm_import_fanfare_module_fetch_blocking_send(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, int32_t, uint8_t *);
+
 // Exported Functions from `fanfare:module/describe@0.1.0`
 
 __attribute__((__weak__, __export_name__("cabi_post_fanfare:module/describe@0.1.0#handlers")))
@@ -963,9 +968,28 @@ void fanfare_channel_member_free(fanfare_channel_member_t *ptr) {
   guest_option_string_free(&ptr->info);
 }
 
+void guest_option_list_u8_free(guest_option_list_u8_t *ptr) {
+  if (ptr->is_some) {
+    guest_list_u8_free(&ptr->val);
+  }
+}
+
 void guest_option_u32_free(guest_option_u32_t *ptr) {
   if (ptr->is_some) {
   }
+}
+
+void fanfare_fetch_request_free(fanfare_fetch_request_t *ptr) {
+  guest_string_free(&ptr->method);
+  guest_string_free(&ptr->url);
+  fanfare_header_fields_free(&ptr->headers);
+  guest_option_list_u8_free(&ptr->body);
+  guest_option_u32_free(&ptr->timeout_ms);
+}
+
+void fanfare_fetch_response_free(fanfare_fetch_response_t *ptr) {
+  fanfare_header_fields_free(&ptr->headers);
+  guest_list_u8_free(&ptr->body);
 }
 
 void fanfare_call_options_free(fanfare_call_options_t *ptr) {
@@ -1518,6 +1542,31 @@ void fanfare_module_channels_blocking_result_list_channel_member_call_error_free
     fanfare_module_channels_blocking_list_channel_member_free(&ptr->val.ok);
   } else {
     fanfare_module_channels_blocking_call_error_free(&ptr->val.err);
+  }
+}
+
+void fanfare_module_fetch_blocking_call_error_free(fanfare_module_fetch_blocking_call_error_t *ptr) {
+  fanfare_call_error_free(ptr);
+}
+
+void fanfare_module_fetch_blocking_fetch_request_free(fanfare_module_fetch_blocking_fetch_request_t *ptr) {
+  fanfare_fetch_request_free(ptr);
+}
+
+void fanfare_module_fetch_blocking_fetch_response_free(fanfare_module_fetch_blocking_fetch_response_t *ptr) {
+  fanfare_fetch_response_free(ptr);
+}
+
+void fanfare_module_fetch_blocking_option_call_id_free(fanfare_module_fetch_blocking_option_call_id_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void fanfare_module_fetch_blocking_result_fetch_response_call_error_free(fanfare_module_fetch_blocking_result_fetch_response_call_error_t *ptr) {
+  if (!ptr->is_err) {
+    fanfare_module_fetch_blocking_fetch_response_free(&ptr->val.ok);
+  } else {
+    fanfare_module_fetch_blocking_call_error_free(&ptr->val.err);
   }
 }
 
@@ -8133,6 +8182,146 @@ bool fanfare_module_channels_blocking_members(fanfare_module_channels_blocking_c
       }
 
       result.val.err = variant4;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool fanfare_module_fetch_blocking_send(fanfare_module_fetch_blocking_call_id_t *maybe_caller, fanfare_module_fetch_blocking_fetch_request_t *request, fanfare_module_fetch_blocking_fetch_response_t *ret, fanfare_module_fetch_blocking_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  fanfare_module_fetch_blocking_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((caller).is_some) {
+    const fanfare_module_fetch_blocking_call_id_t *payload0 = &(caller).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  int32_t option4;
+  uint8_t * option5;
+  size_t option6;
+  if (((*request).body).is_some) {
+    const guest_list_u8_t *payload3 = &((*request).body).val;
+    option4 = 1;
+    option5 = (uint8_t *) (*payload3).ptr;
+    option6 = (*payload3).len;
+  } else {
+    option4 = 0;
+    option5 = 0;
+    option6 = 0;
+  }
+  int32_t option9;
+  int32_t option10;
+  if (((*request).timeout_ms).is_some) {
+    const uint32_t *payload8 = &((*request).timeout_ms).val;
+    option9 = 1;
+    option10 = (int32_t) (*payload8);
+  } else {
+    option9 = 0;
+    option10 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_fanfare_module_fetch_blocking_send(option, option1, (uint8_t *) ((*request).method).ptr, ((*request).method).len, (uint8_t *) ((*request).url).ptr, ((*request).url).len, (uint8_t *) ((*request).headers).ptr, ((*request).headers).len, option4, option5, option6, option9, option10, ptr);
+  fanfare_module_fetch_blocking_result_fetch_response_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (fanfare_fetch_response_t) {
+        (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + sizeof(void*)))),
+        (fanfare_header_fields_t) (fanfare_header_fields_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+        (guest_list_u8_t) (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant11;
+      variant11.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant11.tag) {
+        case 0: {
+          fanfare_payload_t variant;
+          variant.tag = (int32_t) *((uint8_t*) (ptr + (7*sizeof(void*))));
+          switch ((int32_t) variant.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8*sizeof(void*))))), (*((size_t*) (ptr + (9*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant11.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (6*sizeof(void*))))),
+            (fanfare_payload_t) variant,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (10*sizeof(void*))))), (*((size_t*) (ptr + (11*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant11.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant11.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant11.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant11.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant11.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant11.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant11.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant11.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant11.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant11;
       break;
     }
   }

@@ -666,8 +666,34 @@ typedef struct fanfare_channel_member_t {
 
 typedef struct {
   bool is_some;
+  guest_list_u8_t val;
+} guest_option_list_u8_t;
+
+typedef struct {
+  bool is_some;
   uint32_t val;
 } guest_option_u32_t;
+
+// A request to another server.
+typedef struct fanfare_fetch_request_t {
+  // A token of RFC 9110, such as `GET`.
+  guest_string_t   method;
+  // An absolute URL with the scheme `http` or `https`. A fragment is not sent.
+  guest_string_t   url;
+  // Fields that concern the connection, and `content-length`, are the host's.
+  fanfare_header_fields_t   headers;
+  guest_option_list_u8_t   body;
+  // How long the server may take until its response begins, in milliseconds. The deadline of
+  // the call and the operator's `outgoing.timeout` limit the whole exchange.
+  guest_option_u32_t   timeout_ms;
+} fanfare_fetch_request_t;
+
+// The response of another server.
+typedef struct fanfare_fetch_response_t {
+  uint16_t   status;
+  fanfare_header_fields_t   headers;
+  guest_list_u8_t   body;
+} fanfare_fetch_response_t;
 
 typedef struct fanfare_call_options_t {
   // How long to wait, in milliseconds. The time that the caller has left is the maximum and
@@ -1194,6 +1220,27 @@ typedef struct {
   } val;
 } fanfare_module_channels_blocking_result_list_channel_member_call_error_t;
 
+typedef fanfare_call_id_t fanfare_module_fetch_blocking_call_id_t;
+
+typedef fanfare_call_error_t fanfare_module_fetch_blocking_call_error_t;
+
+typedef fanfare_fetch_request_t fanfare_module_fetch_blocking_fetch_request_t;
+
+typedef fanfare_fetch_response_t fanfare_module_fetch_blocking_fetch_response_t;
+
+typedef struct {
+  bool is_some;
+  fanfare_module_fetch_blocking_call_id_t val;
+} fanfare_module_fetch_blocking_option_call_id_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    fanfare_module_fetch_blocking_fetch_response_t ok;
+    fanfare_module_fetch_blocking_call_error_t err;
+  } val;
+} fanfare_module_fetch_blocking_result_fetch_response_call_error_t;
+
 typedef fanfare_payload_t exports_fanfare_module_snapshot_payload_t;
 
 typedef struct {
@@ -1494,6 +1541,9 @@ extern bool fanfare_module_channels_blocking_publish(fanfare_module_channels_blo
 extern bool fanfare_module_channels_blocking_history(fanfare_module_channels_blocking_call_id_t *maybe_caller, guest_string_t *channel, fanfare_module_channels_blocking_position_t *maybe_after, uint32_t most, fanfare_module_channels_blocking_channel_page_t *ret, fanfare_module_channels_blocking_call_error_t *err);
 extern bool fanfare_module_channels_blocking_members(fanfare_module_channels_blocking_call_id_t *maybe_caller, guest_string_t *channel, fanfare_module_channels_blocking_list_channel_member_t *ret, fanfare_module_channels_blocking_call_error_t *err);
 
+// Imported Functions from `fanfare:module/fetch-blocking@0.1.0`
+extern bool fanfare_module_fetch_blocking_send(fanfare_module_fetch_blocking_call_id_t *maybe_caller, fanfare_module_fetch_blocking_fetch_request_t *request, fanfare_module_fetch_blocking_fetch_response_t *ret, fanfare_module_fetch_blocking_call_error_t *err);
+
 // Exported Functions from `fanfare:module/describe@0.1.0`
 void exports_fanfare_module_describe_handlers(guest_list_string_t *ret);
 
@@ -1602,7 +1652,13 @@ void fanfare_channel_page_free(fanfare_channel_page_t *ptr);
 
 void fanfare_channel_member_free(fanfare_channel_member_t *ptr);
 
+void guest_option_list_u8_free(guest_option_list_u8_t *ptr);
+
 void guest_option_u32_free(guest_option_u32_t *ptr);
+
+void fanfare_fetch_request_free(fanfare_fetch_request_t *ptr);
+
+void fanfare_fetch_response_free(fanfare_fetch_response_t *ptr);
 
 void fanfare_call_options_free(fanfare_call_options_t *ptr);
 
@@ -1795,6 +1851,16 @@ void fanfare_module_channels_blocking_result_channel_page_call_error_free(fanfar
 void fanfare_module_channels_blocking_list_channel_member_free(fanfare_module_channels_blocking_list_channel_member_t *ptr);
 
 void fanfare_module_channels_blocking_result_list_channel_member_call_error_free(fanfare_module_channels_blocking_result_list_channel_member_call_error_t *ptr);
+
+void fanfare_module_fetch_blocking_call_error_free(fanfare_module_fetch_blocking_call_error_t *ptr);
+
+void fanfare_module_fetch_blocking_fetch_request_free(fanfare_module_fetch_blocking_fetch_request_t *ptr);
+
+void fanfare_module_fetch_blocking_fetch_response_free(fanfare_module_fetch_blocking_fetch_response_t *ptr);
+
+void fanfare_module_fetch_blocking_option_call_id_free(fanfare_module_fetch_blocking_option_call_id_t *ptr);
+
+void fanfare_module_fetch_blocking_result_fetch_response_call_error_free(fanfare_module_fetch_blocking_result_fetch_response_call_error_t *ptr);
 
 void exports_fanfare_module_snapshot_payload_free(exports_fanfare_module_snapshot_payload_t *ptr);
 

@@ -256,6 +256,7 @@ FANFARE_MODULE(
     { "whoami", whoami }, { "note", note }, { "settings", settings }, { "options", options }, { "master", master },
     { "ask", ask }, { "refused", refused }, { "caught", caught }, { "every", every }, { "deep", deep }, { "late", late }, { "peer", peer }, { "relay", relay },
     { "greedy", greedy }, { "times", read_clocks }, { "overflow", overflow }, { "origin", origin },
+    { "fetched", fetched },
     { "emit", emit }, { "gather", gather }, { "told", told }, { "renew", renew }, { "warm", warm }, { "warmed", warmed },
     { "tick", tick }, { "publish", publish }, { "admit", admit }, { "tell", tell }, { "heard", heard },
     { "subscribe", subscribe }, { "message", message }, { "upgrade", upgrade }, { "room", room }, { "left", left },

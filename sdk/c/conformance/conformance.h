@@ -31,6 +31,9 @@ ff_reply greedy(ff_call *call);
 ff_reply read_clocks(ff_call *call);
 ff_reply overflow(ff_call *call);
 
+// In requests.c.
+ff_reply fetched(ff_call *call);
+
 // In triggers.c.
 ff_reply emit(ff_call *call);
 ff_reply gather(ff_call *call);

@@ -25,19 +25,6 @@ static void give_values(guest_list_tuple2_string_string_t *to)
     fft_give_pairs(&to->ptr, &to->len, (ff_pairs)FFT_PAIRS({ "name", "\"ada\"" }, { "list", "[1]" }));
 }
 
-// `a=1,b=2` of values.
-static const char *values_text(const guest_list_tuple2_string_string_t *values)
-{
-    static char text[512];
-    text[0] = 0;
-    for (size_t i = 0; i < values->len; i++) {
-        size_t used = strlen(text);
-        const char *name = fft_text(values->ptr[i].f0), *value = fft_text(values->ptr[i].f1);
-        snprintf(text + used, sizeof text - used, "%s%s=%s", i ? "," : "", name, value);
-    }
-    return text;
-}
-
 static const char *first(const guest_list_string_t *names) { return names->len ? fft_text(names->ptr[0]) : "-"; }
 
 static const char *recipient_text(const fanfare_recipient_t *to)
@@ -93,7 +80,7 @@ bool fanfare_module_sessions_values(uint64_t *caller, guest_string_t *session, g
 bool fanfare_module_sessions_set(uint64_t *caller, guest_string_t *session, guest_list_tuple2_string_string_t *values,
                                  fanfare_call_error_t *error)
 {
-    return fft_did("sessions.set", error, from(caller), fft_option(session), values_text(values), NULL);
+    return fft_did("sessions.set", error, from(caller), fft_option(session), fft_pairs(values->ptr, values->len), NULL);
 }
 
 bool fanfare_module_sessions_remove(uint64_t *caller, guest_string_t *session, guest_list_string_t *keys, fanfare_call_error_t *error)
@@ -206,7 +193,7 @@ bool fanfare_module_sessions_blocking_read(uint64_t *caller, guest_string_t *ses
 bool fanfare_module_sessions_blocking_write(uint64_t *caller, guest_string_t *session, guest_list_tuple2_string_string_t *values,
                                             guest_list_string_t *keys, fanfare_call_error_t *error)
 {
-    return fft_did("sessions.write", error, from(caller), fft_text(*session), values_text(values), first(keys), NULL);
+    return fft_did("sessions.write", error, from(caller), fft_text(*session), fft_pairs(values->ptr, values->len), first(keys), NULL);
 }
 
 bool fanfare_module_sessions_blocking_find(uint64_t *caller, guest_string_t *uid,

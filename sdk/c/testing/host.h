@@ -24,4 +24,7 @@ const char *fft_option(const guest_string_t *text);
 const char *fft_field(guest_option_string_t text);
 const char *fft_payload(const fanfare_payload_t *payload);
 
+// `a=1,b=2`, until the next call.
+const char *fft_pairs(const guest_tuple2_string_string_t *all, size_t count);
+
 #endif

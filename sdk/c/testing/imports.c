@@ -115,6 +115,28 @@ bool fanfare_module_master_blocking_send(uint64_t *caller, fanfare_payload_t *pa
     return true;
 }
 
+// ---- Other servers
+
+bool fanfare_module_fetch_blocking_send(uint64_t *caller, fanfare_fetch_request_t *request, fanfare_fetch_response_t *response,
+                                        fanfare_call_error_t *error)
+{
+    const char *body = "-", *timeout = request->timeout_ms.is_some ? decimal(request->timeout_ms.val) : "-";
+    if (request->body.is_some) body = fft_text((guest_string_t){ request->body.val.ptr, request->body.val.len });
+    const char *fields = request->headers.len ? fft_pairs(request->headers.ptr, request->headers.len) : "-";
+    if (!fft_did("fetch", error, from(caller), fft_text(request->method), fft_text(request->url), fields, body, timeout, NULL))
+        return false;
+    const char *text = fft_get("fetch", request->url), *status = fft_get("fetch.status", request->url);
+    const char *location = fft_get("fetch.location", request->url);
+    memset(response, 0, sizeof *response);
+    response->status = status ? (uint16_t)atoi(status) : 200;
+    const guest_string_t given = text ? fft_give(text) : (guest_string_t){ 0 };
+    response->body.ptr = given.ptr;
+    response->body.len = given.len;
+    if (location)
+        fft_give_pairs(&response->headers.ptr, &response->headers.len, (ff_pairs)FFT_PAIRS({ "location", location }));
+    return true;
+}
+
 // ---- Calls of other routes
 
 static const char *target_text(const fanfare_target_t *target)

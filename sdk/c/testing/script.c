@@ -66,6 +66,17 @@ const char *fft_payload(const fanfare_payload_t *payload)
     return payload->tag == FANFARE_PAYLOAD_NONE ? "-" : fft_text(payload->val.text);
 }
 
+const char *fft_pairs(const guest_tuple2_string_string_t *all, size_t count)
+{
+    static char text[512];
+    text[0] = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t used = strlen(text);
+        snprintf(text + used, sizeof text - used, "%s%s=%s", i ? "," : "", fft_text(all[i].f0), fft_text(all[i].f1));
+    }
+    return text;
+}
+
 void fft_set(const char *what, const char *text)
 {
     if (value_count == MOST) abort();

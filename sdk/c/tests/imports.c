@@ -1,6 +1,7 @@
 // Every import: what reaches the host, what comes back, and its error.
 
 #include <fanfare_testing.h>
+#include <stdlib.h>
 #include <string.h>
 
 static ff_reply (*next)(ff_call *call);
@@ -167,6 +168,55 @@ static ff_reply channels(ff_call *call)
     return ff_none();
 }
 
+static ff_reply fetch(ff_call *call)
+{
+    (void)call;
+    const char *rates = "https://api.example.com/rates?base=EUR";
+    const ff_response *response = ff_fetch(rates, NULL);
+    FFT_NUMBER(response->status, 200);
+    FFT_NUMBER(response->body.kind, FF_BYTES);
+    FFT_NUMBER((int64_t)response->body.len, 11);
+    FFT_NUMBER(cJSON_GetObjectItem(ff_parse(response->body), "USD")->valueint, 1);
+    const ff_pairs headers = FFT_PAIRS({ "authorization", "Bearer 7" }, { "x-a", "1" });
+    const ff_request order = { .method = "POST", .headers = headers, .body = hi(), .timeout_ms = 5 };
+    response = ff_fetch("https://api.example.com/orders", &order);
+    FFT_NUMBER(response->status, 303);
+    FFT_TEXT(ff_find(response->headers, "location"), "/orders/7");
+    FFT_TEXT(response->body.data, "");
+    FFT_TRUE(ff_fetch(NULL, NULL) == NULL);
+    FFT_TEXT(ff_last_error()->message, "the URL is NULL: pass a text");
+    FFT_TRUE(ff_fetch(rates, &(ff_request){ .method = "\xff" }) == NULL);
+    FFT_TEXT(ff_last_error()->message, "the method is not valid UTF-8");
+    FFT_TRUE(ff_fetch(rates, &(ff_request){ .headers = FFT_PAIRS({ "a", "\xff" }) }) == NULL);
+    FFT_TEXT(ff_last_error()->message, "the value of a header field is not valid UTF-8");
+    FFT_TRUE(ff_fetch(rates, &(ff_request){ .body = ff_bytes_body("\xff", 1) }) != NULL);
+    fft_refuse("fetch", FF_FORBIDDEN, "no grant");
+    FFT_TRUE(ff_fetch(rates, NULL) == NULL);
+    FFT_TEXT(ff_last_error()->name, "forbidden");
+    return ff_none();
+}
+
+// A body that the host could send, and the call cannot keep.
+static ff_reply large(ff_call *call)
+{
+    (void)call;
+    if (ff_fetch("https://api.example.com/large", NULL)) return ff_none();
+    return ff_failed();
+}
+
+static void large_response(void)
+{
+    char *text = malloc(FF_MEMORY_MOST + 1);
+    memset(text, 'x', FF_MEMORY_MOST);
+    text[FF_MEMORY_MOST] = 0;
+    fft_set("fetch https://api.example.com/large", text);
+    free(text);
+    next = large;
+    FFT_TEXT(fft_call("run", NULL).name, "out-of-memory");
+    FFT_TEXT(fft_call("run", NULL).name, "out-of-memory");
+    fft_reset();
+}
+
 // ---- Errors
 
 static ff_reply failing(ff_call *call)
@@ -273,6 +323,14 @@ int main(void)
                          "channels.add by-call room node-1/1\n"
                          "channels.kick-out by-call room node-1/1 enough\n"
                          "channels.members by-call room\n");
+    fft_set("fetch https://api.example.com/rates?base=EUR", "{\"USD\": 1 }");
+    fft_set("fetch.status https://api.example.com/orders", "303");
+    fft_set("fetch.location https://api.example.com/orders", "/orders/7");
+    with(fetch, NULL, "fetch by-call GET https://api.example.com/rates?base=EUR - - -\n"
+                      "fetch by-call POST https://api.example.com/orders authorization=Bearer 7,x-a=1 hi 5\n"
+                      "fetch by-call GET https://api.example.com/rates?base=EUR - \xff -\n"
+                      "fetch by-call GET https://api.example.com/rates?base=EUR - - -\n");
+    large_response();
     errors();
     return fft_end();
 }

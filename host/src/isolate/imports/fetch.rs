@@ -1,4 +1,4 @@
-//! `fanfare:module/fetch`.
+//! `fanfare:module/fetch` and its blocking twin.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::{Access, FutureReader, HasSelf};
 
 use super::http::text;
-use super::waiting;
-use crate::bindings::fanfare::module::fetch::{Host, HostWithStore, Request, Response};
-use crate::bindings::fanfare::module::types::CallError as WitError;
+use super::{blocking, waiting};
+use crate::bindings::fanfare::module::types::{
+    CallError as WitError, FetchRequest as Request, FetchResponse as Response,
+};
+use crate::bindings::fanfare::module::{fetch, fetch_blocking};
 use crate::call::CallError;
 use crate::call::text::{NAME, line};
 use crate::isolate::limits::BODY_PERMIT;
@@ -36,22 +38,31 @@ const OF_HOST: [&str; 12] = [
     "upgrade",
 ];
 
-impl Host for State {}
+impl fetch::Host for State {}
 
-impl HostWithStore<State> for HasSelf<State> {
+impl fetch::HostWithStore<State> for HasSelf<State> {
     fn send(
         access: Access<'_, State, Self>,
-        _caller: Option<u64>,
+        caller: Option<u64>,
         request: Request,
     ) -> wasmtime::Result<FutureReader<Result<Response, WitError>>> {
-        waiting(access, |guest| exchange(guest.clone(), request), std::convert::identity)
+        waiting(access, |guest| exchange(guest.clone(), caller, request), std::convert::identity)
     }
 }
 
-/// Sends a request and reads its response.
-async fn exchange(guest: Arc<Guest>, request: Request) -> Result<Response, CallError> {
-    let timeouts =
-        Timeouts { first_byte: request.timeout_ms.map(|ms| Duration::from_millis(ms.into())), ..Timeouts::default() };
+impl fetch_blocking::Host for State {
+    async fn send(&mut self, caller: Option<u64>, request: Request) -> Result<Response, WitError> {
+        blocking(&self.guest, caller, |guest| exchange(guest.clone(), caller, request)).await
+    }
+}
+
+/// Sends a request and reads its response, at the latest until the deadline of the call.
+async fn exchange(guest: Arc<Guest>, caller: Option<u64>, request: Request) -> Result<Response, CallError> {
+    let timeouts = Timeouts {
+        first_byte: request.timeout_ms.map(|ms| Duration::from_millis(ms.into())),
+        deadline: guest.context(caller).and_then(|context| context.until()),
+        ..Timeouts::default()
+    };
     let request = parsed(request)?;
     let server = request.uri().authority().map_or_else(String::new, ToString::to_string);
     let failed = |error: RequestError| failure(&guest.generation.module, &server, &error);

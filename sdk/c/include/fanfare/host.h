@@ -1,4 +1,4 @@
-// Other routes, broadcasts, the host, its log, config and options.
+// Other routes, broadcasts, other servers, the host, its log, config and options.
 //
 // A function that waits blocks the instance: it runs no other call meanwhile. Each passes the id of
 // the current call to the host by itself.
@@ -137,6 +137,41 @@ bool ff_master_post(ff_body body);
 // Sends a message to the embedding program, and waits for its reply, at most `timeout_ms`
 // milliseconds unless it is 0. NULL after an error.
 const ff_body *ff_master_send(ff_body body, uint32_t timeout_ms);
+
+// ---- Requests to other servers. The module needs the grant `http` for the origin of the URL.
+
+// What a request has besides its URL. NULL instead of the struct is the default of each field.
+typedef struct {
+    // NULL: `GET`.
+    const char *method;
+    // The host sets the fields that concern the connection, and `content-length`.
+    ff_pairs headers;
+    ff_body body;
+    // How long the server may take until its response begins, in milliseconds. 0: the time that the
+    // call has left. `outgoing.timeout` and the deadline of the call limit the whole exchange.
+    uint32_t timeout_ms;
+} ff_request;
+
+typedef struct {
+    int status;
+    // With names in lower case.
+    ff_pairs headers;
+    // Bytes, and a NUL that `len` does not count: `ff_parse` reads it as JSON.
+    ff_body body;
+} ff_response;
+
+// Sends a request and waits for the whole response, whatever its status. It follows no redirects:
+// `location` is among the header fields. NULL after an error:
+//
+// - `forbidden`: the origin is not granted, or its address is not public
+// - `invalid`: the request is malformed, or larger than `outgoing.maxRequest`
+// - `unavailable`: the server cannot be found or connected to, or its certificate is not trusted
+// - `overloaded`: too many requests or connections are open
+// - `timeout`: the response took too long
+// - `crashed`: the connection ended early, or the response is malformed or larger than
+//   `outgoing.maxResponse`. The server may have acted on the request.
+// - `out-of-memory`: the response is larger than the memory that the call has left
+const ff_response *ff_fetch(const char *url, const ff_request *request);
 
 // ---- Time and random numbers, without a libc that imports WASI.
 

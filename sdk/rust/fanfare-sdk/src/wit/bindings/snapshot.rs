@@ -241,9 +241,9 @@ macro_rules! __export_sdk_snapshot_impl {
     #[unsafe(link_section = "component-type:wit-bindgen:0.63.0:fanfare:sdk-snapshot:sdk-snapshot:imports and exports")]
     #[doc(hidden)]
     #[allow(clippy::octal_escapes)]
-    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2487] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb4\x12\x01A\x02\x01\
-A\x05\x01B[\x01w\x04\0\x07call-id\x03\0\0\x01o\x02ss\x01p\x02\x04\0\x05extra\x03\
+    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2600] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa5\x13\x01A\x02\x01\
+A\x05\x01B`\x01w\x04\0\x07call-id\x03\0\0\x01o\x02ss\x01p\x02\x04\0\x05extra\x03\
 \0\x03\x01p\x02\x04\0\x0dheader-fields\x03\0\x05\x01p}\x01q\x03\x04none\0\0\x04t\
 ext\x01s\0\x05bytes\x01\x07\0\x04\0\x07payload\x03\0\x08\x01q\x03\x06worker\x01y\
 \0\x06broker\x01y\0\x06master\0\0\x04\0\x07isolate\x03\0\x0a\x01ks\x01r\x03\x06m\
@@ -289,14 +289,17 @@ uid-on\x01\x02\0\x05group\x01s\0\x05bound\0\0\x08everyone\0\0\x05other\x01\x02\0
 osition\x03\0O\x01r\x05\x06offsetw\x05at-msw\x07session\x0c\x07payload\x09\x05ex\
 tra\x04\x04\0\x0fchannel-message\x03\0Q\x01p\xd2\0\x01r\x04\x05epochs\x08message\
 s\xd3\0\x06latestw\x08complete\x7f\x04\0\x0cchannel-page\x03\0T\x01r\x03\x07sess\
-ions\x03uid\x0c\x04info\x0c\x04\0\x0echannel-member\x03\0V\x01ky\x01r\x03\x0atim\
-eout-ms\xd8\0\x09subdomain\x0c\x05extra\x04\x04\0\x0ccall-options\x03\0Y\x03\0\x1a\
-fanfare:module/types@0.1.0\x05\0\x02\x03\0\0\x07payload\x01B\x08\x02\x03\x02\x01\
-\x01\x04\0\x07payload\x03\0\0\x01j\x01\x01\x01s\x01C\0\0\x02\x04\0\x04save\x01\x03\
-\x01j\0\x01s\x01C\x02\x04froms\x05state\x01\0\x04\x04\0\x04load\x01\x05\x04\0\x1d\
-fanfare:module/snapshot@0.1.0\x05\x02\x04\0!fanfare:sdk-snapshot/sdk-snapshot\x04\
-\0\x0b\x12\x01\0\x0csdk-snapshot\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\
-\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+ions\x03uid\x0c\x04info\x0c\x04\0\x0echannel-member\x03\0V\x01k\x07\x01ky\x01r\x05\
+\x06methods\x03urls\x07headers\x06\x04body\xd8\0\x0atimeout-ms\xd9\0\x04\0\x0dfe\
+tch-request\x03\0Z\x01r\x03\x06status{\x07headers\x06\x04body\x07\x04\0\x0efetch\
+-response\x03\0\\\x01r\x03\x0atimeout-ms\xd9\0\x09subdomain\x0c\x05extra\x04\x04\
+\0\x0ccall-options\x03\0^\x03\0\x1afanfare:module/types@0.1.0\x05\0\x02\x03\0\0\x07\
+payload\x01B\x08\x02\x03\x02\x01\x01\x04\0\x07payload\x03\0\0\x01j\x01\x01\x01s\x01\
+C\0\0\x02\x04\0\x04save\x01\x03\x01j\0\x01s\x01C\x02\x04froms\x05state\x01\0\x04\
+\x04\0\x04load\x01\x05\x04\0\x1dfanfare:module/snapshot@0.1.0\x05\x02\x04\0!fanf\
+are:sdk-snapshot/sdk-snapshot\x04\0\x0b\x12\x01\0\x0csdk-snapshot\x03\0\0\0G\x09\
+producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rus\
+t\x060.63.0";
   };
   )
 }
@@ -307,9 +310,9 @@ pub use __export_sdk_snapshot_impl as __export_snapshot;
 #[unsafe(link_section = "component-type:wit-bindgen:0.63.0:fanfare:sdk-snapshot:sdk-snapshot-with-all-of-its-exports-removed:encoded world")]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2432] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xdd\x11\x01A\x02\x01\
-A\x02\x01B[\x01w\x04\0\x07call-id\x03\0\0\x01o\x02ss\x01p\x02\x04\0\x05extra\x03\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2545] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xce\x12\x01A\x02\x01\
+A\x02\x01B`\x01w\x04\0\x07call-id\x03\0\0\x01o\x02ss\x01p\x02\x04\0\x05extra\x03\
 \0\x03\x01p\x02\x04\0\x0dheader-fields\x03\0\x05\x01p}\x01q\x03\x04none\0\0\x04t\
 ext\x01s\0\x05bytes\x01\x07\0\x04\0\x07payload\x03\0\x08\x01q\x03\x06worker\x01y\
 \0\x06broker\x01y\0\x06master\0\0\x04\0\x07isolate\x03\0\x0a\x01ks\x01r\x03\x06m\
@@ -355,12 +358,14 @@ uid-on\x01\x02\0\x05group\x01s\0\x05bound\0\0\x08everyone\0\0\x05other\x01\x02\0
 osition\x03\0O\x01r\x05\x06offsetw\x05at-msw\x07session\x0c\x07payload\x09\x05ex\
 tra\x04\x04\0\x0fchannel-message\x03\0Q\x01p\xd2\0\x01r\x04\x05epochs\x08message\
 s\xd3\0\x06latestw\x08complete\x7f\x04\0\x0cchannel-page\x03\0T\x01r\x03\x07sess\
-ions\x03uid\x0c\x04info\x0c\x04\0\x0echannel-member\x03\0V\x01ky\x01r\x03\x0atim\
-eout-ms\xd8\0\x09subdomain\x0c\x05extra\x04\x04\0\x0ccall-options\x03\0Y\x03\0\x1a\
-fanfare:module/types@0.1.0\x05\0\x04\0Afanfare:sdk-snapshot/sdk-snapshot-with-al\
-l-of-its-exports-removed\x04\0\x0b2\x01\0,sdk-snapshot-with-all-of-its-exports-r\
-emoved\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262\
-.0\x10wit-bindgen-rust\x060.63.0";
+ions\x03uid\x0c\x04info\x0c\x04\0\x0echannel-member\x03\0V\x01k\x07\x01ky\x01r\x05\
+\x06methods\x03urls\x07headers\x06\x04body\xd8\0\x0atimeout-ms\xd9\0\x04\0\x0dfe\
+tch-request\x03\0Z\x01r\x03\x06status{\x07headers\x06\x04body\x07\x04\0\x0efetch\
+-response\x03\0\\\x01r\x03\x0atimeout-ms\xd9\0\x09subdomain\x0c\x05extra\x04\x04\
+\0\x0ccall-options\x03\0^\x03\0\x1afanfare:module/types@0.1.0\x05\0\x04\0Afanfar\
+e:sdk-snapshot/sdk-snapshot-with-all-of-its-exports-removed\x04\0\x0b2\x01\0,sdk\
+-snapshot-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocess\
+ed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
 
 #[inline(never)]
 #[doc(hidden)]
