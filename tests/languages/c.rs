@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::cli::project::Project;
 use crate::harness::{Started, TestHost, WebServer, eventually, not_run, root, section, vector};
 
 /// The module of `sdk/cases` in C, if it is built.
@@ -223,4 +224,16 @@ async fn a_request_in_c_ends_with_the_deadline_of_its_call() {
     assert_eq!(host.log.lines(&["module=conformance", "not fetched: timeout"]).len(), 2);
     let slot = host.slot("conformance", 0).await;
     assert_eq!((&slot["restarts"], &slot["replaced"]), (&json!(0), &json!(0)), "{slot}");
+}
+
+/// The SDK has the functions of a snapshot in every module. Only those that use them export it.
+#[tokio::test]
+async fn a_module_in_c_exports_a_snapshot_if_it_has_one() {
+    let (Some(limiter), Some(component)) = (built("limiter"), component()) else { return };
+    let project = Project::with(&[]).file("limiter.wasm", limiter).file("conformance.wasm", component);
+    for (name, snapshot) in [("limiter", false), ("conformance", true)] {
+        let inspected = project.run(&["inspect", "--json", &format!("{name}.wasm")]).await;
+        let found: Value = serde_json::from_str(&inspected.out).unwrap();
+        assert_eq!(found["snapshot"], json!(snapshot), "{name}: {found}");
+    }
 }

@@ -219,24 +219,6 @@ extern void __wasm_import_fanfare_module_channels_blocking_members(int32_t, int6
 __attribute__((__import_module__("fanfare:module/fetch-blocking@0.1.0"), __import_name__("send")))
 extern void __wasm_import_fanfare_module_fetch_blocking_send(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, int32_t, uint8_t *);
 
-// Exported Functions from `fanfare:module/describe@0.1.0`
-
-__attribute__((__weak__, __export_name__("cabi_post_fanfare:module/describe@0.1.0#handlers")))
-void __wasm_export_exports_fanfare_module_describe_handlers_post_return(uint8_t * arg0) {
-  size_t len = *((size_t*) (arg0 + sizeof(void*)));
-  if (len > 0) {
-    uint8_t *ptr = *((uint8_t **) (arg0 + 0));
-    for (size_t i = 0; i < len; i++) {
-      uint8_t *base = ptr + i * (2*sizeof(void*));
-      (void) base;
-      if ((*((size_t*) (base + sizeof(void*)))) > 0) {
-        free(*((uint8_t **) (base + 0)));
-      }
-    }
-    free(ptr);
-  }
-}
-
 // Exported Functions from `fanfare:module/snapshot@0.1.0`
 
 __attribute__((__weak__, __export_name__("cabi_post_fanfare:module/snapshot@0.1.0#save")))
@@ -289,6 +271,24 @@ void __wasm_export_exports_fanfare_module_snapshot_load_post_return(uint8_t * ar
       }
       break;
     }
+  }
+}
+
+// Exported Functions from `fanfare:module/describe@0.1.0`
+
+__attribute__((__weak__, __export_name__("cabi_post_fanfare:module/describe@0.1.0#handlers")))
+void __wasm_export_exports_fanfare_module_describe_handlers_post_return(uint8_t * arg0) {
+  size_t len = *((size_t*) (arg0 + sizeof(void*)));
+  if (len > 0) {
+    uint8_t *ptr = *((uint8_t **) (arg0 + 0));
+    for (size_t i = 0; i < len; i++) {
+      uint8_t *base = ptr + i * (2*sizeof(void*));
+      (void) base;
+      if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+        free(*((uint8_t **) (base + 0)));
+      }
+    }
+    free(ptr);
   }
 }
 
@@ -8334,16 +8334,6 @@ bool fanfare_module_fetch_blocking_send(fanfare_module_fetch_blocking_call_id_t 
   }
 }
 
-__attribute__((__export_name__("fanfare:module/describe@0.1.0#handlers")))
-uint8_t * __wasm_export_exports_fanfare_module_describe_handlers(void) {
-  guest_list_string_t ret;
-  exports_fanfare_module_describe_handlers(&ret);
-  uint8_t *ptr = (uint8_t *) &RET_AREA;
-  *((size_t*)(ptr + sizeof(void*))) = (ret).len;
-  *((uint8_t **)(ptr + 0)) = (uint8_t *) (ret).ptr;
-  return ptr;
-}
-
 __attribute__((__export_name__("fanfare:module/snapshot@0.1.0#save")))
 uint8_t * __wasm_export_exports_fanfare_module_snapshot_save(void) {
   exports_fanfare_module_snapshot_result_payload_string_t ret;
@@ -8420,6 +8410,16 @@ uint8_t * __wasm_export_exports_fanfare_module_snapshot_load(uint8_t * arg, size
   } else {
     *((int8_t*)(ptr + 0)) = 0;
   }
+  return ptr;
+}
+
+__attribute__((__export_name__("fanfare:module/describe@0.1.0#handlers")))
+uint8_t * __wasm_export_exports_fanfare_module_describe_handlers(void) {
+  guest_list_string_t ret;
+  exports_fanfare_module_describe_handlers(&ret);
+  uint8_t *ptr = (uint8_t *) &RET_AREA;
+  *((size_t*)(ptr + sizeof(void*))) = (ret).len;
+  *((uint8_t **)(ptr + 0)) = (uint8_t *) (ret).ptr;
   return ptr;
 }
 

@@ -1544,12 +1544,12 @@ extern bool fanfare_module_channels_blocking_members(fanfare_module_channels_blo
 // Imported Functions from `fanfare:module/fetch-blocking@0.1.0`
 extern bool fanfare_module_fetch_blocking_send(fanfare_module_fetch_blocking_call_id_t *maybe_caller, fanfare_module_fetch_blocking_fetch_request_t *request, fanfare_module_fetch_blocking_fetch_response_t *ret, fanfare_module_fetch_blocking_call_error_t *err);
 
-// Exported Functions from `fanfare:module/describe@0.1.0`
-void exports_fanfare_module_describe_handlers(guest_list_string_t *ret);
-
 // Exported Functions from `fanfare:module/snapshot@0.1.0`
 bool exports_fanfare_module_snapshot_save(exports_fanfare_module_snapshot_payload_t *ret, guest_string_t *err);
 bool exports_fanfare_module_snapshot_load(guest_string_t *from, exports_fanfare_module_snapshot_payload_t *state, guest_string_t *err);
+
+// Exported Functions from `fanfare:module/describe@0.1.0`
+void exports_fanfare_module_describe_handlers(guest_list_string_t *ret);
 
 // Exported Functions from `fanfare:module/handler@0.1.0`
 bool exports_fanfare_module_handler_handle(exports_fanfare_module_handler_call_t *call, exports_fanfare_module_handler_outcome_t *ret, exports_fanfare_module_handler_failure_t *err);
