@@ -76,6 +76,11 @@ macro_rules! every_language {
             async fn writes_to_the_log_of_its_own_call() {
                 SDK.writes_to_the_log().await;
             }
+
+            #[tokio::test]
+            async fn learns_that_nobody_listens_to_messages_for_the_master() {
+                SDK.has_no_master().await;
+            }
         }
     )*};
 }
@@ -336,6 +341,23 @@ impl Sdk {
             eventually(&format!("a line with {words:?}"), logged).await;
         }
         assert_eq!(host.slot("conformance", 0).await["restarts"], 0);
+    }
+}
+
+impl Sdk {
+    /// Without the hook that receives the messages in the cases.
+    async fn has_no_master(&self) {
+        let unhooked = |host: TestHost| {
+            host.manifest_text("conformance", |text| {
+                let mut manifest: Value = serde_json::from_str(&text).unwrap();
+                manifest["hooks"].as_object_mut().unwrap().remove("workerMessage").unwrap();
+                manifest.to_string()
+            })
+        };
+        let Some(host) = self.start(unhooked).await else { return };
+        let sent = host.post("/api/conformance/master", json!({ "word": "hi" }).to_string()).await;
+        let expected = json!({ "send": "unavailable", "reply": null, "failure": null, "post": "unavailable" });
+        assert_eq!(sent.json(), expected);
     }
 }
 

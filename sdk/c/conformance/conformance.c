@@ -240,10 +240,27 @@ static ff_reply options(ff_call *call)
 
 static ff_reply master(ff_call *call)
 {
-    (void)call;
     cJSON *found = cJSON_CreateObject();
-    put_text(found, "send", kind_of(ff_master_send(ff_text_body("hello"), 0)));
-    put_text(found, "post", kind_of(ff_master_post(ff_text_body("{\"hello\":1}"))));
+    put_text(found, "post", kind_of(ff_master_post(call->body)));
+    const ff_body *reply = ff_master_send(call->body, 0);
+    put_text(found, "send", kind_of(reply));
+    put_text(found, "failure", reply ? NULL : ff_last_error()->failure.name);
+    put(found, "reply", reply ? ff_parse(*reply) : NULL);
+    return ff_json(found);
+}
+
+// The hook that receives messages to the master.
+static ff_reply asked(ff_call *call)
+{
+    cJSON *body = ff_read_json(call);
+    if (!body) return ff_failed();
+    const char *word = text_of(body, "word");
+    if (word && !strcmp(word, "bad")) return ff_fail("bad-word", 0, "this word is bad");
+    cJSON *found = cJSON_CreateObject();
+    put_text(found, "kind", call->trigger.kind_name);
+    put_text(found, "name", call->trigger.name);
+    put_text(found, "isolate", ff_host_whoami()->isolate);
+    put(found, "body", body);
     return ff_json(found);
 }
 
@@ -253,7 +270,7 @@ FANFARE_MODULE(
     { "later", later }, { "gate", gate }, { "gated", gated }, { "fail", fail }, { "fault", fault },
     { "unsendable", unsendable }, { "state", state }, { "hold", serial }, { "release", serial }, { "spin", spin },
     { "random", number_by_chance },
-    { "whoami", whoami }, { "note", note }, { "settings", settings }, { "options", options }, { "master", master },
+    { "whoami", whoami }, { "note", note }, { "settings", settings }, { "options", options }, { "master", master }, { "asked", asked }, { "hoard", hoard },
     { "ask", ask }, { "refused", refused }, { "caught", caught }, { "every", every }, { "deep", deep }, { "late", late }, { "peer", peer }, { "relay", relay },
     { "greedy", greedy }, { "times", read_clocks }, { "overflow", overflow }, { "origin", origin },
     { "fetched", fetched },

@@ -28,6 +28,7 @@ ff_reply relay(ff_call *call);
 
 // In limits.c.
 ff_reply greedy(ff_call *call);
+ff_reply hoard(ff_call *call);
 ff_reply read_clocks(ff_call *call);
 ff_reply overflow(ff_call *call);
 

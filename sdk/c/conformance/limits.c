@@ -1,5 +1,7 @@
 // Memory, time and the stack.
 
+#include <stdlib.h>
+
 #include "conformance.h"
 
 // Asks for more memory than a call can have, or, with a body, for half of it.
@@ -10,6 +12,18 @@ ff_reply greedy(ff_call *call)
     for (size_t i = 0; i < most; i++)
         if (!ff_alloc(unit)) return ff_failed();
     return ff_text("there was enough");
+}
+
+// Asks the C library for 256 MiB, and frees them.
+ff_reply hoard(ff_call *call)
+{
+    (void)call;
+    enum { MOST = 256 };
+    static char *all[MOST];
+    size_t count = 0;
+    while (count < MOST && (all[count] = malloc(1024 * 1024))) count++;
+    for (size_t i = 0; i < count; i++) free(all[i]);
+    return count == MOST ? ff_text("there was enough") : ff_failf("out-of-memory", 500, "there was enough for %zu MiB", count);
 }
 
 // Numbers of a generator, and the clocks.

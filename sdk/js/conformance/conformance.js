@@ -163,10 +163,29 @@ export const options = handler(() => ({
     none: program.options("/none") ?? null,
 }));
 
-export const master = handler(async () => ({
-    send: await kindOf(() => program.send("hello")),
-    post: await kindOf(() => program.post({ hello: 1 })),
-}));
+export const master = handler(async ({ json }) => {
+    const found = { send: "none", reply: null, failure: null, post: await kindOf(() => program.post(json)) };
+    try {
+        found.reply = JSON.parse(await program.send(json));
+    } catch ({ kind, failure }) {
+        found.send = kind;
+        found.failure = failure?.name ?? null;
+    }
+    return found;
+});
+
+/** The hook that receives messages to the master. */
+export const asked = handler(({ json, trigger: { kind, name } }) => {
+    if (json.word === "bad") throw new Failure("bad-word", "this word is bad");
+    return { kind, name, isolate: host.whoami().isolate, body: json };
+});
+
+/** Asks for 256 MiB. */
+export const hoard = handler(() => {
+    const all = [];
+    for (let i = 0; i < 256; i++) all.push(new Uint8Array(1 << 20).fill(1));
+    return `there was enough for ${all.length}`;
+});
 
 // Calls of other routes.
 

@@ -35,7 +35,7 @@ from fanfare import (
 from fanfare import (
     master as program,
 )
-from fanfare.types import Broadcast, ChannelEvent, Position, Schedule, Startup, Subscription
+from fanfare.types import Broadcast, ChannelEvent, Hook, Position, Schedule, Startup, Subscription
 
 KEY = "conformance"
 
@@ -251,11 +251,33 @@ def options() -> dict[str, Any]:
 
 
 @handler
-async def master() -> dict[str, str]:
-    return {
-        "send": await kind_of(lambda: program.send("hello")),
-        "post": await kind_of(lambda: program.post({"hello": 1})),
-    }
+async def master(call: Call) -> dict[str, Any]:
+    found: dict[str, Any] = {"send": "none", "reply": None, "failure": None}
+    found["post"] = await kind_of(lambda: program.post(call.json))
+    try:
+        found["reply"] = parser.loads(str(await program.send(call.json)))
+    except CallError as error:
+        found["send"] = error.kind
+        found["failure"] = error.failure.name if error.failure else None
+    return found
+
+
+@handler
+def asked(call: Call) -> dict[str, Any]:
+    """The hook that receives messages to the master."""
+    trigger = call.trigger
+    assert isinstance(trigger, Hook)
+    if call.json["word"] == "bad":
+        raise Failure("bad-word", "this word is bad")
+    isolate = host.whoami().isolate
+    return {"kind": trigger.kind, "name": trigger.name, "isolate": isolate, "body": call.json}
+
+
+@handler
+def hoard() -> str:
+    """Asks for 256 MiB."""
+    every = [bytearray(b"x" * (1 << 20)) for _ in range(256)]
+    return f"there was enough for {len(every)}"
 
 
 # Calls of other routes.

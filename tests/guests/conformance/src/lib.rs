@@ -206,9 +206,37 @@ fn options() -> Result<Json<Value>> {
 }
 
 #[handler]
-async fn master() -> Json<Value> {
-    let sent = program::send("hello").await;
-    Json(json!({ "send": kind_of(sent), "post": kind_of(program::post(json!({ "hello": 1 }))) }))
+async fn master(body: Text) -> Result<Json<Value>> {
+    let sent = program::send(&*body).await;
+    let reply: Option<Value> = sent.as_ref().ok().map(Payload::json).transpose()?;
+    let failure = match &sent {
+        Err(CallError::Failure(failure)) => Some(failure.name.clone()),
+        _ => None,
+    };
+    let post = kind_of(program::post(&*body));
+    Ok(Json(json!({ "send": kind_of(sent), "reply": reply, "failure": failure, "post": post })))
+}
+
+/// The hook that receives messages to the master.
+#[handler]
+fn asked(cx: Context, body: Json<Value>) -> Result<Json<Value>> {
+    if body["word"] == "bad" {
+        return Err(Failure::new("bad-word", "this word is bad"));
+    }
+    let hook = cx.hook().ok_or("only a hook calls this route")?;
+    let isolate = host::whoami().isolate;
+    Ok(Json(json!({ "kind": cx.trigger().kind(), "name": hook.name, "isolate": isolate, "body": *body })))
+}
+
+/// Asks for 256 MiB.
+#[handler]
+fn hoard() -> &'static str {
+    let mut all = Vec::new();
+    for _ in 0..256 {
+        all.push(vec![1_u8; 1 << 20]);
+    }
+    std::hint::black_box(&all);
+    "there was enough"
 }
 
 // Startups and schedules.
@@ -236,7 +264,7 @@ fn tick(schedule: Schedule, cx: Context, data: Json<Value>) -> Json<Value> {
 fanfare_sdk::module! {
     handlers: [
         echo, greet, named, query, request, json, text, reversed, number, nothing, made, later, pass_gate, gated,
-        fail, fault, unsendable, state, hold, release, spin, random, whoami, note, settings, options, master,
+        fail, fault, unsendable, state, hold, release, spin, random, whoami, note, settings, options, master, asked, hoard,
         warm, warmed, tick,
         calls::ask, calls::refused, calls::caught, calls::every, calls::deep, calls::late, calls::origin, calls::emit,
         calls::gather, calls::told, calls::renew,
