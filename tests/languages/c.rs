@@ -182,8 +182,7 @@ async fn a_module_in_c_sends_requests_to_servers_that_are_granted() {
     let settings = json!({ "outgoing": { "maxRequest": "128KiB", "maxResponse": "20MiB" } });
     let Some(host) = start_granted(json!([origin, nobody]), |host| host.config(settings)).await else { return };
     let hello = fetched(&host, &format!("{origin}/?a=b#c"), json!({})).await;
-    let expected =
-        json!({ "status": 200, "size": 17, "length": "17", "location": null, "text": "hello over HTTP/1" });
+    let expected = json!({ "status": 200, "size": 17, "length": "17", "location": null, "text": "hello over HTTP/1" });
     assert_eq!(hello, expected);
     let sent = json!({ "method": "POST", "size": 80_000, "headers": { "X-A": "1" } });
     assert_eq!(fetched(&host, &format!("{origin}/size"), sent).await["text"], "80000");
@@ -236,4 +235,32 @@ async fn a_module_in_c_exports_a_snapshot_if_it_has_one() {
         let found: Value = serde_json::from_str(&inspected.out).unwrap();
         assert_eq!(found["snapshot"], json!(snapshot), "{name}: {found}");
     }
+}
+
+/// The example `sdk/c/examples/limiter`, in front of a route of another module.
+#[tokio::test]
+async fn the_limiter_in_c_limits_a_route_of_another_module() {
+    let (Some(limiter), Some(component)) = (built("limiter"), component()) else { return };
+    let middleware = "limiter/check?rate=0.01&burst=3";
+    let shop = json!({
+        "component": "shop.wasm",
+        "routes": [{ "method": "get", "path": "buy", "handler": "number", "middlewares": middleware }],
+        "capabilities": { "rpc": ["limiter"] },
+    });
+    let host = TestHost::empty()
+        .workers(1)
+        .file("modules/limiter/module.json", text("sdk/c/examples/limiter/module.json"))
+        .file("modules/limiter/limiter.wasm", limiter)
+        .file("modules/shop/module.json", shop.to_string())
+        .file("modules/shop/shop.wasm", component)
+        .grant("shop", json!({ "rpc": ["limiter"] }))
+        .start()
+        .await;
+    for _ in 0..3 {
+        let answer = host.get("/api/shop/buy").await;
+        assert_eq!((answer.status, answer.text()), (200, "42"));
+    }
+    let limited = host.get("/api/shop/buy").await;
+    assert_eq!((limited.status, limited.code().as_str()), (429, "limited"), "{}", limited.text());
+    assert_eq!(limited.header("retry-after"), Some("100"));
 }
