@@ -142,6 +142,49 @@ async fn only_one_of_two_builds_at_once_installs() {
     assert_eq!((installs(&project).len(), project.read("second")), (1, waits.to_owned()));
 }
 
+/// pip builds a package that is a folder in this folder, where two builds would spoil each other.
+#[tokio::test]
+async fn two_modules_do_not_build_one_package_of_python_at_once() {
+    let project = with_command("cp source.wasm made.wasm", "made.wasm");
+    let (manifest, wasm) = (project.read("modules/made/module.json"), project.path().join("modules/made/source.wasm"));
+    let url = format!(
+        "[project]\nname = \"third\"\ndependencies = [\"fanfare @ file://{}/sdk\"]\n",
+        project.path().display()
+    );
+    let project = project
+        .file("sdk/pyproject.toml", "[project]\nname = \"fanfare\"\n")
+        .file("modules/made/requirements.txt", "../../sdk[build]\n")
+        .file("modules/again/requirements.txt", "../made/../../sdk\n")
+        .file("modules/again/module.json", &manifest)
+        .file("modules/again/source.wasm", fs::read(&wasm).unwrap())
+        .file("modules/third/pyproject.toml", url)
+        .file("modules/third/module.json", &manifest)
+        .file("modules/third/source.wasm", fs::read(&wasm).unwrap());
+    programs(&project, &[("python3", PYTHON)]);
+    let gate: PathBuf = project.path().join("gate");
+    mknodat(CWD, &gate, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    project.dir.write("stop", "cat ../../gate");
+    let start = |module: &str| -> Child {
+        let log = fs::File::create(project.path().join(module)).unwrap();
+        with_programs(&project, &["build", module]).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+    };
+    let mut first = start("made");
+    eventually("the first one runs pip", || async { installs(&project).len() == 2 }).await;
+    for module in ["again", "third"] {
+        let mut second = start(module);
+        let waits = format!("{module}: waiting for another process that installs packages\n");
+        eventually("the second one waits", || async { project.read(module) == waits }).await;
+        assert_eq!(installs(&project).len(), 2);
+        second.start_kill().unwrap();
+        second.wait().await.unwrap();
+    }
+    fs::remove_file(project.path().join("stop")).unwrap();
+    fs::write(&gate, "").unwrap();
+    assert!(first.wait().await.unwrap().success());
+    let ran = build(&project).await;
+    assert_eq!((ran.code, installs(&project).len()), (0, 5), "{}", ran.err);
+}
+
 #[tokio::test]
 async fn missing_tools_are_named_once_before_the_other_modules_are_built() {
     let project = with_npm();

@@ -139,14 +139,18 @@ impl Packages {
         self.kind != Kind::Npm && !self.folder.join("bin/python").exists()
     }
 
-    /// Installs the packages if they are due. Only one process at a time installs in a folder.
+    /// Installs the packages if they are due. Only one process at a time installs in a folder, and
+    /// only one builds a package that is a folder: pip does it in this folder, for each module.
     pub async fn install(&self, module: &str, group: Group) -> Result<(), InstallError> {
         if self.due().is_none() {
             return Ok(());
         }
-        let _lock = self.lock(module).await;
+        let mut locks = vec![self.lock(&self.dir, module).await];
         if self.due().is_none() {
             return Ok(());
+        }
+        for folder in sources::built_in_place(self.kind, &self.dir) {
+            locks.push(self.lock(&folder, module).await);
         }
         let what = self.what();
         let with = if self.kind == Kind::Npm { "npm" } else { "pip" };
@@ -191,10 +195,10 @@ impl Packages {
         files::write_whole(&self.folder.join(STAMP), text.as_bytes(), files::PUBLIC)
     }
 
-    /// Locks the folder in which the installer runs, until the file is dropped or this process
-    /// ends. `None` if the file system has no locks.
-    async fn lock(&self, module: &str) -> Option<File> {
-        let folder = File::open(&self.dir).ok()?;
+    /// Locks a folder until the file is dropped or this process ends. `None` if the file system has
+    /// no locks.
+    async fn lock(&self, folder: &Path, module: &str) -> Option<File> {
+        let folder = File::open(folder).ok()?;
         let mut is_told = false;
         loop {
             match folder.try_lock() {

@@ -1,5 +1,6 @@
 //! What packages are installed from: the files that list them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -95,6 +96,24 @@ pub(super) fn of(kind: Kind, dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         read.push((file, bytes));
     }
     read
+}
+
+/// The folders of packages that pip builds in place. The order is the same for all modules, so that
+/// two processes that lock them do not wait for each other.
+pub(super) fn built_in_place(kind: Kind, dir: &Path) -> BTreeSet<PathBuf> {
+    let Kind::Pip(file) = kind else { return BTreeSet::new() };
+    let own = dir.join(file);
+    let mut folders = BTreeSet::new();
+    for (path, bytes) in of(kind, dir) {
+        if path != own && path.ends_with("pyproject.toml") {
+            folders.extend(path.parent().and_then(|folder| folder.canonicalize().ok()));
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        // `"fanfare @ file:///home/me/sdk/python"`
+        let urls = text.split("file://").skip(1).filter_map(|rest| rest.split(['"', '\'', '[', ' ', '\n']).next());
+        folders.extend(urls.filter_map(|path| Path::new(path).canonicalize().ok()).filter(|path| path.is_dir()));
+    }
+    folders
 }
 
 /// The file that a line of a requirements file names: another such file, or the pyproject.toml of
