@@ -181,6 +181,12 @@ class Sessions(Case):
         bob.disconnect()
         self.assertEqual(self.failure(ada.request, "others", f'"{bob.id}"').name, "not-found")
 
+    def test_calls_belong_to_the_tenant_of_their_caller_or_to_the_one_that_it_names(self) -> None:
+        self.host.answer("shop/tenant", lambda call: f"shop for {call.subdomain}")
+        client = self.host.connect(subdomain="acme")
+        expected = ["other"] * 5 + ["acme"] * 5 + ["shop for acme"]
+        self.assertEqual(client.request("chat.client.tenants").json, expected)
+
     def test_a_client_answers_questions(self) -> None:
         client = self.host.connect()
         self.assertEqual(self.failure(client.request, "ask", "who?").status, 504)

@@ -18,6 +18,7 @@ class Running:
     headers: list[tuple[str, str]] = field(default_factory=list)
     path: str | None = None
     session: str | None = None
+    subdomain: str | None = None
 
 
 @dataclass

@@ -29,7 +29,7 @@ class Imports(SessionImports, ChannelImports, StreamImports):
     def emit(
         self, caller: Caller, module: str | None, name: str, subdomain: str | None, payload: Payload
     ) -> types.Receipt:
-        receipt, tasks = self.node.emit(caller, module, name, payload)
+        receipt, tasks = self.node.emit(caller, module, name, payload, subdomain=subdomain)
         for task in tasks:
             self.node.keep(task)
         return receipt
@@ -43,7 +43,7 @@ class Imports(SessionImports, ChannelImports, StreamImports):
         payload: Payload,
         timeout: int | None,
     ) -> list[types.Entry]:
-        _receipt, tasks = self.node.emit(caller, module, name, payload)
+        _receipt, tasks = self.node.emit(caller, module, name, payload, subdomain=subdomain)
         return [await task for task in tasks]
 
     def reload(self, caller: Caller, module: str | None) -> types.Receipt:
@@ -60,7 +60,8 @@ class Imports(SessionImports, ChannelImports, StreamImports):
         timeout: int | None,
         subdomain: str | None,
     ) -> types.Reply:
-        return await self.node.rpc(caller, self._worker(caller, target), route, payload)
+        worker = self._worker(caller, target)
+        return await self.node.rpc(caller, worker, route, payload, subdomain)
 
     async def call_every(
         self,
@@ -71,7 +72,9 @@ class Imports(SessionImports, ChannelImports, StreamImports):
         timeout: int | None,
         subdomain: str | None,
     ) -> list[types.Entry]:
-        return [await self.node.entry(caller, worker, route, payload) for worker in self._workers(group)]
+        return [
+            await self.node.entry(caller, worker, route, payload, subdomain) for worker in self._workers(group)
+        ]
 
     def notify(
         self,
@@ -84,7 +87,8 @@ class Imports(SessionImports, ChannelImports, StreamImports):
     ) -> int:
         workers = self._workers(to) if isinstance(to, types.Group) else [self._worker(caller, to)]
         for worker in workers:
-            self.node.keep(self.node.spawn(self.node.entry(caller, worker, route, payload)))
+            call = self.node.entry(caller, worker, route, payload, subdomain)
+            self.node.keep(self.node.spawn(call))
         return len(workers)
 
     def _worker(self, caller: Caller, target: types.Target) -> int:

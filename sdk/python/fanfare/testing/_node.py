@@ -171,7 +171,9 @@ class Node:
         if spec.depth > _DEPTH:
             raise CallError("too-deep", f"the chain of calls is longer than {_DEPTH}")
         id = next(self._ids)
-        self.calls[id] = Running(spec.worker, spec.depth, spec.headers, spec.path, spec.session)
+        self.calls[id] = Running(
+            spec.worker, spec.depth, spec.headers, spec.path, spec.session, spec.subdomain
+        )
         payload, extra = spec.payload, list(spec.extra)
         matched = spec.matched
 
@@ -275,31 +277,42 @@ class Node:
         """The module itself as a caller."""
         return types.Origin("guest", None, self.name, f"worker-{self.worker_of(caller)}")
 
-    async def rpc(self, caller: int | None, worker: int, text: str, payload: Payload) -> types.Reply:
+    def subdomain_of(self, caller: int | None) -> str | None:
+        """The tenant that a call belongs to, and the calls that it makes."""
+        running = self.calls.get(caller or 0)
+        return running.subdomain if running else None
+
+    async def rpc(
+        self, caller: int | None, worker: int, text: str, payload: Payload, subdomain: str | None = None
+    ) -> types.Reply:
         """Calls a route of the module, or the answer for a route of another one."""
+        tenant = self.subdomain_of(caller) if subdomain is None else subdomain
         asked = Asked.parse(text)
         path = asked.path if "/" in asked.path else asked.path.replace(".", "/")
         module, _, rest = path.partition("/")
         if module in ("", self.name):
             matched = self.manifest.find(Asked(asked.method, rest, asked.query))
-            depth = self.depth_of(caller)
-            return await self.call(
-                Spec(worker, matched, types.Rpc(), self.guest(caller), asked.query, payload, depth)
-            )
+            depth, origin = self.depth_of(caller), self.guest(caller)
+            spec = Spec(worker, matched, types.Rpc(), origin, asked.query, payload, depth)
+            spec.subdomain = tenant
+            return await self.call(spec)
         call = Call(
             id=next(self._ids),
             handler=path,
             trigger=types.Rpc(),
             origin=self.guest(caller),
+            subdomain=tenant,
             query=asked.query,
             payload=payload,
         )
         result = await self._answer(path, call)
         return result if isinstance(result, types.Reply) else types.Reply(0, [], result.payload)
 
-    async def entry(self, caller: int | None, worker: int, route: str, payload: Payload) -> types.Entry:
+    async def entry(
+        self, caller: int | None, worker: int, route: str, payload: Payload, subdomain: str | None = None
+    ) -> types.Entry:
         """Calls a route in one worker."""
-        return await self._entry(worker, self.rpc(caller, worker, route, payload))
+        return await self._entry(worker, self.rpc(caller, worker, route, payload, subdomain))
 
     async def _entry(self, worker: int, call: Coroutine[Any, Any, types.Reply]) -> types.Entry:
         try:
@@ -314,6 +327,7 @@ class Node:
         name: str,
         payload: Payload,
         origin: types.Origin | None = None,
+        subdomain: str | None = None,
     ) -> tuple[types.Receipt, list[asyncio.Task[types.Entry]]]:
         """Emits a broadcast. Returns a task per worker."""
         seq, tasks = next(self._seqs), []
@@ -329,6 +343,7 @@ class Node:
                 trigger = types.Broadcast(name, seq, seq, mine)
                 by = origin or self.guest(caller)
                 spec = Spec(worker, matched, trigger, by, "", payload, self.depth_of(caller))
+                spec.subdomain = self.subdomain_of(caller) if subdomain is None else subdomain
                 tasks.append(self.spawn(self._entry(worker, self.call(spec))))
         return types.Receipt(seq, seq, len(tasks), [], {}), tasks
 

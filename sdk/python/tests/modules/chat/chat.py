@@ -2,7 +2,7 @@
 
 import asyncio
 
-from fanfare import Failure, channels, config, handler, log, passed, reply, sessions, sse
+from fanfare import Failure, broadcast, channels, config, handler, log, passed, reply, rpc, sessions, sse
 
 seen = []
 
@@ -236,3 +236,17 @@ def admit(call):
     if last == "resumed" and facts != ["7", "ada", "/stream", "acme", "client"]:
         raise Failure("not-resumed", str(facts))
     return passed()
+
+
+@handler
+async def tenants(call):
+    """Calls itself in every way, for the tenant of the query and for its own."""
+    if call.trigger.kind != "client":
+        return call.subdomain
+    found = []
+    for subdomain in ("other", None):
+        found.append((await rpc.call("/tenants", subdomain=subdomain)).text)
+        found += [one.reply.text for one in await rpc.call_every("/tenants", subdomain=subdomain)]
+        found += [one.reply.text for one in await broadcast.gather("tenants", subdomain=subdomain)]
+    found.append((await rpc.call("shop/tenant")).text)
+    return found
