@@ -72,6 +72,58 @@ async fn tasks_may_outlive_their_handler() {
 }
 
 #[tokio::test]
+async fn facts_of_failures_and_repeated_header_fields_arrive() {
+    let Some(host) = start(ORIGIN, |host| host.workers(1)).await else { return };
+    let answer = host.post("/api/own/refused", "").await;
+    let cookies: Vec<&[u8]> = answer.headers.get_all("set-cookie").iter().map(|value| value.as_bytes()).collect();
+    assert_eq!((answer.status, cookies), (200, vec![&b"a=1"[..], b"b=2"]), "{}", answer.text());
+    assert_eq!(answer.json(), json!({ "fact": "1" }));
+}
+
+/// Everything that a handler starts belongs to its call.
+#[tokio::test]
+async fn tasks_and_timers_log_with_the_trace_of_their_call() {
+    let Some(host) = start(ORIGIN, |host| host.workers(1)).await else { return };
+    let trace = format!("0000000000005a75{:016x}", std::process::id());
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    assert_eq!(host.request("POST", "/api/own/says", &[("traceparent", &*parent)], "").await.status, 204);
+    for place in ["call_soon", "call_later", "create_task", "gather", "TaskGroup", "wait_for"] {
+        let line = format!("said in {place}");
+        let logged = || async { host.log.contains(&[&*line, "module=own", &*trace]) };
+        eventually(&format!("the line `{line}`, with its trace"), logged).await;
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_save_or_load_keeps_the_old_generation() {
+    let Some(component) = built("python-sdk", "raises") else { return };
+    let routes = json!([{ "path": "in", "handler": "raise_in" }, { "path": "now", "handler": "raises_in" }]);
+    let manifest = json!({ "component": "raises.wasm", "routes": routes });
+    let host = TestHost::empty()
+        .workers(1)
+        .file("modules/raises/module.json", manifest.to_string())
+        .file("modules/raises/raises.wasm", component)
+        .limit("raises", "memory", "128MiB")
+        .start()
+        .await;
+    for (place, says) in [
+        ("save", "raises in worker-0: save failed: cannot be saved; "),
+        ("load", "cannot load the state of generation "),
+    ] {
+        host.post("/api/raises/in", place).await;
+        let refused = host.reload("raises").await;
+        let detail = refused["detail"].as_str().unwrap_or_default();
+        assert!(refused["status"] == 422 && detail.contains(says), "{refused}");
+        assert_eq!(host.post("/api/raises/now", "").await.text(), place, "the old instance keeps serving");
+        let words = [&*format!("{place} failed: ValueError: cannot be "), "raises.py:", "module=raises"];
+        let logged = || async { host.log.contains(&words) };
+        eventually(&format!("a line with {words:?}"), logged).await;
+    }
+    host.post("/api/raises/in", "").await;
+    assert_eq!(host.reload("raises").await["outcome"], "swapped");
+}
+
+#[tokio::test]
 async fn each_instance_of_python_has_its_own_random_numbers() {
     let Some(host) = start(ORIGIN, |host| host).await else { return };
     let numbers = host.post("/api/own/random", "").await.json();

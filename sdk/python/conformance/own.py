@@ -10,7 +10,7 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
-from fanfare import Call, CallError, broadcast, handler, http, log, rpc
+from fanfare import Call, CallError, Failure, Reply, broadcast, handler, http, log, reply, rpc
 
 # Random numbers of the build. No instance may repeat them.
 BUILT = random.random()
@@ -98,6 +98,36 @@ async def leftovers(call: Call) -> str:
 
 
 tasks: set[asyncio.Task[None]] = set()
+
+
+@handler
+def refuses() -> None:
+    raise Failure("no", "not today", status=400, extra={"fact": "1"})
+
+
+@handler
+async def refused() -> Reply:
+    """What a failure carries, in a reply with a header field that it has twice."""
+    extra = (await rpc.call_every("/refuses"))[0].error.failure.extra  # type: ignore[union-attr]
+    return reply(extra, headers=[("set-cookie", "a=1"), ("set-cookie", "b=2")])
+
+
+@handler
+async def says() -> None:
+    """Logs in everything that a handler can start."""
+
+    async def say(where: str) -> None:
+        log.info(f"said in {where}")
+
+    loop = asyncio.get_running_loop()
+    loop.call_soon(log.info, "said in call_soon")
+    loop.call_later(0.001, log.info, "said in call_later")
+    await asyncio.create_task(say("create_task"))
+    await asyncio.gather(say("gather"))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(say("TaskGroup"))
+    await asyncio.wait_for(say("wait_for"), 1)
+    await asyncio.sleep(0.002)
 
 
 @handler

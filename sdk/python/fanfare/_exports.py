@@ -56,7 +56,7 @@ class Snapshot:
             return to_payload(await registry().state())
         except BaseException as error:  # noqa: BLE001 an exception is no trap
             _output.exception("save failed", error)
-            message = f"save failed: {message_of(error)}"
+            message = message_of(error)
         raise Err(message)
 
     async def load(self, from_: str, state: Any) -> None:
@@ -66,7 +66,7 @@ class Snapshot:
             return
         except BaseException as error:  # noqa: BLE001 an exception is no trap
             _output.exception("load failed", error)
-            message = f"cannot load the state of generation {from_}: {message_of(error)}"
+            message = f"cannot load the state of generation {from_[:12]}: {message_of(error)}"
         raise Err(message)
 
 
