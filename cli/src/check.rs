@@ -34,7 +34,7 @@ pub struct CheckArgs {
     pub dir: Option<PathBuf>,
     #[command(flatten)]
     pub settings: SettingsArgs,
-    /// Compare the `calls` of every module.json with the routes that they name.
+    /// Compare the `calls` of every module.json with the routes and broadcasts that they name.
     #[arg(long, env = "FANFARE_CALLERS", value_parser = FalseyValueParser::new())]
     pub callers: bool,
     /// Print JSON.

@@ -121,7 +121,8 @@ fn modules(dir: &Path) -> Result<Vec<model::Module>, CommandError> {
                 continue;
             }
         };
-        match model::module(&manifest) {
+        let wrong = manifest.schema_faults();
+        match if wrong.is_empty() { model::module(&manifest) } else { Err(wrong) } {
             Ok(module) => modules.push(module),
             Err(wrong) => faults.extend(wrong),
         }
@@ -152,12 +153,4 @@ fn text(value: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_line_that_differs_is_named() {
-        assert_eq!(difference("a", "x\n y\n", "x\nz\n"), "a:2: has `y` in place of `z`");
-        assert_eq!(difference("a", "x", "x\nz"), "a:2: has nothing in place of `z`");
-    }
-}
+mod tests;

@@ -83,8 +83,8 @@ pub mod document {
 pub mod manifest {
     pub use crate::registry::manifest::raw::{Middleware, schema};
     pub use crate::registry::manifest::{
-        Callee, FILE_NAME, FolderState, ManifestError, MissingComponent, ModuleFolder, PayloadSchema, Route, Stray,
-        check_brokers, check_connections, check_grants, effective_limits, effective_schedules, folder_names,
-        read_folder, scan, strays, unknown_schedules,
+        Callee, CalleeName, FILE_NAME, FolderState, ManifestError, MissingComponent, ModuleFolder, PayloadSchema,
+        Route, Stray, check_brokers, check_connections, check_grants, effective_limits, effective_schedules,
+        folder_names, read_folder, scan, strays, unknown_schedules,
     };
 }

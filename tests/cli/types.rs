@@ -10,7 +10,8 @@ const SHOP: &str = r#"{
     { "path": "inner/rates", "handler": "rates", "middlewares": "inner",
       "takes": { "type": "object", "properties": { "currency": { "type": "string" } }, "required": ["currency"] },
       "gives": "rate.json" },
-    { "method": "get", "path": "{name}", "handler": "get" },
+    { "method": "get", "path": "{name}", "handler": "get",
+      "query": { "type": "object", "properties": { "day": { "type": "string" } }, "required": ["day"] } },
     { "path": "said", "handler": "said", "middlewares": "session" },
     { "path": "inner/changed", "handler": "changed", "middlewares": "inner", "takes": { "type": "string" } }
   ],
@@ -39,7 +40,7 @@ async fn types_writes_stubs_for_the_languages_of_the_modules() {
         "    interface InnerRatesTakes {\n        \"currency\": string;\n    }",
         "     * Calls `POST shop/inner/rates`.\n     * Gives: Against EUR.",
         "    function innerRates(payload: InnerRatesTakes, options?: CallOptions): Promise<number | null>;",
-        "    function getByName(name: string, payload?: Sendable, options?: CallOptions): Promise<Reply>;",
+        "    function getByName(name: string | number, query: GetByNameQuery, payload?: Sendable, options?: CallOptions): Promise<Reply>;",
         "            function emit(payload: string, options?: EmitOptions): Receipt;",
     ] {
         assert!(declared.contains(line), "{line} in {declared}");
@@ -48,7 +49,7 @@ async fn types_writes_stubs_for_the_languages_of_the_modules() {
     let code = project.read("modules/_types/fanfare-types.js");
     for call in [
         r#"(await rpc.call("shop/inner/rates", JSON.stringify(payload), options)).json"#,
-        r#"rpc.call("GET shop/" + encodeURIComponent(name), payload, options)"#,
+        r#"rpc.call("GET shop/" + encodeURIComponent(name) + search(query), payload, options)"#,
         r#"broadcast.emit("changed", JSON.stringify(payload), { ...options, module: "shop" })"#,
     ] {
         assert!(code.contains(call), "{call} in {code}");
@@ -88,6 +89,8 @@ async fn the_languages_are_those_of_a_module_or_those_that_are_named() {
     let python = project.read("modules/_types/fanfare_types.py");
     assert!(python.contains("class shop:\n") && !python.contains("class cart:"), "{python}");
     assert_eq!(project.run(&["types", "--lang", "rust,c"]).await.code, 0);
+    let both = project.run(&["types", "--lang", "ts,js"]).await.out;
+    assert_eq!(both, "wrote modules/_types/fanfare-types.d.ts\nwrote modules/_types/fanfare-types.js\n");
     assert!(
         project.read("modules/_types/fanfare_types.rs").contains("pub async fn inner_rates(payload: &InnerRatesTakes)")
     );
@@ -148,6 +151,7 @@ async fn callers(calls: &str, capabilities: &str) -> String {
 }
 
 const RPC: &str = r#"{ "rpc": ["shop"] }"#;
+const EMIT: &str = r#"{ "broadcast": ["shop"] }"#;
 
 #[tokio::test]
 async fn a_caller_that_fits_has_no_faults() {
@@ -155,6 +159,8 @@ async fn a_caller_that_fits_has_no_faults() {
       "takes": { "type": "object", "properties": { "currency": { "enum": ["EUR"] } }, "required": ["currency"] },
       "gives": { "type": ["number", "null"] } }, "GET shop/{name}": {}"#;
     assert_eq!(callers(same, RPC).await, "");
+    let broadcast = r#""broadcast shop/changed": { "takes": { "const": "EUR" }, "gives": { "type": "null" } }"#;
+    assert_eq!(callers(broadcast, EMIT).await, "");
 }
 
 #[tokio::test]
@@ -182,6 +188,23 @@ async fn a_caller_that_does_not_fit_is_named_with_both_places() {
             RPC,
             "calls.shop/said: only messages of connected clients reach it, because it is `session` (modules/shop/module.json:3:13)",
         ),
+        (
+            r#""GET shop/{name}": { "query": { "type": "object", "properties": { "day": { "type": "integer" } }, "required": ["day"] } }"#,
+            RPC,
+            "calls[\"GET shop/{name}\"].query.day: the module sends an integer, but shop takes a string (modules/shop/module.json:8:",
+        ),
+        (
+            r#""broadcast shop/changed": { "takes": { "type": "number" } }"#,
+            EMIT,
+            "modules/cart/module.json:2:38: calls[\"broadcast shop/changed\"].takes: the module sends a number, \
+             but shop takes a string (modules/shop/module.json:10:87): change one of them",
+        ),
+        (
+            r#""broadcast shop/change": {}"#,
+            EMIT,
+            "modules/cart/module.json:2:1: calls[\"broadcast shop/change\"]: shop has no such broadcast; did you mean \"changed\"? (its broadcasts: modules/shop/module.json:12:17)",
+        ),
+        (r#""broadcast shop/changed": {}"#, RPC, "emits a broadcast of shop: add \"shop\" to capabilities.broadcast"),
         (r#""shop/inner/rates": {}"#, "{}", "calls a route of shop: add \"shop\" to capabilities.rpc"),
     ] {
         let faults = callers(calls, capabilities).await;

@@ -325,3 +325,15 @@ fn a_call_of_a_refused_module_is_told_from_one_of_a_missing_module() {
     let refused = "shop is refused: correct its own faults first";
     assert_eq!(messages, [("calls.gone/a", "there is no module gone"), ("calls.shop/a", refused)]);
 }
+
+#[test]
+fn a_call_of_the_own_module_needs_no_capability() {
+    let own = r#"{ "component": "a.wasm", "calls": { "/a": {}, "broadcast /b": {}, "broadcast cart/c": {} },
+        "routes": [{ "path": "a", "handler": "a", "middlewares": "inner" }], "broadcasts": { "b": { "path": "a" } } }"#;
+    let project = Project::built(&[("fanfare.json", "{}"), ("modules/cart/module.json", own)]);
+    let args = CheckArgs { dir: Some(project.0.path().to_owned()), callers: true, ..CheckArgs::default() };
+    let report = check(&args, &none);
+    let why = "cart has no such broadcast; did you mean \"b\"? (its broadcasts: ";
+    assert_eq!(keys(&report), ["calls[\"broadcast cart/c\"]"], "{:?}", report.faults);
+    assert!(report.faults[0].message.starts_with(why), "{:?}", report.faults);
+}

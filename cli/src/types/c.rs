@@ -10,8 +10,8 @@ use super::{HEAD, text};
 const RESERVED: &[&str] = &[
     "auto", "bool", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern",
     "false", "float", "for", "from", "gives", "goto", "if", "inline", "int", "item", "json", "long", "options",
-    "payload", "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch", "to",
-    "true", "typedef", "union", "unsigned", "void", "volatile", "while",
+    "payload", "query", "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch",
+    "to", "true", "typedef", "union", "unsigned", "void", "volatile", "while",
 ];
 
 const PRELUDE: &str = r#"#ifndef FANFARE_TYPES_H
@@ -47,6 +47,24 @@ static inline const char *ff_types_encode(const char *segment) {
         }
     }
     return text;
+}
+
+// Writes a query, without what has no value.
+static inline const char *ff_types_search(const cJSON *query) {
+    const char *text = "";
+    for (const cJSON *item = query ? query->child : NULL; item; item = item->next) {
+        if (cJSON_IsNull(item)) continue;
+        const char *value = cJSON_IsString(item) ? item->valuestring : cJSON_PrintUnformatted(item);
+        const char *name = ff_types_encode(item->string);
+        text = ff_format("%s%s%s=%s", text, *text ? "&" : "?", name, ff_types_encode(value ? value : ""));
+    }
+    return text;
+}
+
+// The error of one worker, as the last error.
+static inline const ff_answer *ff_types_answer(const ff_entry *entry) {
+    if (!entry->answer) ff_set_error(entry->error.kind, "%s", entry->error.message);
+    return entry->answer;
 }
 "#;
 
@@ -209,7 +227,10 @@ static inline bool {name}_read(const cJSON *json, {name} *to) {{
     fn function(&self, out: &mut String, function: &Function) {
         let name = format!("{}_{}", self.0.words.snake(), function.words.snake());
         let param = |words: &Words| unreserved(words.snake(), RESERVED);
-        let params: String = function.params().map(|words| format!("const char *{}, ", param(words))).collect();
+        let params = function.params().map(|words| format!("const char *{}, ", param(words)));
+        let query = function.query.as_ref().map(|query| (self.whole(query), self.json(query, "query")));
+        let typed = query.as_ref().map(|(held, _)| format!("{}query, ", held.of()));
+        let params: String = params.chain(typed).collect();
         let (payload, sent) = self.payload(function.takes.as_ref());
         let (format, arguments): (Vec<_>, Vec<_>) = function
             .route
@@ -218,6 +239,7 @@ static inline bool {name}_read(const cJSON *json, {name} *to) {{
                 Part::Text(literal) => ("%s", text(literal)),
                 Part::Param(words) => ("%s", format!("ff_types_encode({})", param(words))),
             })
+            .chain(query.as_ref().map(|(_, json)| ("%s", format!("ff_types_search({json})"))))
             .unzip();
         let call =
             format!("ff_rpc_call(ff_format(\"{}\", {}), {sent}, options)", format.concat(), arguments.join(", "));
@@ -229,19 +251,11 @@ static inline bool {name}_read(const cJSON *json, {name} *to) {{
             );
             return;
         };
-        let held = self.whole(gives);
-        let what = text(&format!("the reply of {name}"));
-        let read = held.read(&what, "*gives", "    ");
-        let parameter = format!("{}*gives", held.of());
+        self.reply(out, &name, gives, "const ff_answer *answer", "answer");
+        let parameter = format!("{}*gives", self.whole(gives).of());
         let _ = write!(
             out,
             "
-static inline bool {name}_reply(const ff_answer *answer, {parameter}) {{
-    const cJSON *item = answer ? ff_parse(answer->body) : NULL;
-    if (!item) return false;
-{read}    return true;
-}}
-
 {docs}static inline bool {name}({params}{payload}, {parameter}, const ff_rpc *options) {{
     return {name}_reply({call}, gives);
 }}\n"
@@ -265,17 +279,41 @@ static inline bool {name}_reply(const ff_answer *answer, {parameter}) {{
                 text(&broadcast.name),
             );
         }
+        if let Some(gives) = &broadcast.gives {
+            out.push_str("\n// Reads the answer of one worker. Returns false if the worker has failed.");
+            self.reply(out, &name, gives, "const ff_entry *entry", "ff_types_answer(entry)");
+        }
+    }
+
+    /// The function that reads a reply. `parameter` has it, and `answer` is the expression for it.
+    fn reply(&self, out: &mut String, name: &str, gives: &Shape, parameter: &str, answer: &str) {
+        let held = self.whole(gives);
+        let read = held.read(&text(&format!("the reply of {name}")), "*gives", "    ");
+        let _ = write!(
+            out,
+            "
+static inline bool {name}_reply({parameter}, {}*gives) {{
+    const ff_answer *found = {answer};
+    const cJSON *item = found ? ff_parse(found->body) : NULL;
+    if (!item) return false;
+{read}    return true;
+}}\n",
+            held.of(),
+        );
+    }
+
+    /// The expression for a whole payload as JSON.
+    fn json(&self, of: &Shape, value: &str) -> String {
+        match self.whole(of) {
+            Held::Json => value.to_owned(),
+            held => held.json(value),
+        }
     }
 
     /// The parameter for a payload, and the expression for its body.
     fn payload(&self, takes: Option<&Shape>) -> (String, String) {
         let Some(takes) = takes else { return ("ff_body payload".to_owned(), "payload".to_owned()) };
-        let held = self.whole(takes);
-        let json = match &held {
-            Held::Json => "payload".to_owned(),
-            _ => held.json("payload"),
-        };
-        (format!("{}payload", held.of()), format!("ff_json_body({json})"))
+        (format!("{}payload", self.whole(takes).of()), format!("ff_json_body({})", self.json(takes, "payload")))
     }
 
     /// How C holds a whole payload. There a NULL would not tell `null` from an error.

@@ -45,6 +45,7 @@ const RESERVED: &[&str] = &[
     "private",
     "protected",
     "public",
+    "query",
     "return",
     "static",
     "super",
@@ -62,7 +63,7 @@ const RESERVED: &[&str] = &[
 ];
 
 /// Names that the files use themselves.
-const IMPORTED: &[&str] = &["broadcast", "rpc"];
+const IMPORTED: &[&str] = &["answer", "broadcast", "rpc", "search"];
 
 /// The types of `fanfare-types.js`.
 pub fn types(modules: &[Module]) -> String {
@@ -76,10 +77,11 @@ pub fn types(modules: &[Module]) -> String {
         for function in &module.functions {
             let _ = writeln!(
                 out,
-                "{}    function {}({}payload{}, options?: CallOptions): Promise<{}>;",
+                "{}    function {}({}{}payload{}, options?: CallOptions): Promise<{}>;",
                 docs("    ", &function.docs),
                 name(&function.words.camel()),
-                params(function).map(|name| format!("{name}: string, ")).collect::<String>(),
+                params(function).map(|name| format!("{name}: string | number, ")).collect::<String>(),
+                function.query.as_ref().map_or_else(String::new, |query| format!("query: {}, ", shape(query))),
                 payload(function.takes.as_ref()),
                 function.gives.as_ref().map_or("Reply".to_owned(), shape),
             );
@@ -114,9 +116,10 @@ pub fn code(modules: &[Module]) -> String {
     for module in modules {
         let _ = writeln!(out, "\nexport const {} = {{", namespace(module));
         for function in &module.functions {
-            let params: String = params(function).map(|name| format!("{name}, ")).collect();
+            let query = function.query.as_ref().map(|_| "query, ".to_owned());
+            let params: String = params(function).map(|name| format!("{name}, ")).chain(query).collect();
             let sent = sent(function.takes.as_ref());
-            let call = format!("rpc.call({}, {sent}, options)", route(&function.route));
+            let call = format!("rpc.call({}, {sent}, options)", route(function));
             let call = if function.gives.is_some() { format!("(await {call}).json") } else { call };
             let _ = writeln!(out, "    {}: async ({params}payload, options) => {call},", name(&function.words.camel()));
         }
@@ -145,6 +148,12 @@ pub fn code(modules: &[Module]) -> String {
 
 const CODE: &str = "function answer({ isolate, node, reply, error }) {
     return error ? { isolate, node, error } : { isolate, node, value: reply.json };
+}
+
+function search(query) {
+    const pairs = Object.entries(query).filter(([, value]) => value !== undefined && value !== null);
+    const texts = pairs.map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`);
+    return texts.length > 0 ? \"?\" + texts.join(\"&\") : \"\";
 }
 ";
 
@@ -200,14 +209,12 @@ fn params(function: &Function) -> impl Iterator<Item = String> {
     function.params().map(|words| name(&words.camel()))
 }
 
-fn route(parts: &[Part]) -> String {
-    let parts: Vec<String> = parts
-        .iter()
-        .map(|part| match part {
-            Part::Text(literal) => text(literal),
-            Part::Param(words) => format!("encodeURIComponent({})", name(&words.camel())),
-        })
-        .collect();
+fn route(function: &Function) -> String {
+    let parts = function.route.iter().map(|part| match part {
+        Part::Text(literal) => text(literal),
+        Part::Param(words) => format!("encodeURIComponent({})", name(&words.camel())),
+    });
+    let parts: Vec<String> = parts.chain(function.query.as_ref().map(|_| "search(query)".to_owned())).collect();
     parts.join(" + ")
 }
 

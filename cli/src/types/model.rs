@@ -31,6 +31,7 @@ pub struct Function {
     /// `None` for a route that declares no schema.
     pub takes: Option<Shape>,
     pub gives: Option<Shape>,
+    pub query: Option<Shape>,
 }
 
 /// A part of the name of a route.
@@ -202,9 +203,10 @@ impl Types {
             Ok::<_, Faults>(Some(self.payload(&schema, &words.and(&Words::of(what)))))
         };
         let (takes, gives) = (payload(&route.takes, "Takes")?, payload(&route.gives, "Gives")?);
+        let query = payload(&route.query, "Query")?;
         // As authors write it, so that tests in memory can answer it.
         let name = if route.method == "POST" { called } else { format!("{} {called}", route.method) };
-        Ok(Function { words, route: parts(&name), docs, takes, gives })
+        Ok(Function { words, route: parts(&name), docs, takes, gives, query })
     }
 
     /// The type of a payload. `name` is the name that it gets if it needs one.

@@ -42,6 +42,7 @@ const RESERVED: &[&str] = &[
     "or",
     "pass",
     "payload",
+    "query",
     "raise",
     "return",
     "staticmethod",
@@ -59,6 +60,7 @@ const RESERVED: &[&str] = &[
 const IMPORTS: &str = r#"from __future__ import annotations
 
 import json as _json
+from collections.abc import Mapping as _Mapping
 from typing import Any as _Any
 from typing import Literal as _Literal
 from typing import NotRequired as _NotRequired
@@ -67,6 +69,7 @@ from typing import TypeAlias as _TypeAlias
 from typing import TypedDict as _TypedDict
 from typing import cast as _cast
 from urllib.parse import quote as _quote
+from urllib.parse import urlencode as _urlencode
 
 from fanfare import CallError as _CallError
 from fanfare import broadcast as _broadcast
@@ -79,6 +82,15 @@ from fanfare.types import Target as _Target
 
 def _value(entry: _Entry) -> _Any:
     return entry.error if entry.error is not None else entry.result().json
+
+
+def _search(query: _Mapping[str, object]) -> str:
+    texts = {
+        name: _json.dumps(value) if isinstance(value, bool) else str(value)
+        for name, value in query.items()
+        if value is not None
+    }
+    return "?" + _urlencode(texts, quote_via=_quote, safe="") if texts else ""
 "#;
 
 /// `fanfare_types.py`.
@@ -133,8 +145,10 @@ impl Types<'_> {
 
     fn function(&self, out: &mut String, function: &Function) {
         let gives = function.gives.as_ref().map(|gives| self.shape(gives));
-        let params: String = function.params().map(|words| format!("{}: str, ", name(&words.snake()))).collect();
-        let (route, sent) = (route(&function.route), sent(function.takes.as_ref()));
+        let params = function.params().map(|words| format!("{}: str | int, ", name(&words.snake())));
+        let query = function.query.as_ref().map(|query| format!("query: {}, ", self.shape(query)));
+        let params: String = params.chain(query).collect();
+        let (route, sent) = (route(function), sent(function.takes.as_ref()));
         let _ = writeln!(
             out,
             "
@@ -230,14 +244,12 @@ fn name(snake: &str) -> String {
     unreserved(snake.to_owned(), RESERVED)
 }
 
-fn route(parts: &[Part]) -> String {
-    let parts: Vec<String> = parts
-        .iter()
-        .map(|part| match part {
-            Part::Text(literal) => text(literal),
-            Part::Param(words) => format!("_quote({}, safe=\"\")", name(&words.snake())),
-        })
-        .collect();
+fn route(function: &Function) -> String {
+    let parts = function.route.iter().map(|part| match part {
+        Part::Text(literal) => text(literal),
+        Part::Param(words) => format!("_quote(str({}), safe=\"\")", name(&words.snake())),
+    });
+    let parts: Vec<String> = parts.chain(function.query.as_ref().map(|_| "_search(query)".to_owned())).collect();
     parts.join(" + ")
 }
 

@@ -33,8 +33,12 @@ pub fn code(modules: &[Module]) -> String {
             module.broadcasts.iter().for_each(|broadcast| types.broadcast(&mut out, broadcast));
             out.push_str("    }\n");
         }
-        if module.functions.iter().any(|function| function.params().next().is_some()) {
+        let has_query = module.functions.iter().any(|function| function.query.is_some());
+        if has_query || module.functions.iter().any(|function| function.params().next().is_some()) {
             out.push_str(ENCODE);
+        }
+        if has_query {
+            out.push_str(SEARCH);
         }
         out.push_str("}\n");
     }
@@ -42,13 +46,32 @@ pub fn code(modules: &[Module]) -> String {
 }
 
 const ENCODE: &str = "
-    /// Writes a segment of a path.
-    fn encode(segment: &str) -> String {
+    /// Writes a segment of a path, or a part of a query.
+    fn encode(part: impl std::fmt::Display) -> String {
         let encode = |byte: u8| match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => char::from(byte).to_string(),
             _ => format!(\"%{byte:02X}\"),
         };
-        segment.bytes().map(encode).collect()
+        part.to_string().bytes().map(encode).collect()
+    }
+";
+
+const SEARCH: &str = "
+    /// Writes a query, without what has no value.
+    fn search(query: &impl fanfare_sdk::serde::Serialize) -> String {
+        use fanfare_sdk::serde_json::{Value, to_value};
+        let mut text = String::new();
+        let Ok(Value::Object(values)) = to_value(query) else { return text };
+        for (name, value) in values {
+            let value = match value {
+                Value::Null => continue,
+                Value::String(value) => value,
+                value => value.to_string(),
+            };
+            text.push(if text.is_empty() { '?' } else { '&' });
+            text += &format!(\"{}={}\", encode(name), encode(value));
+        }
+        text
     }
 ";
 
@@ -102,22 +125,23 @@ impl Types<'_> {
     }
 
     fn function(&self, out: &mut String, function: &Function) {
-        let Function { words, route, docs: lines, takes, gives } = function;
-        let declared: String = function.params().map(|param| format!("{}: &str, ", parameter(param))).collect();
-        let given: String = function.params().map(|param| format!("{}, ", parameter(param))).collect();
+        let Function { words, route, docs: lines, takes, gives, query } = function;
+        let declared = function.params().map(|param| format!("{}: impl std::fmt::Display, ", parameter(param)));
+        let given = function.params().map(|param| format!("{}, ", parameter(param)));
+        let typed = query.as_ref().map(|query| format!("query: &{}, ", self.shape(query, None)));
+        let declared: String = declared.chain(typed).collect();
+        let given: String = given.chain(query.as_ref().map(|_| "query, ".to_owned())).collect();
         let payload = self.payload(takes.as_ref());
         let sent = sent(takes.as_ref());
         let (of, result) = match gives {
             Some(gives) => (self.shape(gives, None), "Ok(reply.json()?)"),
             None => ("Reply".to_owned(), "Ok(reply)"),
         };
-        let parts: Vec<String> = route
-            .iter()
-            .map(|part| match part {
-                Part::Text(literal) => text(literal),
-                Part::Param(param) => format!("&encode({})", parameter(param)),
-            })
-            .collect();
+        let parts = route.iter().map(|part| match part {
+            Part::Text(literal) => text(literal),
+            Part::Param(param) => format!("&encode({})", parameter(param)),
+        });
+        let parts: Vec<String> = parts.chain(query.as_ref().map(|_| "&search(query)".to_owned())).collect();
         let (parts, name, at) = (parts.join(", "), name(words), name(&words.and(&Words::of("at"))));
         let _ = writeln!(
             out,
@@ -150,12 +174,28 @@ impl Types<'_> {
 
             /// Queues the broadcast in every worker, or in none.
             pub fn emit(payload: {payload}) -> Result<Receipt, CallError> {{
-                {named}.emit({sent})
+                emit_with(|broadcast| broadcast, payload)
+            }}
+
+            /// Like [`emit`], with options: `|broadcast| broadcast.subdomain(\"acme\")`.
+            pub fn emit_with(
+                options: impl FnOnce(broadcast::Emit) -> broadcast::Emit,
+                payload: {payload},
+            ) -> Result<Receipt, CallError> {{
+                options({named}).emit({sent})
             }}
 
             /// Emits the broadcast, and waits for all workers.
             pub async fn gather(payload: {payload}) -> Result<Vec<(Isolate, Result<{of}, CallError>)>, CallError> {{
-                let entries = {named}.gather({sent}).await?;
+                gather_with(|broadcast| broadcast, payload).await
+            }}
+
+            /// Like [`gather`], with options: `|broadcast| broadcast.timeout(timeout)`.
+            pub async fn gather_with(
+                options: impl FnOnce(broadcast::Emit) -> broadcast::Emit,
+                payload: {payload},
+            ) -> Result<Vec<(Isolate, Result<{of}, CallError>)>, CallError> {{
+                let entries = options({named}).gather({sent}).await?;
                 Ok(entries.into_iter().map(|entry| (entry.isolate, {answer})).collect())
             }}
         }}",
@@ -214,7 +254,7 @@ fn name(words: &Words) -> String {
 
 /// The name of a parameter of a path, which differs from those that functions have themselves.
 fn parameter(words: &Words) -> String {
-    unreserved(name(words), &["at", "payload"])
+    unreserved(name(words), &["at", "payload", "query"])
 }
 
 /// A text literal.

@@ -109,6 +109,15 @@ impl Manifest {
             format!("{} has no such route{}", self.name, did_you_mean(&name.path, &texts))
         })
     }
+
+    /// The route of the broadcast with this name.
+    pub fn broadcast_named(&self, name: &str) -> Result<&Route, String> {
+        let route = self.broadcasts.get(name).and_then(|index| self.routes.get(*index));
+        route.ok_or_else(|| {
+            let names: Vec<&str> = self.broadcasts.keys().map(String::as_str).collect();
+            format!("{} has no such broadcast{}", self.name, did_you_mean(name, &names))
+        })
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ pub use model::{Manifest, ManifestError, Route};
 #[cfg(any(test, fuzzing))]
 pub use path::parse as parse_path;
 pub use patterns::PatternKind;
-pub use payloads::{Callee, PayloadSchema};
+pub use payloads::{Callee, CalleeName, PayloadSchema};
 pub use places::PlaceKinds;
 pub use raw::{FILE_NAME, Isolation, Middleware, Rollout};
 pub use resolve::{

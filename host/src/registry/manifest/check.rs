@@ -150,6 +150,7 @@ fn unread() -> Route {
         chain: Vec::new(),
         takes: None,
         gives: None,
+        query: None,
         text: String::new(),
     }
 }
@@ -257,6 +258,7 @@ impl<'a> Check<'a> {
             chain: self.chain(index, node, &raw.middlewares),
             takes: self.payload(node, &place, "takes"),
             gives: self.payload(node, &place, "gives"),
+            query: self.payload(node, &place, "query"),
             text: raw.path,
         })
     }

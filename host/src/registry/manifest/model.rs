@@ -91,6 +91,8 @@ pub struct Route {
     /// The payload that the handler accepts, and the one of its reply.
     pub takes: Option<PayloadSchema>,
     pub gives: Option<PayloadSchema>,
+    /// The query that the handler reads.
+    pub query: Option<PayloadSchema>,
     /// The path as written in `module.json`.
     pub text: String,
 }

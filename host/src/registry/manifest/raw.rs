@@ -89,8 +89,9 @@ pub struct RawManifest {
     /// after the route of the message. Default none.
     #[serde(default)]
     pub filters: RawFilters,
-    /// The routes that the module calls, by `[METHOD ]module/path`, at most 1024. `fanfare check
-    /// --callers` compares each with the module that has the route. Default none.
+    /// The routes that the module calls, by `[METHOD ]module/path`, and the broadcasts that it
+    /// emits, by `broadcast module/name`, at most 1024. `fanfare check --callers` compares each
+    /// with the module that has the route or the broadcast. Default none.
     #[serde(default)]
     #[schemars(extend("maxProperties" = MOST))]
     pub calls: BTreeMap<String, RawCallee>,
@@ -165,6 +166,12 @@ pub struct RawRoute {
     #[schemars(schema_with = "payload_schema")]
     #[expect(dead_code, reason = "the checks read it from the tree, with its place")]
     pub gives: Option<Value>,
+    /// The query that the handler reads, like `takes`: an object with strings, numbers and
+    /// booleans. Default none: the functions of `fanfare types` send no query.
+    #[serde(default)]
+    #[schemars(schema_with = "payload_schema")]
+    #[expect(dead_code, reason = "the checks read it from the tree, with its place")]
+    pub query: Option<Value>,
 }
 
 fn post() -> String {

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use fanfare_sdk::prelude::*;
 use fanfare_sdk::types::Target;
 
@@ -5,11 +7,11 @@ use fanfare_sdk::types::Target;
 mod fanfare_types;
 
 use fanfare_types::shop::{
-    self, InnerRatesTakes, InnerRatesTakesType, QuoteTakes, QuoteTakesLine,
+    self, GetByCurrencyQuery, InnerRatesTakes, InnerRatesTakesType, QuoteTakes, QuoteTakesLine,
 };
 
 #[handler]
-async fn total() -> Result<Json<Value>> {
+async fn total() -> Result<String> {
     let takes = InnerRatesTakes {
         currencies: vec!["EUR".to_owned()],
         most_recent: Some(true),
@@ -17,9 +19,16 @@ async fn total() -> Result<Json<Value>> {
         limit: None,
     };
     let found = shop::inner_rates(&takes).await?;
-    let count = found.rates.values().sum::<f64>() + found.at as f64;
+    let count = found.rates.len() as i64 + found.at;
     let name: Option<String> = found.source.and_then(|source| source.name);
-    let rate: f64 = shop::get_by_currency_at(rpc::to(Target::Worker(0)), "a/b", ()).await?;
+    let query = GetByCurrencyQuery {
+        day: "mo & tu".to_owned(),
+        limit: Some(3),
+        exact: Some(true),
+        kind: None,
+    };
+    let at = rpc::to(Target::Worker(0)).timeout(Duration::from_secs(5));
+    let rate: f64 = shop::get_by_currency_at(at, "a/b", &query, ()).await?;
     let part = QuoteTakesLine { price: 2.0, parts: None };
     let line = QuoteTakesLine { price: 1.0, parts: Some(vec![part]) };
     let line = shop::quote(&QuoteTakes { lines: vec![line], any: Some(json!(1)) }).await?;
@@ -27,9 +36,14 @@ async fn total() -> Result<Json<Value>> {
     let reply: Reply = shop::class("text").await?;
     let word: Option<String> = shop::word(&"w".to_owned()).await?;
     let receipt = shop::broadcasts::rate_changed::emit(&"EUR".to_owned())?;
-    let heard = shop::broadcasts::rate_changed::gather(&"EUR".to_owned()).await?;
+    let timeout = Duration::from_secs(5);
+    let options = |broadcast: broadcast::Emit| broadcast.timeout(timeout);
+    let heard = shop::broadcasts::rate_changed::gather_with(options, &"EUR".to_owned()).await?;
     let heard: Vec<bool> = heard.into_iter().map(|(_, value)| value).collect::<Result<_, CallError>>()?;
-    Ok(Json(json!([count, name, rate, next, reply.text(), word, receipt.accepted, heard])))
+    let heard: Vec<String> = heard.iter().map(bool::to_string).collect();
+    let (name, next) = (name.unwrap_or_default(), next.unwrap_or_default());
+    let (any, word, accepted) = (reply.text(), word.unwrap_or_default(), receipt.accepted);
+    Ok(format!("{count} {name} {rate} {next} {any} {word} {accepted} {}", heard.join(",")))
 }
 
 fanfare_sdk::module!(total);

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use super::Check;
-use crate::call::RouteName;
 use crate::config::formats;
-use crate::document::Faults;
 use crate::document::json_schema::Schema;
 use crate::document::tree::{Node, Path as KeyPath, Value};
+use crate::document::{Fault, Faults};
 use crate::registry::manifest::model::Manifest;
 use crate::registry::manifest::path;
-use crate::registry::manifest::payloads::{Callee, PayloadSchema};
+use crate::registry::manifest::payloads::{Callee, CalleeName, PayloadSchema, is_query};
 
 impl Check<'_> {
     /// Returns the schema under a key of the entry at `path`.
@@ -37,16 +36,19 @@ impl Check<'_> {
         }
     }
 
-    /// Returns the routes that the module calls.
+    /// Returns what the module calls.
     pub(super) fn calls(&mut self) -> Vec<Callee> {
         let mut calls = Vec::new();
         for member in self.members("calls") {
             let path = KeyPath::of(&["calls", &member.name]);
-            let (takes, gives) =
-                (self.payload(&member.node, &path, "takes"), self.payload(&member.node, &path, "gives"));
-            match RouteName::parse(&member.name) {
-                Ok(route) => calls.push(Callee { route, takes, gives, origin: member.origin.clone() }),
-                Err(error) => self.fault(&member.origin, &path, error.to_string()),
+            let [takes, gives, query] = ["takes", "gives", "query"].map(|key| self.payload(&member.node, &path, key));
+            let name = CalleeName::parse(&member.name);
+            if let (Ok(CalleeName::Broadcast { .. }), Some(node)) = (&name, member.node.get("query")) {
+                self.fault(&node.origin, &path.key("query"), "must be absent: a broadcast has no query".to_owned());
+            }
+            match name {
+                Ok(name) => calls.push(Callee { name, takes, gives, query, origin: member.origin.clone() }),
+                Err(rule) => self.fault(&member.origin, &path, rule),
             }
         }
         calls
@@ -62,6 +64,26 @@ impl Manifest {
         for schema in of_routes.chain(of_calls).flatten() {
             if let Err(wrong) = schema.read(&self.dir) {
                 faults.extend(wrong);
+            }
+        }
+        let of_routes = self
+            .routes
+            .iter()
+            .enumerate()
+            .filter_map(|(index, route)| Some((KeyPath::of(&["routes"]).index(index), route.query.as_ref()?)));
+        let of_calls = self
+            .calls
+            .iter()
+            .filter_map(|callee| Some((KeyPath::of(&["calls", &callee.name.to_string()]), callee.query.as_ref()?)));
+        for (place, query) in of_routes.chain(of_calls) {
+            let key = place.key("query");
+            match query.read(&self.dir) {
+                Ok(schema) if is_query(&schema) => {}
+                Ok(_) => {
+                    let rule = "must be an object whose values are strings, numbers or booleans";
+                    faults.push(Fault::new(&self.source.nearest(&key).origin, key, rule));
+                }
+                Err(wrong) => faults.extend(wrong),
             }
         }
         faults
@@ -83,6 +105,7 @@ mod tests {
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join("price.json"), r#"{ "type": "number" }"#).unwrap();
         fs::write(dir.join("wrong.json"), "{\n  \"type\": \"nubmer\" }").unwrap();
+        fs::write(dir.join("twice.json"), r#"{ "type": "number", "type": "string" }"#).unwrap();
         fs::write(dir.join("large.json"), format!("{{}}{}", " ".repeat(1 << 20))).unwrap();
         fs::write(temp.path().join("outside.json"), "{}").unwrap();
         std::os::unix::fs::symlink(temp.path().join("outside.json"), dir.join("link.json")).unwrap();
@@ -116,6 +139,7 @@ mod tests {
             (r#""none.json""#, "none.json cannot be read: No such file or directory"),
             (r#""none.json""#, "module.json:1:79: routes[0].takes: "),
             (r#""wrong.json""#, "wrong.json:2:11: type: must be one of"),
+            (r#""twice.json""#, "twice.json:1:"),
             (r#""large.json""#, "large.json:1:1: must be at most 1MiB"),
         ] {
             let faults = faults(takes);
@@ -131,12 +155,64 @@ mod tests {
         };
         let manifest = calls(r#""GET shop/{name}": { "gives": { "type": "null" } }"#).unwrap();
         let [callee] = manifest.calls.as_slice() else { panic!("no call") };
-        assert_eq!((callee.route.to_string().as_str(), &callee.takes), ("GET shop/{name}", &None));
+        assert_eq!((callee.name.to_string().as_str(), &callee.takes), ("GET shop/{name}", &None));
         let gives = callee.gives.as_ref().unwrap().read(&manifest.dir).unwrap();
         assert_eq!(gives.root.kind, Kind::Null);
         let faults = calls(r#"".a": {}, "get shop/a": {}, "shop/a": { "takse": {} }"#).unwrap_err();
         for fault in ["`.a` has no module name", "`get` is not a method", "did you mean \"takes\"?"] {
             assert!(faults.contains(fault), "{faults}");
         }
+    }
+
+    #[test]
+    fn calls_name_broadcasts_of_modules() {
+        let calls = |calls: &str| {
+            let text = format!(r#"{{ "component": "a.wasm", "calls": {{ {calls} }} }}"#);
+            Manifest::from_text(Path::new("/modules/cart"), &text).map_err(|error| error.to_string())
+        };
+        let manifest = calls(r#""broadcast shop/rate/new": {}, "broadcast /own": {}"#).unwrap();
+        let names: Vec<_> = manifest.calls.iter().map(|callee| callee.name.clone()).collect();
+        let broadcast = |module: Option<&str>, name: &str| CalleeName::Broadcast {
+            module: module.map(str::to_owned),
+            name: name.to_owned(),
+        };
+        assert_eq!(names, [broadcast(Some("shop"), "rate/new"), broadcast(None, "own")]);
+        let texts: Vec<_> = names.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["broadcast shop/rate/new", "broadcast /own"]);
+        for wrong in ["broadcast shop", "broadcast shop/", "broadcast shop/a b"] {
+            let faults = calls(&format!(r#""{wrong}": {{}}"#)).unwrap_err();
+            assert!(faults.contains("must be `broadcast module/name`"), "{wrong}: {faults}");
+        }
+        let faults = calls(r#""broadcast shop/a": { "query": { "type": "object" } }"#).unwrap_err();
+        assert!(faults.contains("[\"broadcast shop/a\"].query: must be absent: a broadcast has no query"), "{faults}");
+    }
+
+    #[test]
+    fn a_query_is_an_object_with_plain_values() {
+        let faults = |query: &str| {
+            let call = format!(r#""calls": {{ "shop/a": {{ "query": {query} }} }}"#);
+            let route = format!(r#""routes": [{{ "path": "b", "handler": "b", "query": {query} }}]"#);
+            let text = format!(r#"{{ "component": "a.wasm", {call}, {route} }}"#);
+            Manifest::from_text(Path::new("/modules/cart"), &text).unwrap().schema_faults().to_string()
+        };
+        let of = |value: &str| format!(r#"{{ "type": "object", "properties": {{ "x": {value} }} }}"#);
+        for value in [r#"{ "type": "string" }"#, r#"{ "type": ["integer", "null"] }"#, r#"{ "enum": ["a", 1] }"#, "{}"]
+        {
+            assert_eq!(faults(&of(value)), "", "{value}");
+        }
+        let named = |of: &str| {
+            let properties = r##""properties": { "x": { "$ref": "#/$defs/x" } }"##;
+            faults(&format!(r#"{{ "type": "object", {properties}, "$defs": {{ "x": {{ "type": "{of}" }} }} }}"#))
+        };
+        assert!(named("string").is_empty() && !named("array").is_empty());
+        let (list, object) = (r#"{ "type": "array" }"#, r#"{ "type": "object" }"#);
+        for query in [list, r#"{ "type": "string" }"#, &of(list), &of(object), r#"{ "type": ["object", "null"] }"#] {
+            let faults = faults(query);
+            for place in ["routes[0].query", "calls.shop/a.query"] {
+                let fault = format!("{place}: must be an object whose values are strings, numbers or booleans");
+                assert!(faults.contains(&fault), "{query}: {faults}");
+            }
+        }
+        assert!(!faults(r#"{ "type": "object", "additionalProperties": { "type": "array" } }"#).is_empty());
     }
 }
