@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::project::{memory_of, pid_of};
 use super::{Project, Serving};
-use crate::harness::{Connection, eventually, source_of};
+use crate::harness::{Connection, eventually, not_run, source_of};
 
 /// A module whose build copies `src/next.wasm`, or fails if `src/broken` exists.
 fn project() -> Project {
@@ -80,6 +81,52 @@ async fn saving_a_source_builds_and_swaps_the_module() {
     .await;
     assert_eq!(serving.status("made").await["note"], Value::Null);
     assert_eq!(serving.stop().await.0, Some(0));
+}
+
+/// A module whose component is beside its sources and older than them.
+fn outdated() -> Project {
+    let manifest = json!({
+        "component": "out.wasm",
+        "routes": [{ "method": "get", "path": "who", "handler": "who" }],
+        "build": { "command": "cp src/next.wasm out.wasm", "watch": ["src"] },
+    });
+    let project = Project::with(&[])
+        .file("modules/made/module.json", manifest.to_string())
+        .file("modules/made/src/next.wasm", component("echo", "one"))
+        .file("modules/made/out.wasm", component("echo", "old"));
+    age(&project, "modules/made/out.wasm");
+    project
+}
+
+/// Makes a file an hour old.
+fn age(project: &Project, file: &str) {
+    let file = fs::File::options().append(true).open(project.path().join(file)).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
+}
+
+#[tokio::test]
+async fn a_component_that_is_older_than_its_sources_is_built_at_the_start() {
+    let project = outdated();
+    let serving = dev(&project, &[]).await;
+    assert!(serving.log().contains("made: building"), "{}", serving.log());
+    assert_eq!(fs::read(project.path().join("modules/made/out.wasm")).unwrap(), component("echo", "one"));
+    serving.stop().await;
+    let serving = dev(&project, &[]).await;
+    assert!(!serving.log().contains("made: building"), "it is up to date: {}", serving.log());
+}
+
+#[tokio::test]
+async fn a_component_that_is_checked_in_is_not_built_at_the_start() {
+    let project = outdated();
+    let git = |args: &[&str]| std::process::Command::new("git").args(args).current_dir(project.path()).output();
+    if git(&["init", "--quiet"]).is_err() {
+        return not_run("git");
+    }
+    assert!(git(&["add", "--force", "modules"]).unwrap().status.success());
+    let serving = dev(&project, &[]).await;
+    assert!(!serving.log().contains("made: building"), "{}", serving.log());
+    project.dir.write("modules/made/src/next.wasm", component("echo", "two"));
+    eventually("a save builds it", || async { serving.log().contains("made: live ") }).await;
 }
 
 /// [`project`] with a second module of the same kind.

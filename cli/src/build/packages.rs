@@ -111,6 +111,11 @@ impl Packages {
         self.kind == Kind::Npm
     }
 
+    /// The files that decide what is installed.
+    pub fn files(&self) -> Vec<PathBuf> {
+        sources::of(self.kind, &self.dir).into_iter().map(|(path, _)| path).collect()
+    }
+
     /// The digest of what the packages are installed from, unless they were installed from it.
     pub fn due(&self) -> Option<String> {
         let digest = self.digest();

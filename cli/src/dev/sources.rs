@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -165,13 +166,28 @@ impl Fingerprint {
     }
 }
 
-/// Whether a module must be built before it can be served: its component is missing, or lies in the
-/// module's `target` and is older than the sources. A component elsewhere counts as up to date,
-/// because it may be checked in.
+/// Whether a module must be built before it can be served: its component is missing, or is older
+/// than the sources or the lists of packages. A component that is checked in counts as up to date,
+/// because a checkout gives its files their times in any order.
 pub fn is_stale(manifest: &Manifest) -> bool {
-    let Ok(built) = fs::metadata(&manifest.component).and_then(|meta| meta.modified()) else { return true };
+    let time = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified());
+    let Ok(built) = time(&manifest.component) else { return true };
+    let sources = Tree::of(manifest).sources.into_iter().map(|(path, _, _)| path);
+    let listed = Packages::of(manifest).into_iter().flat_map(|packages| packages.files());
+    let is_newer = |path: PathBuf| time(&path).is_ok_and(|changed| changed > built);
+    sources.chain(listed).any(is_newer) && !is_checked_in(manifest)
+}
+
+/// Whether git has the component. It is not asked about cargo's folder, which nobody checks in.
+fn is_checked_in(manifest: &Manifest) -> bool {
     let place = manifest.component.strip_prefix(&manifest.dir).unwrap_or(&manifest.component);
-    place.starts_with(TARGET) && Tree::of(manifest).sources.iter().any(|(_, changed, _)| *changed > built)
+    if place.starts_with(TARGET) {
+        return false;
+    }
+    let mut git = Command::new("git");
+    git.args(["ls-files", "--error-unmatch", "--"]).arg(place).current_dir(&manifest.dir);
+    git.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    git.status().is_ok_and(|status| status.success())
 }
 
 /// The files of a module, and the folders that they are in.
@@ -214,6 +230,38 @@ impl Tree {
             for entry in fs::read_dir(path).into_iter().flatten().flatten() {
                 self.add(&entry.path(), depth, built);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_is_stale_if_a_source_or_a_list_of_packages_is_newer() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("made");
+        fs::create_dir(&dir).unwrap();
+        let now = SystemTime::now();
+        let write = |name: &str, seconds: u64| {
+            let path = dir.join(name);
+            fs::write(&path, "").unwrap();
+            let file = fs::File::options().append(true).open(&path).unwrap();
+            file.set_modified(now + Duration::from_secs(seconds)).unwrap();
+        };
+        let manifest = r#"{ "component": "out.wasm", "build": { "command": "true", "watch": ["a.py"] } }"#;
+        fs::write(dir.join("module.json"), manifest).unwrap();
+        let manifest = Manifest::load(&dir).unwrap();
+        write("a.py", 5);
+        assert!(is_stale(&manifest), "the component does not exist");
+        for (component, stale) in [(4, true), (5, false), (6, false)] {
+            write("out.wasm", component);
+            assert_eq!(is_stale(&manifest), stale, "{component}");
+        }
+        for (list, stale) in [(6, false), (7, true)] {
+            write("requirements.txt", list);
+            assert_eq!(is_stale(&manifest), stale, "{list}");
         }
     }
 }
