@@ -277,6 +277,11 @@ esac
     // Another version of the SDK may need another compiler.
     fs::write(project.path().join("sdk/build"), format!("{script}# newer")).unwrap();
     assert_eq!((build(&project).await.code, installs(&project).len()), (0, 2));
+    // The compiler is in another folder for all projects.
+    let mut elsewhere = with_programs(&project, &["build"]);
+    elsewhere.env("FANFARE_C_TOOLS", project.path().join("tools"));
+    assert_eq!((CommandOutput::of(elsewhere).await.code, installs(&project).len()), (0, 3));
+    assert!(project.path().join("tools/.fanfare-installed").exists());
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The tools that each language needs to build modules, and the commands that install them.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -151,15 +152,25 @@ impl Tool {
 
     fn missing(&self) -> Missing {
         let is_old = in_path(self.program).is_some() && !self.page.is_empty();
-        let manager = MANAGERS.iter().zip(self.packages).find(|((program, _), _)| in_path(program).is_some());
-        let remedy = match manager {
-            Some(((_, manager), package)) if !is_old => Remedy::Package { manager, package },
+        self.remedied(is_old, manager(&std::env::var_os("PATH").unwrap_or_default()))
+    }
+
+    /// Says what to do, with the package manager at this place of [`MANAGERS`].
+    fn remedied(&self, is_old: bool, manager: Option<usize>) -> Missing {
+        let package = manager.and_then(|place| Some((MANAGERS.get(place)?.1, *self.packages.get(place)?)));
+        let remedy = match package {
+            Some((manager, package)) if !is_old => Remedy::Package { manager, package },
             _ if self.page.is_empty() => Remedy::Text("install it with the package manager of the system".to_owned()),
             _ => Remedy::Text(format!("install it from {}", self.page)),
         };
         let found = if is_old { format!(" (the {} in PATH is older)", self.program) } else { String::new() };
         Missing { name: format!("{}{found}", self.name), remedy }
     }
+}
+
+/// The place in [`MANAGERS`] of the package manager in these folders.
+fn manager(path: &OsStr) -> Option<usize> {
+    MANAGERS.iter().position(|(program, _)| in_folders(path, program).is_some())
 }
 
 impl Missing {
@@ -225,11 +236,14 @@ fn run<'a>(manager: &str, packages: impl IntoIterator<Item = &'a str>) -> String
 
 /// The program with this name in PATH.
 fn in_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
+    in_folders(&std::env::var_os("PATH")?, program)
+}
+
+fn in_folders(path: &OsStr, program: &str) -> Option<PathBuf> {
     let is_program = |file: &PathBuf| {
         std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     };
-    std::env::split_paths(&path).map(|dir| dir.join(program)).find(is_program)
+    std::env::split_paths(path).map(|dir| dir.join(program)).find(is_program)
 }
 
 #[cfg(test)]
@@ -253,5 +267,71 @@ mod tests {
                         run: brew install node python";
         assert_eq!(lacking.to_string(), expected);
         assert_eq!(lacking.modules(), "greeting, scorer, shout");
+    }
+
+    /// A tool that the shell stands for, which prints `1`.
+    fn shell(output: &'static str, page: &'static str) -> Tool {
+        Tool { name: "Shell 2", program: "sh", args: &["-c", "echo 1"], output, page, packages: ["a", "b", "c", "d"] }
+    }
+
+    #[tokio::test]
+    async fn a_tool_works_if_it_prints_what_it_should() {
+        let dir = Path::new("/");
+        assert!(shell("1", "").works(dir).await);
+        assert!(!shell("2", "").works(dir).await);
+        assert!(!Tool { args: &["-c", "echo 1; exit 1"], ..shell("1", "") }.works(dir).await);
+        let unknown = Tool { program: "fanfare-no-such-program", ..shell("", "") };
+        assert!(!unknown.works(dir).await && !Tool { args: &[], ..unknown }.works(dir).await);
+    }
+
+    #[test]
+    fn a_tool_that_is_too_old_is_named_with_its_page() {
+        let text = shell("2", "https://shell.example").missing().to_string();
+        assert_eq!(text, "Shell 2 (the sh in PATH is older): install it from https://shell.example");
+    }
+
+    #[test]
+    fn a_tool_without_a_package_manager_has_its_page_or_words() {
+        let remedy = |page| shell("2", page).remedied(false, None).to_string();
+        assert_eq!(remedy("https://shell.example"), "Shell 2: install it from https://shell.example");
+        assert_eq!(remedy(""), "Shell 2: install it with the package manager of the system");
+    }
+
+    #[test]
+    fn the_package_manager_that_exists_installs_its_own_package() {
+        let sudo = if geteuid().is_root() { "" } else { "sudo " };
+        let text = |manager| shell("2", "https://x").remedied(false, manager_in(manager)).to_string();
+        assert_eq!(text("apk"), format!("Shell 2: run `{sudo}apk add c`"));
+        assert_eq!(text("brew"), "Shell 2: run `brew install d`");
+    }
+
+    /// The package manager where this is the only program.
+    fn manager_in(name: &str) -> Option<usize> {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::write(temp.path().join(name), "").unwrap();
+        assert_eq!(manager(temp.path().as_os_str()), None, "the file is no program");
+        std::fs::set_permissions(temp.path().join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+        manager(temp.path().as_os_str())
+    }
+
+    #[test]
+    fn each_language_is_known_by_its_files() {
+        let languages = |file: &str| {
+            let temp = tempfile::tempdir().unwrap();
+            std::fs::write(temp.path().join(file), "").unwrap();
+            let found = LANGUAGES.iter().filter(|language| language.is_in(temp.path())).map(|language| language.name);
+            found.collect::<Vec<_>>().join(",")
+        };
+        for (file, language) in [
+            ("Cargo.toml", "Rust"),
+            ("package.json", "JavaScript"),
+            ("pyproject.toml", "Python"),
+            ("requirements.txt", "Python"),
+            ("a.py", "Python"),
+            ("a.c", "C"),
+            ("a.js", ""),
+        ] {
+            assert_eq!(languages(file), language, "{file}");
+        }
     }
 }

@@ -174,6 +174,11 @@ mod tests {
         format!(r#"{{ "type": "object", "properties": {{ {properties} }}, "required": [{required}] {more} }}"#)
     }
 
+    /// A schema that is an entry of its `$defs`.
+    fn named(of: &str) -> String {
+        format!(r##"{{ "$ref": "#/$defs/a", "$defs": {{ "a": {of} }} }}"##)
+    }
+
     #[test]
     fn a_narrower_type_fits_a_wider_one() {
         let (text, number) = (r#"{ "type": "string" }"#, r#"{ "type": "number" }"#);
@@ -191,6 +196,11 @@ mod tests {
             (two, text, ""),
             (text, two, ": a string, \"a\" or \"b\""),
             (two, number, ": \"a\", a number"),
+            (r#"{ "type": "null" }"#, r#"{ "type": "null" }"#, ""),
+            (text, maybe, ": a string, an integer or `null`"),
+            (r#"{ "const": 1.5 }"#, integer, ": 1.5, an integer"),
+            (maybe, &named(maybe), ""),
+            (&named(maybe), integer, ": `null` at times, an integer only"),
             ("{}", number, ""),
             (number, "{}", ""),
             (
@@ -223,6 +233,16 @@ mod tests {
                 object("", "", r#", "additionalProperties": { "type": "string" }"#),
                 object(r#""b": { "type": "integer" }"#, "", ""),
                 ".b: a string, an integer",
+            ),
+            (
+                object(a, "", ""),
+                object("", "", r#", "additionalProperties": { "type": "integer" }"#),
+                ".a: a string, an integer",
+            ),
+            (
+                object("", "", r#", "additionalProperties": { "type": "string" }"#),
+                object("", "", r#", "additionalProperties": { "type": "integer" }"#),
+                ".*: a string, an integer",
             ),
         ] {
             assert_eq!(compare(&sender, &receiver).join("; "), misfit, "{sender} to {receiver}");

@@ -328,10 +328,52 @@ mod tests {
             (r#"{ "oneOf": [{ "type": "string" }] }"#, (Kind::Any(Some("oneOf")), false)),
             (r#"{ "enum": ["a", null, 1] }"#, (Kind::Choice(vec!["a".into(), 1.into()]), true)),
             (r#"{ "const": "a" }"#, (Kind::Choice(vec!["a".into()]), false)),
+            (r#"{ "const": null }"#, (Kind::Null, false)),
+            (r#"{ "enum": [null] }"#, (Kind::Null, false)),
+            (r#"{ "type": ["null"] }"#, (Kind::Null, false)),
+            (r#"{ "type": ["string", "null", "number"] }"#, (Kind::Any(Some("several types")), true)),
+            (r#"{ "oneOf": [{ "type": "boolean" }, { "type": "null" }] }"#, (Kind::Boolean, true)),
+            (r#"{ "properties": {} }"#, (Kind::Any(Some("`properties` or `items` without `type`")), false)),
             (r##"{ "$ref": "#/$defs/a", "$defs": { "a": { "type": "string" } } }"##, (Kind::Named("a".into()), false)),
         ] {
             assert_eq!(kind(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn what_no_type_expresses_is_any_value_with_the_keyword() {
+        for keyword in BEYOND_TYPES {
+            assert_eq!(kind(&format!(r#"{{ "type": "string", "{keyword}": [] }}"#)).0, Kind::Any(Some(keyword)));
+        }
+    }
+
+    #[test]
+    fn lists_have_items_of_one_type() {
+        let item = |text: &str| match kind(text).0 {
+            Kind::List(item) => item.kind,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(item(r#"{ "type": "array", "items": { "type": "string" } }"#), Kind::Text);
+        for any in [r#"{ "type": "array", "items": true }"#, r#"{ "type": "array" }"#] {
+            assert_eq!(item(any), Kind::Any(None), "{any}");
+        }
+    }
+
+    #[test]
+    fn names_are_followed_to_their_end() {
+        let text = r##"{ "$ref": "#/$defs/a", "$defs": { "a": { "$ref": "#/$defs/b" }, "b": { "type": "null" } } }"##;
+        let schema = parse(text).unwrap();
+        assert_eq!(schema.resolved(&schema.root).unwrap().kind, Kind::Null);
+    }
+
+    #[test]
+    fn a_value_that_may_be_null_has_the_description_of_the_other_branch() {
+        let described = |own: &str| {
+            let inner = r#"{ "type": "string", "description": "inner" }"#;
+            parse(&format!(r#"{{ {own} "anyOf": [{inner}, {{ "type": "null" }}] }}"#)).unwrap().root.description
+        };
+        assert_eq!(described("").as_deref(), Some("inner"));
+        assert_eq!(described(r#""description": "own","#).as_deref(), Some("own"));
     }
 
     #[test]
@@ -357,6 +399,8 @@ mod tests {
             ),
             (r#"{ "type": "object", "properties": { "a": 1 } }"#, "properties.a: must be a JSON Schema"),
             (r#"{ "type": "object", "required": "a" }"#, "required: must be a list of names, found \"a\""),
+            (r#"{ "type": "object", "required": [1] }"#, "required: must be the name of a property, found 1"),
+            (r#"{ "enum": "a" }"#, "enum: must be a list of values, found \"a\""),
             (r#"{ "enum": [] }"#, "enum: must have at least one value"),
             (r##"{ "$ref": "#/$defs/prise", "$defs": { "price": {} } }"##, "did you mean \"price\"?"),
             (r#"{ "$ref": "other.json" }"#, "$ref: must be \"#/$defs/<name>\""),
