@@ -13,7 +13,7 @@ use super::error::CommandError;
 use super::inspect::Bytes;
 use super::project::Selection;
 use super::terminal::{eprint, exit_code, print};
-use super::{check, component};
+use super::{check, component, progress};
 use cargo::Cargo;
 use fanfare::Config;
 use fanfare::tooling::document::source;
@@ -264,7 +264,9 @@ impl Prepared<'_> {
             files::make_private(&folder).map_err(|source| BuildError::Folder { folder: folder.clone(), source })?;
             command.env(cargo::BUILD_DIR, folder);
         }
+        let pause = progress::pause();
         let status = run_in(group, &mut command).await.map_err(BuildError::Shell)?;
+        drop(pause);
         if !status.success() {
             let hint = if status.code() == Some(127) { ": the shell did not find a program; install it" } else { "" };
             let (module, command) = (manifest.name.clone(), self.command.to_owned());

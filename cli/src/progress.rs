@@ -1,13 +1,13 @@
-//! The progress line: shows at the bottom of the terminal what is being compiled. The log scrolls
-//! above it.
+//! The progress line: shows at the bottom of the terminal what is being compiled. The log and the
+//! other texts of the program scroll above it.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::terminal::eprint;
+use super::terminal::{eprint, set_before};
 use fanfare::{Compiling, LogProgress, Progress};
 
 /// Erases the line of the cursor.
@@ -20,16 +20,45 @@ pub struct Line(Arc<Mutex<Terminal>>);
 struct Terminal {
     out: Box<dyn Write + Send>,
     is_drawn: bool,
+    /// How many programs write to the terminal, so that the line is not drawn.
+    pauses: usize,
+}
+
+/// The line on standard error.
+static ON_TERMINAL: OnceLock<Line> = OnceLock::new();
+
+/// Hides the line until it is dropped.
+pub struct Pause(Line);
+
+/// Hides the line on standard error, if there is one, while another program may write there.
+pub fn pause() -> Option<Pause> {
+    ON_TERMINAL.get().map(Line::pause)
+}
+
+fn erase() {
+    if let Some(line) = ON_TERMINAL.get() {
+        line.0.lock().erase();
+    }
 }
 
 impl Line {
     /// A line on standard error. `None` if that is no terminal.
     pub fn on_terminal() -> Option<Line> {
-        io::stderr().is_terminal().then(|| Line::on(io::stderr()))
+        io::stderr().is_terminal().then(|| {
+            set_before(erase);
+            ON_TERMINAL.get_or_init(|| Line::on(io::stderr())).clone()
+        })
+    }
+
+    fn pause(&self) -> Pause {
+        let mut terminal = self.0.lock();
+        terminal.erase();
+        terminal.pauses += 1;
+        Pause(self.clone())
     }
 
     fn on(out: impl Write + Send + 'static) -> Line {
-        Line(Arc::new(Mutex::new(Terminal { out: Box::new(out), is_drawn: false })))
+        Line(Arc::new(Mutex::new(Terminal { out: Box::new(out), is_drawn: false, pauses: 0 })))
     }
 }
 
@@ -71,6 +100,9 @@ impl Progress for Line {
         let Compiling { module, elapsed, index, total } = compiling;
         let text = format!("compiling {module}, module {index} of {total}: {:.1} s", elapsed.as_secs_f64());
         let mut terminal = self.0.lock();
+        if terminal.pauses > 0 {
+            return;
+        }
         terminal.is_drawn = true;
         // Turns off wrapping, so that the text stays in one line and can be erased. An error means
         // that the terminal is closed.
@@ -79,6 +111,12 @@ impl Progress for Line {
 
     fn finished(&self) {
         self.0.lock().erase();
+    }
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        self.0.0.lock().pauses -= 1;
     }
 }
 
@@ -119,6 +157,25 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn the_line_is_hidden_while_another_program_writes() {
+        let recorder = Recorder::default();
+        let line = Line::on(recorder.clone());
+        let compiling = Compiling { module: "flags", elapsed: Duration::from_secs(1), index: 1, total: 1 };
+        let (first, second) = (line.pause(), line.pause());
+        line.report(&compiling);
+        drop(first);
+        line.report(&compiling);
+        assert!(recorder.0.lock().is_empty(), "one of two programs still writes");
+        drop(second);
+        line.report(&compiling);
+        let drawn = recorder.0.lock().clone();
+        assert!(String::from_utf8_lossy(&drawn).contains("compiling flags"));
+        let pause = line.pause();
+        assert_eq!(recorder.0.lock().strip_prefix(&drawn[..]), Some(ERASE.as_bytes()), "the line is erased");
+        drop(pause);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use fanfare::tooling::text::is_dangerous;
 
@@ -21,8 +22,19 @@ pub fn exit_code(result: Result<ExitCode, impl Display>) -> ExitCode {
     })
 }
 
+/// Runs before each text on standard error.
+static BEFORE: OnceLock<fn()> = OnceLock::new();
+
+/// Sets what runs before each text on standard error: it erases the progress line.
+pub fn set_before(before: fn()) {
+    _ = BEFORE.set(before);
+}
+
 /// Prints to standard error.
 pub fn eprint(text: &str) {
+    if let Some(before) = BEFORE.get() {
+        before();
+    }
     let _ = io::stderr().lock().write_all(visible(text).as_bytes());
 }
 

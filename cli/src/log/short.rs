@@ -100,8 +100,12 @@ impl Visit for Fields {
                 self.is_crashed_call = true;
                 return;
             }
+            "took" => {
+                // A duration, whose other digits say nothing. Writing to a string cannot fail.
+                _ = write!(self.others, " took={value:.1?}");
+                return;
+            }
             name => {
-                // Writing to a string cannot fail.
                 _ = write!(self.others, " {name}={value:?}");
                 return;
             }
@@ -148,5 +152,36 @@ mod tests {
         let short = written(&Short { whole_backtrace: false }, &fields);
         assert_eq!(short, "01:01:01Z ERROR reload rejected: unreachable\n      at hello::greet (src/lib.rs:9)\n");
         assert_eq!(written(&Short { whole_backtrace: true }, &fields).lines().count(), 5);
+    }
+
+    #[derive(Clone, Default)]
+    struct Recorder(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Recorder {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_duration_has_one_decimal() {
+        let recorder = Recorder::default();
+        let writer = recorder.clone();
+        let format = Short { whole_backtrace: false };
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .event_format(format)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let took = std::time::Duration::from_micros(9_581_109);
+            tracing::info!(module = "hello", took = ?took, functions = "1 compiled", "compiled");
+        });
+        let text = String::from_utf8(recorder.0.lock().unwrap().clone()).unwrap();
+        assert!(text.ends_with(" INFO  hello: compiled took=9.6s functions=1 compiled\n"), "{text}");
     }
 }
