@@ -118,6 +118,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
             let piece = || Ok(Frame::data(Bytes::from_static(&[b'x'; 8_192])));
             Response::new(StreamBody::new(stream::repeat_with(piece)).boxed_unsync())
         }
+        "/echo" => echo(request).await,
         "/large" => Response::new(text(vec![b'x'; 18 << 20])),
         "/size" => {
             let body = request.into_body().collect().await;
@@ -129,4 +130,15 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
         }
         _ => Response::new(text(if http2 { "hello over HTTP/2" } else { "hello over HTTP/1" })),
     })
+}
+
+/// Returns what arrived: the body, the method and the path in header fields, and each field `x-a`.
+async fn echo(request: Request<Incoming>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let mut response = Response::builder().header("x-method", head.method.as_str());
+    response = response.header("x-path", head.uri.path_and_query().unwrap().as_str());
+    for value in head.headers.get_all("x-a") {
+        response = response.header("x-a", value);
+    }
+    response.body(text(body.collect().await.unwrap().to_bytes())).unwrap()
 }

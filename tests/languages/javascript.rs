@@ -1,5 +1,7 @@
 //! What only JavaScript has: global names of the web, timers, random numbers, `fetch`.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::{Value, json};
 
 use super::sdk::built;
@@ -142,6 +144,21 @@ async fn requests_of_fetch_hold_up_no_other_call() {
         answer = stalled => panic!("{answer}"),
         all = others => assert!(all.iter().all(|answer| answer["text"] == "later"), "{all:?}"),
     }
+}
+
+/// The host waits for no server longer than for the call, and then drops the connection.
+#[tokio::test]
+async fn requests_of_fetch_end_with_the_deadline_of_their_call() {
+    let server = WebServer::plain().await;
+    let origin = format!("http://{}", server.addr);
+    let limit = |host: TestHost| host.workers(1).limit("web", "timeout", "300ms");
+    let Some(host) = start_granted(std::slice::from_ref(&origin), limit).await else { return };
+    for path in ["never", "stalls"] {
+        let late = fetched(&host, &format!("{origin}/{path}"), json!({})).await;
+        assert_eq!(late["code"], "timeout", "{path}: {late}");
+        eventually("the connection closes", || async { server.open.load(Ordering::SeqCst) == 0 }).await;
+    }
+    assert_eq!(host.slot("web", 0).await["restarts"], 0);
 }
 
 /// The host reads a response into memory of its own, before the instance gets it.

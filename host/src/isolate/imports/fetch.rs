@@ -64,7 +64,9 @@ async fn exchange(guest: Arc<Guest>, caller: Option<u64>, request: Request) -> R
         ..Timeouts::default()
     };
     let request = parsed(request)?;
-    let server = request.uri().authority().map_or_else(String::new, ToString::to_string);
+    // Without a user and a password.
+    let server = request.uri().authority().map_or("", http::uri::Authority::as_str);
+    let server = server.rsplit_once('@').map_or(server, |(_, server)| server).to_owned();
     let failed = |error: RequestError| failure(&guest.generation.module, &server, &error);
     let response = wasi_http::send(Some(&guest.generation), request, timeouts).await.map_err(failed)?;
     let (head, mut body) = response.into_parts();
@@ -194,11 +196,39 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_a_request_is_one_of_a_call() {
+    fn each_error_of_a_request_is_one_of_a_call() {
         let origin = crate::config::origin::Origin::parse("https://a.example.com").unwrap();
-        let error = failure("shop", "a.example.com", &RequestError::Denied(origin));
+        let denied = RequestError::Denied(origin);
+        let error = failure("shop", "a.example.com", &denied);
         assert_eq!(error, CallError::Forbidden("shop lacks the grant \"http\" for https://a.example.com".to_owned()));
         let error = failure("shop", "a.example.com", &RequestError::Refused);
         assert_eq!(error, CallError::Unavailable("a.example.com: the server refuses the connection".to_owned()));
+        let private = RequestError::Private { host: "a".into(), address: [10, 0, 0, 1].into() };
+        let kinds: [(&str, &[RequestError]); 6] = [
+            ("forbidden", &[denied, private]),
+            ("invalid", &[RequestError::Uri, RequestError::RequestTooLarge(1)]),
+            ("overloaded", &[RequestError::TooManyRequests, RequestError::TooManyConnections]),
+            (
+                "unavailable",
+                &[
+                    RequestError::Unresolved,
+                    RequestError::Refused,
+                    RequestError::Unreachable,
+                    RequestError::ConnectTimeout,
+                    RequestError::Certificate,
+                    RequestError::Tls,
+                ],
+            ),
+            ("timeout", &[RequestError::HeadTimeout, RequestError::BodyTimeout]),
+            (
+                "crashed",
+                &[RequestError::ResponseTooLarge(1), RequestError::Ended, RequestError::Protocol("bad".into())],
+            ),
+        ];
+        for (kind, errors) in kinds {
+            for error in errors {
+                assert_eq!(failure("shop", "a.example.com", error).code(), kind, "{error}");
+            }
+        }
     }
 }
