@@ -133,7 +133,9 @@ export class Failure extends Error {
         message: string,
         options?: { status?: number; data?: Sendable; extra?: Record<string, unknown>; cause?: unknown },
     );
+    /** 400 to 599. The log has a failure with status 500, which is the default. */
     status: number;
+    /** For the host: `close-code` closes the connection of a client, `silent` keeps it out of the log. */
     extra: Record<string, unknown>;
     /** The data for the caller's program. */
     readonly data: Body;
