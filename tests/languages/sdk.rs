@@ -27,8 +27,8 @@ fn grants() -> Value {
 pub struct Sdk {
     /// The folder of its component.
     component: &'static str,
-    /// The source of its module, if the SDK logs the place of an error that nothing caught.
-    source: Option<&'static str>,
+    /// The source of its module. The log has the place of an error there.
+    source: &'static str,
     /// If an instance runs one call at a time: the file of what cases expect that call the module
     /// itself.
     serial: Option<&'static str>,
@@ -88,23 +88,22 @@ macro_rules! every_language {
 every_language! {
     rust: Sdk {
         component: "tests/guests/conformance",
-        // An error is a value there, which the module may log.
-        source: None,
+        source: "tests/guests/conformance/src/lib.rs",
         serial: None,
     };
     javascript: Sdk {
         component: "target/languages/javascript-sdk",
-        source: Some("sdk/js/conformance/conformance.js"),
+        source: "sdk/js/conformance/conformance.js",
         serial: None,
     };
     python: Sdk {
         component: "target/languages/python-sdk",
-        source: Some("sdk/python/conformance/conformance.py"),
+        source: "sdk/python/conformance/conformance.py",
         serial: None,
     };
     c: Sdk {
         component: "target/languages/c-sdk",
-        source: Some("sdk/c/conformance/conformance.c"),
+        source: "sdk/c/conformance/conformance.c",
         serial: Some("sdk/c/conformance/serial.json"),
     };
 }
@@ -155,11 +154,11 @@ impl Sdk {
     }
 
     /// The line of the module's source with this text, as the log names it.
-    fn place(&self, text: &str) -> Option<String> {
-        let file = PathBuf::from(self.source?);
+    fn place(&self, text: &str) -> String {
+        let file = PathBuf::from(self.source);
         let source = fs::read_to_string(root().join(&file)).unwrap();
         let line = source.lines().position(|line| line.contains(text)).unwrap() + 1;
-        Some(format!("{}:{line}", file.file_name().unwrap().to_str().unwrap()))
+        format!("{}:{line}", file.file_name().unwrap().to_str().unwrap())
     }
 
     fn cases(&self) -> String {
@@ -321,25 +320,30 @@ impl Sdk {
         assert_eq!(host.slot("conformance", 0).await["restarts"], 0);
     }
 
-    /// Lines of the module's own functions, and of an error that nothing caught.
+    /// Lines of the module's own functions, and of failures with status 500: an error that nothing
+    /// caught, and a result that cannot be sent.
     async fn writes_to_the_log(&self) {
         let Some(host) = self.start(|host| host).await else { return };
         let trace = self.trace(AT_ONCE);
         let parent = parent(&trace);
         let headers = [("traceparent", parent.as_str())];
-        for path in ["log", "throw"] {
+        for path in ["log", "throw", "unsendable", "fail"] {
             host.request("POST", &format!("/api/conformance/{path}"), &headers, "").await;
         }
         let place = self.place("out of cheese");
         let mut lines = vec![vec!["INFO", "sold a hat", "shop=main", "left=3"], vec!["INFO", "printed"]];
         // The SDK for C does not name the handler.
         let handler = if self.serial.is_some() { "" } else { "fault" };
-        lines.extend(place.as_deref().map(|place| vec!["ERROR", "out of cheese", place, handler]));
-        for mut words in lines {
+        lines.push(vec!["ERROR", "out of cheese", &place, handler]);
+        lines.push(vec!["ERROR", "invalid-result: "]);
+        for words in &mut lines {
             words.extend(["module=conformance", &*trace]);
-            let logged = || async { host.log.contains(&words) };
+            let logged = || async { host.log.contains(words) };
             eventually(&format!("a line with {words:?}"), logged).await;
         }
+        // Each once, and none about the failure with status 404.
+        let errors = host.log.lines(&["ERROR", "module=conformance", &trace]);
+        assert_eq!(errors.len(), 2, "{errors:?}");
         assert_eq!(host.slot("conformance", 0).await["restarts"], 0);
     }
 }

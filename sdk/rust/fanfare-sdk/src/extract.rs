@@ -139,12 +139,11 @@ impl FromBody for Payload {
 
 impl<T: DeserializeOwned> FromBody for Json<T> {
     fn from_body(body: Payload) -> Result<Self> {
+        if body.is_none() {
+            return Err(Failure::bad_request("invalid-body", "the body is empty: this route expects JSON"));
+        }
         body.json().map(Json).map_err(|error| {
-            let message = match body {
-                Payload::None => "the body is empty: this route expects JSON".to_owned(),
-                _ => format!("the body is not the JSON that this route expects: {error}"),
-            };
-            Failure::bad_request("invalid-body", message)
+            Failure::bad_request("invalid-body", format!("the body is not the JSON that this route expects: {error}"))
         })
     }
 }

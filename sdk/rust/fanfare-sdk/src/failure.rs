@@ -1,6 +1,7 @@
 use std::error::Error;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::panic::Location;
 
 use crate::payload::IntoPayload;
 use crate::types::Payload;
@@ -9,11 +10,20 @@ use crate::wit::types as wit;
 /// The result of a handler that can fail.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
+/// The status of a failure that is the module's fault.
+const FAULT: u16 = 500;
+
+/// The name of a failure that `?` made of another error.
+const UNNAMED: &str = "error";
+
 /// How a handler refuses a call: a name to match on, a sentence for a person, a status, and data.
 ///
 /// An HTTP client receives a problem document, another module a [`CallError::Failure`]. With `?`
 /// every Rust error type and `&str` becomes a failure with the name `error` and the status 500. A
 /// [`CallError`] that contains a failure becomes that failure.
+///
+/// The SDK logs a failure of a handler that has the status 500, with the line that created it, but
+/// not one that another call returned, because that call has logged it.
 ///
 /// ```
 /// use fanfare_sdk::prelude::*;
@@ -29,37 +39,53 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 /// assert_eq!((failure.name.as_str(), failure.status), ("error", 500));
 /// assert_eq!(failure.message, "invalid digit found in string");
 /// ```
-#[derive(Clone, PartialEq)]
-pub struct Failure(Box<wit::Failure>);
+#[derive(Clone)]
+pub struct Failure {
+    record: Box<wit::Failure>,
+    /// Where the module created it. `None` if another call returned it.
+    at: Option<&'static Location<'static>>,
+}
+
+impl PartialEq for Failure {
+    fn eq(&self, other: &Self) -> bool {
+        self.record == other.record
+    }
+}
 
 impl Failure {
     /// Creates a failure with status 500.
+    #[track_caller]
     pub fn new(name: impl Into<String>, message: impl Into<String>) -> Self {
-        Failure(Box::new(wit::Failure {
+        let record = wit::Failure {
             name: name.into(),
             message: message.into(),
             status: 500,
             data: Payload::None,
             extra: Vec::new(),
-        }))
+        };
+        Failure { record: Box::new(record), at: Some(Location::caller()) }
     }
 
     /// Creates a failure with status 400: the caller's arguments are wrong.
+    #[track_caller]
     pub fn bad_request(name: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(name, message).with_status(400)
     }
 
     /// Creates a failure with status 403: the caller may not do this.
+    #[track_caller]
     pub fn forbidden(name: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(name, message).with_status(403)
     }
 
     /// Creates a failure with status 404: the requested item does not exist.
+    #[track_caller]
     pub fn not_found(name: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(name, message).with_status(404)
     }
 
     /// Creates a failure with status 409: the request conflicts with the current state.
+    #[track_caller]
     pub fn conflict(name: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(name, message).with_status(409)
     }
@@ -67,14 +93,14 @@ impl Failure {
     /// Sets the status, 400 to 599.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
-        self.0.status = status;
+        self.record.status = status;
         self
     }
 
     /// Adds data for the caller's program. Drops data that serde cannot serialise as JSON.
     #[must_use]
     pub fn with_data(mut self, data: impl IntoPayload) -> Self {
-        self.0.data = data.into_payload().unwrap_or(Payload::None);
+        self.record.data = data.into_payload().unwrap_or(Payload::None);
         self
     }
 
@@ -89,22 +115,37 @@ impl Failure {
     /// ```
     #[must_use]
     pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.0.extra.push((name.into(), value.into()));
+        self.record.extra.push((name.into(), value.into()));
         self
     }
 
     /// Creates it from the record of the contract.
     pub fn from_wit(failure: wit::Failure) -> Self {
-        Failure(Box::new(failure))
+        Failure { record: Box::new(failure), at: None }
     }
 
     /// Returns the record of the contract.
     pub fn into_wit(self) -> wit::Failure {
-        *self.0
+        *self.record
+    }
+
+    /// Returns the line for the log, if this is a fault of the module that the log should have.
+    pub(crate) fn log_line(&self) -> Option<String> {
+        let at = self.at?;
+        if self.status != FAULT || self.extra.iter().any(|(name, _)| name == "silent") {
+            return None;
+        }
+        let name = if self.name == UNNAMED { String::new() } else { format!("{}: ", self.name) };
+        // A line of the SDK or of the library of Rust says nothing about the module.
+        let is_own =
+            !at.file().starts_with(file!().trim_end_matches("failure.rs")) && !at.file().starts_with("/rustc/");
+        let place = if is_own { format!(" ({}:{})", at.file(), at.line()) } else { String::new() };
+        Some(format!("{name}{}{place}", self.message))
     }
 }
 
 impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
+    #[track_caller]
     fn from(error: E) -> Self {
         match error.into().downcast::<CallError>() {
             Ok(error) => error.into_failure(),
@@ -115,7 +156,7 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
                     message = format!("{message}: {cause}");
                     source = cause.source();
                 }
-                Failure::new("error", message)
+                Failure::new(UNNAMED, message)
             }
         }
     }
@@ -124,13 +165,13 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
 impl Deref for Failure {
     type Target = wit::Failure;
     fn deref(&self) -> &wit::Failure {
-        &self.0
+        &self.record
     }
 }
 
 impl DerefMut for Failure {
     fn deref_mut(&mut self) -> &mut wit::Failure {
-        &mut self.0
+        &mut self.record
     }
 }
 
@@ -142,7 +183,7 @@ impl fmt::Display for Failure {
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        fmt::Debug::fmt(&self.record, f)
     }
 }
 
@@ -224,7 +265,7 @@ impl CallError {
         let status = self.status();
         match self {
             CallError::Failure(failure) => failure,
-            error => Failure::new(error.kind(), error.to_string()).with_status(status),
+            error => Failure { at: None, ..Failure::new(error.kind(), error.to_string()).with_status(status) },
         }
     }
 
@@ -267,7 +308,7 @@ impl Error for CallError {}
 impl From<wit::CallError> for CallError {
     fn from(error: wit::CallError) -> Self {
         match error {
-            wit::CallError::Failure(failure) => CallError::Failure(Failure(Box::new(failure))),
+            wit::CallError::Failure(failure) => CallError::Failure(Failure::from_wit(failure)),
             wit::CallError::Timeout => CallError::Timeout,
             wit::CallError::NotFound(message) => CallError::NotFound(message),
             wit::CallError::Forbidden(message) => CallError::Forbidden(message),

@@ -1,6 +1,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use crate::context::Context;
 use crate::current::carry_as;
 use crate::extract::Incoming;
 use crate::failure::{Failure, Result};
@@ -103,7 +104,25 @@ macro_rules! module {
 /// Runs one call of a module, for the export `handle`.
 pub async fn run<M: Module>(call: Call) -> Result<Outcome, wit::types::Failure> {
     let id = call.id;
-    carry_as(Some(id), M::handle(Incoming::new(call))).await.map_err(Failure::into_wit)
+    let incoming = Incoming::new(call);
+    let context = incoming.context();
+    let ended = carry_as(Some(id), async {
+        let ended = M::handle(incoming).await;
+        if let Err(failure) = &ended {
+            report(failure, &context);
+        }
+        ended
+    });
+    ended.await.map_err(Failure::into_wit)
+}
+
+/// Logs a failure that is the fault of the module.
+#[cold]
+fn report(failure: &Failure, context: &Context) {
+    if let Some(line) = failure.log_line() {
+        let fields = [("handler".to_owned(), context.handler().to_owned())];
+        crate::host::log(crate::types::Level::Error, &line, &fields);
+    }
 }
 
 /// Saves the state, for the export `save`.

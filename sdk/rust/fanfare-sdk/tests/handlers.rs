@@ -65,7 +65,12 @@ async fn own_error() -> Result<&'static str, Broken> {
     Err(Broken)
 }
 
-fanfare_sdk::module!(body, other_name, order, twice, fails, own_error);
+#[handler]
+fn value(body: Json<Value>) -> Json<Value> {
+    body
+}
+
+fanfare_sdk::module!(body, other_name, order, twice, fails, own_error, value);
 
 fn failure(host: &TestHost, route: &str, body: &str) -> Failure {
     host.call(route, body).unwrap_err().failure().unwrap().clone()
@@ -74,7 +79,7 @@ fn failure(host: &TestHost, route: &str, body: &str) -> Failure {
 #[test]
 fn names_are_listed_for_describe() {
     use fanfare_sdk::Module as _;
-    assert_eq!(Module::HANDLERS, ["body", "renamed", "order", "twice", "fails", "own_error"]);
+    assert_eq!(Module::HANDLERS, ["body", "renamed", "order", "twice", "fails", "own_error", "value"]);
 }
 
 #[test]
@@ -125,6 +130,34 @@ fn every_error_becomes_a_failure() {
     assert_eq!(of("own"), is("taken", "it is taken", 409));
     assert_eq!(failure(&host, "fails", "own").data, Payload::Text(r#"{"by":"ada"}"#.to_owned()));
     assert_eq!(failure(&host, "own_error", "").message, broken);
+}
+
+#[test]
+fn an_empty_body_is_not_null() {
+    let host = TestHost::new(Module);
+    assert_eq!(failure(&host, "value", "").name, "invalid-body");
+    let refused = host.call("value", ()).unwrap_err();
+    assert_eq!(refused.failure().unwrap().message, "the body is empty: this route expects JSON");
+    assert_eq!(host.call("value", "null").unwrap().text(), "null");
+}
+
+#[test]
+fn the_log_has_each_failure_of_the_module_with_status_500_once_with_its_line() {
+    let host = TestHost::builder(Module)
+        .answer("other.route", |_| Err(Failure::new("theirs", "that call has logged it").into()))
+        .start();
+    for how in ["std", "call", "nowhere", "own"] {
+        failure(&host, "fails", how);
+    }
+    failure(&host, "own_error", "");
+    let source = include_str!("handlers.rs");
+    let line = source.lines().position(|line| line.contains("\"std\" => Err(Broken)")).unwrap() + 1;
+    let [first, second] = &host.logs()[..] else { panic!("{:?}", host.logs()) };
+    assert!(first.message.starts_with("the machine is broken: "), "{first:?}");
+    assert!(first.message.ends_with(&format!("tests/handlers.rs:{line})")), "{first:?}");
+    assert_eq!(first.fields, [("handler".to_owned(), "fails".to_owned())]);
+    assert_eq!(second.fields, [("handler".to_owned(), "own_error".to_owned())]);
+    assert!(!second.message.contains(".rs:"), "the SDK converts it: {second:?}");
 }
 
 #[test]

@@ -10,7 +10,6 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use common::{gate, release};
 use fanfare_sdk::prelude::*;
-use fanfare_sdk::serde_json::Map;
 use fanfare_sdk::types::{Passed, Startup};
 use fanfare_sdk::{http, master as program};
 
@@ -67,7 +66,7 @@ fn request(cx: Context) -> Json<Value> {
 }
 
 #[handler]
-async fn json(body: Json<Map<String, Value>>) -> Json<Value> {
+async fn json(body: Json<Value>) -> Json<Value> {
     Json(json!({ "got": body.0 }))
 }
 
