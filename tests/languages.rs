@@ -6,6 +6,7 @@ mod javascript;
 mod memory;
 mod modules;
 mod python;
+mod replaced;
 mod sdk;
 
 use std::fs;
@@ -39,6 +40,10 @@ impl Language {
     /// Starts a host with one worker, this guest, and `waits` under the name `echo`. Returns `None`
     /// if the guest is not built.
     async fn start(&self) -> Option<Started> {
+        self.start_with(|host| host).await
+    }
+
+    async fn start_with(&self, change: impl FnOnce(TestHost) -> TestHost) -> Option<Started> {
         let name = self.name;
         let Some(component) = self.component() else {
             not_run(&format!("{name}: build it with tests/guests/languages/build {name}"));
@@ -59,9 +64,8 @@ impl Language {
             .grant(name, json!({ "rpc": ["echo"], "sessions": true }))
             .config(json!({ "sse": {}, "limits": { "max": { "timeout": "60s", "startup": "60s" } } }))
             .limit(name, "memory", "128MiB")
-            .limit(name, "timeout", "15s")
-            .start()
-            .await;
+            .limit(name, "timeout", "15s");
+        let host = change(host).start().await;
         assert_eq!(host.slot(name, 0).await["state"], "ready", "{:?}", host.slot(name, 0).await);
         Some(host)
     }
