@@ -39,6 +39,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "triggers",
         &["api", "blocking", "call", "config", "events", "hub", "journal", "net", "ports", "registry", "stores"],
     ),
+    ("cluster", &["api", "blocking", "call", "config", "dispatch", "events", "isolate", "ports", "registry"]),
     ("worker", &["call", "config", "dispatch", "events", "hub", "isolate", "net", "registry", "triggers"]),
     (
         "swap",
@@ -49,13 +50,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "admin",
-        &["api", "call", "config", "dispatch", "events", "hub", "isolate", "net", "registry", "swap", "triggers"],
+        &[
+            "api", "call", "cluster", "config", "dispatch", "events", "hub", "isolate", "net", "registry", "swap",
+            "triggers",
+        ],
     ),
     (
         "host",
         &[
-            "admin", "api", "blocking", "call", "config", "dispatch", "document", "engine", "events", "files", "hub",
-            "isolate", "journal", "net", "outgoing", "ports", "registry", "stores", "swap", "triggers", "worker",
+            "admin", "api", "blocking", "call", "cluster", "config", "dispatch", "document", "engine", "events",
+            "files", "hub", "isolate", "journal", "net", "outgoing", "ports", "registry", "stores", "swap", "triggers",
+            "worker",
         ],
     ),
     // The program uses only what the library makes public.

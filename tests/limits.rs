@@ -22,7 +22,7 @@ use serde_json::Value;
 use crate::capabilities::{files, requests};
 use crate::harness::root;
 use crate::kills::settings as kills;
-use crate::{channels, cli, event_service, failures, hooks, redis, socketcluster, streams, websockets};
+use crate::{channels, cli, cluster, event_service, failures, hooks, redis, socketcluster, streams, websockets};
 
 /// Defines one test for each name, and a constant with all the names.
 macro_rules! tests_of {
@@ -108,6 +108,13 @@ const ELSEWHERE: &[(&str, fn())] = &[
     ("engine.cacheSize", cli::cache::the_cache_stays_within_its_size),
     ("engine.functionCacheSize", cli::cache::kept_functions_stay_within_their_size),
     ("calls.maxDepth", too_deep),
+    ("cluster.timeout", cluster::faults::a_node_starts_without_nats_and_joins_later),
+    ("cluster.heartbeat", cluster::presence::nodes_that_come_and_go_are_events_and_hooks),
+    ("cluster.goneAfter", cluster::faults::a_frozen_node_is_gone_and_comes_back),
+    ("cluster.maxWaiting", cluster::calls::calls_beyond_the_limits_are_refused_and_counted),
+    ("cluster.maxServing", cluster::calls::calls_beyond_the_limits_are_refused_and_counted),
+    ("cluster.queue.messages", cluster::faults::broadcasts_beyond_the_messages_of_the_queue_are_named_in_the_receipt),
+    ("cluster.queue.bytes", cluster::faults::broadcasts_beyond_the_bytes_of_the_queue_are_named_in_the_receipt),
     ("outgoing.requests", requests::a_guest_that_never_reads_responses_is_bounded),
     ("outgoing.connections", requests::connections_have_a_limit),
     ("outgoing.idleTimeout", requests::a_connection_without_a_request_closes),

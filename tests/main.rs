@@ -12,6 +12,7 @@ mod browsers;
 mod capabilities;
 mod channels;
 mod cli;
+mod cluster;
 mod embedding;
 mod event_service;
 mod events;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::harness::json_of;
 
 /// The kind of a nested call's error, or `ok`.
-fn end(ended: &Value) -> &str {
+pub fn end(ended: &Value) -> &str {
     match ended.get("ok") {
         Some(_) => "ok",
         None => ended["error"]["kind"].as_str().unwrap_or_else(|| panic!("no outcome: {ended}")),
@@ -21,11 +21,11 @@ fn end(ended: &Value) -> &str {
 }
 
 /// The message of a nested call's error.
-fn message(ended: &Value) -> &str {
+pub fn message(ended: &Value) -> &str {
     ended["error"]["message"].as_str().unwrap_or_else(|| panic!("no error: {ended}"))
 }
 
 /// The JSON in the reply of a nested call.
-fn replied(ended: &Value) -> Value {
+pub fn replied(ended: &Value) -> Value {
     json_of(&ended["ok"])
 }

@@ -45,15 +45,18 @@ impl EmitArgs {
 }
 
 fn receipt_output(name: &str, receipt: &Receipt) -> Output {
-    let Receipt { id, seq, accepted, skipped } = receipt;
+    let Receipt { id, seq, accepted, skipped, nodes } = receipt;
     let workers = if *accepted == 1 { "worker" } else { "workers" };
-    let mut text = format!("{name}: id {id}, seq {seq}, accepted by {accepted} {workers}\n");
+    let others = nodes.map(|nodes| format!(", sent to {nodes} other {}", if nodes == 1 { "node" } else { "nodes" }));
+    let others = others.unwrap_or_default();
+    let mut text = format!("{name}: id {id}, seq {seq}, accepted by {accepted} {workers}{others}\n");
     for Skipped { isolate, node, reason } in skipped {
         let place = entries::place(node.as_deref(), isolate);
         // Writing to a string cannot fail.
         _ = writeln!(text, "{place} was skipped: {}", printable(reason));
     }
-    let failure = (*accepted == 0).then(|| "no worker accepted the broadcast: see `fanfare status`".to_owned());
+    let failure = (*accepted == 0 && nodes.is_none_or(|nodes| nodes == 0))
+        .then(|| "no worker accepted the broadcast: see `fanfare status`".to_owned());
     Output { text, failure }
 }
 
@@ -82,6 +85,15 @@ chat-2/worker-0 was skipped: starting
 ";
         assert_eq!(output, Output::of(expected));
         assert_eq!(request, ("POST".into(), "/v1/modules/test-party/broadcasts/a%2Fb".into(), "{\"a\":1}".into()));
+    }
+
+    #[tokio::test]
+    async fn a_receipt_counts_the_other_nodes() {
+        let of = async |receipt| output(false, None, receipt).await.0;
+        let both = of(r#"{"id":7,"seq":3,"accepted":2,"nodes":1}"#).await;
+        assert_eq!(both, Output::of("a/b: id 7, seq 3, accepted by 2 workers, sent to 1 other node\n"));
+        let others = of(r#"{"id":7,"seq":0,"accepted":0,"nodes":2}"#).await;
+        assert_eq!(others, Output::of("a/b: id 7, seq 0, accepted by 0 workers, sent to 2 other nodes\n"));
     }
 
     #[tokio::test]

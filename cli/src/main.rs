@@ -5,6 +5,7 @@ mod build;
 mod call;
 mod check;
 mod client;
+mod cluster;
 mod color;
 mod component;
 mod config;
@@ -110,6 +111,9 @@ enum Command {
     Schedules(schedules::SchedulesArgs),
     /// Show the subscriptions of a running host.
     Subscriptions(subscriptions::SubscriptionsArgs),
+    /// Show the nodes of the cluster of a running host.
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     /// Reload fanfare.json and modules in a running host.
     Reload(reload::ReloadArgs),
     /// Return a module to an earlier generation in a running host.
@@ -154,6 +158,7 @@ fn main() -> ExitCode {
         Command::Call(args) => call::run(&args),
         Command::Message(args) => message::run(&args),
         Command::Schedules(args) => schedules::run(&args),
+        Command::Cluster(command) => cluster::run(&command),
         Command::Subscriptions(args) => subscriptions::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Rollback(args) => reload::roll_back(&args),

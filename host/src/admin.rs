@@ -8,6 +8,7 @@
 //! - `GET /v1/status`: the node and its modules, as JSON
 //! - `GET /v1/events[?follow=false][&tail=<n>]`: the host events, as server-sent events, or as a
 //!   list with `follow=false`
+//! - `GET /v1/nodes`: the nodes of the cluster, as JSON
 //! - `POST /v1/modules/<module>/broadcasts/<name>[?gather=true]`: emits the body as a broadcast;
 //!   returns a receipt, or one entry for each worker
 //! - `POST /v1/modules/<module>/reload[?force=true]`: reads `fanfare.json` and the module's folder

@@ -19,6 +19,7 @@
 //! | `GET /v1/schedules` | a list of [`ScheduleStatus`] |
 //! | `POST /v1/schedules/run?module=..&name=..` | [`Reply`], or a list of [`GatherEntry`] for the type `all` |
 //! | `GET /v1/subscriptions` | a list of [`SubscriptionStatus`] |
+//! | `GET /v1/nodes` | [`ClusterStatus`] |
 //! | any request that fails | [`Problem`], as `application/problem+json` |
 
 mod calls;
@@ -26,6 +27,7 @@ mod channels;
 mod clients;
 mod event_service;
 mod kill;
+mod nodes;
 mod redis;
 mod reload;
 mod schedules;
@@ -42,6 +44,7 @@ pub use event_service::{
     EventsStatus, ServiceEvent,
 };
 pub use kill::{KillMode, KillRequest, KilledIsolate, KilledModule};
+pub use nodes::{ClusterState, ClusterStatus, NodeInfo, NodeStatus};
 pub use redis::{RedisState, RedisStatus};
 pub use reload::{Refusal, RefusedReload, ReloadEntry, ReloadOutcome, Reloaded};
 pub use schedules::{LastRun, ScheduleState, ScheduleStatus};

@@ -15,6 +15,7 @@ pub use capabilities::{
     Capabilities, ChannelNames, DirAccess, Dirs, Endpoints, EventTypes, Modules, Origins, SecretNames, StoreNames,
     StreamKeys, Topics, Variables,
 };
+pub use cluster::{ClusterConfig, NatsSecrets};
 pub use events::{EventHistoryConfig, EventQueueConfig, EventsConfig};
 pub use http::{CorsConfig, CorsRoutes, HttpConfig};
 pub use hub::HubConfig;
@@ -35,6 +36,7 @@ pub use websocket::{ChannelAccess, SocketListener, WebSocketConfig};
 pub use websocket_auth::{AuthConfig, TokenAlgorithm, VerifyKey};
 
 pub mod capabilities;
+mod cluster;
 pub mod cron;
 mod domain;
 pub mod endpoint;
@@ -49,6 +51,7 @@ mod live;
 pub mod load;
 mod missing_modules;
 pub mod module;
+pub mod nats_address;
 pub mod network;
 pub mod origin;
 mod outgoing;

@@ -43,6 +43,7 @@ pub use running::{RunningHost, Stopped};
 
 use crate::admin::LostLineCount;
 use crate::blocking;
+use crate::cluster::JoinError;
 use crate::config::Config;
 use crate::document::Faults;
 use crate::engine::CacheError;
@@ -77,7 +78,8 @@ pub struct Host {
     lost_log_lines: LostLineCount,
     handler: Option<messages::Handler>,
     places: Option<Places>,
-    peers: Arc<dyn Peers>,
+    /// Replaces the cluster.
+    peers: Option<Arc<dyn Peers>>,
     change_ports: Option<ChangePorts>,
     /// Whether errors show what instances wrote to standard error.
     explained: bool,
@@ -176,6 +178,9 @@ pub enum StartError {
         /// The id of its node, and its process.
         holder: String,
     },
+    /// The node cannot join its cluster.
+    #[error(transparent)]
+    Cluster(#[from] JoinError),
     /// The WebAssembly engine could not start, because this machine lacks something that wasmtime
     /// needs. The string is wasmtime's reason.
     #[error("could not start the WebAssembly engine: {0}")]

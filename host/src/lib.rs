@@ -219,6 +219,7 @@ pub mod api;
 mod bindings;
 mod blocking;
 mod call;
+mod cluster;
 mod config;
 mod dispatch;
 mod document;

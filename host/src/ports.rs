@@ -23,7 +23,7 @@ pub use events::{Events, NoEvents};
 pub use future::BoxFuture;
 pub use master::{Master, NoMaster};
 pub use messages::{Messages, NoMessages, check_message};
-pub use peers::{NoPeers, Peers};
+pub use peers::{NoPeers, Peers, Reached};
 pub use reloads::{LateReloads, NoReloads, Reloads};
 pub use session_caller::SessionCaller;
 pub use sessions::{ClientEvent, NoSessions, SessionValues, Sessions};

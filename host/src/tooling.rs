@@ -13,7 +13,7 @@ pub use crate::engine::{Cache, Engine};
 pub use crate::host::{EchoServer, EventServer, Inspection, Inspector, check_client_keys};
 pub use crate::isolate::Probe;
 pub use crate::net::dial;
-pub use crate::ports::{BoxFuture, Caller, ChangePorts, Events, Messages, Peers, Reloads};
+pub use crate::ports::{BoxFuture, Caller, ChangePorts, Events, Messages, Peers, Reached, Reloads};
 pub use crate::registry::{
     Access, ComponentInfo, ComponentInfoError, Manifest, ModuleState, NoManifest, PatternTable, PlaceKinds, PlacesOf,
     Roster, RouteLookup, RouteSpec, Router, component_info,

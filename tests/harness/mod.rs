@@ -18,6 +18,7 @@ mod gate;
 mod guests;
 mod http2;
 mod log;
+mod nats;
 mod process;
 mod proxy;
 mod random;
@@ -35,7 +36,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fanfare::tooling::{Manifest, Peers, PlaceKinds, PlacesOf, Probe, config};
-use fanfare::{Builder, Config, Host, Sources};
+use fanfare::{Builder, Config, Host, Sources, StartError};
 use serde_json::{Value, json};
 
 pub use authority::sign_server;
@@ -47,6 +48,7 @@ pub use gate::Gate;
 pub use guests::{by_worker, ends, json_of};
 pub use http2::{Http2, Stream};
 pub use log::Log;
+pub use nats::{Nats, node};
 pub use process::spawn;
 pub use proxy::Proxy;
 pub use random::{Random, rounds, test_duration};
@@ -235,6 +237,11 @@ impl TestHost {
     }
 
     pub async fn start(self) -> Started {
+        self.try_start().await.expect("the host starts")
+    }
+
+    /// Starts a host that may not start.
+    pub async fn try_start(self) -> Result<Started, StartError> {
         let log = Log::capture();
         let sources = Sources { environment: self.environment, dir: self.dir.path().to_owned(), ..Sources::default() };
         let text = self.config.to_string();
@@ -263,9 +270,9 @@ impl TestHost {
             Some(peers) => host.peers(peers),
             None => host,
         };
-        let running = host.start().await.expect("the host starts");
+        let running = host.start().await?;
         let settings = self.config;
-        Started {
+        Ok(Started {
             http: running.addr(),
             admin: running.admin_addr(),
             events: running.events_addr(),
@@ -273,7 +280,7 @@ impl TestHost {
             dir: self.dir,
             log,
             settings,
-        }
+        })
     }
 }
 

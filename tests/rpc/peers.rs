@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use fanfare::tooling::{BoxFuture, CallError, Dispatch, GatherEntry, Peer, PeerBroadcast, PeerCall, Peers};
+use fanfare::tooling::{BoxFuture, CallError, Dispatch, GatherEntry, Peer, PeerBroadcast, PeerCall, Peers, Reached};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -29,13 +29,13 @@ impl Loopback {
     fn connect(&self, id: &str, server: &str, host: &Started) {
         let dispatch = host.running().dispatch();
         let workers = u32::try_from(dispatch.workers().len()).unwrap();
-        let peer = Peer { id: id.to_owned(), server: server.to_owned(), workers };
+        let peer = Peer { id: id.into(), server: server.into(), workers };
         self.others.lock().unwrap().push((peer, Arc::downgrade(dispatch)));
     }
 
     fn to(&self, node: &str) -> Arc<Dispatch> {
         let others = self.others.lock().unwrap();
-        others.iter().find(|(peer, _)| peer.id == node).and_then(|(_, dispatch)| dispatch.upgrade()).unwrap()
+        others.iter().find(|(peer, _)| *peer.id == *node).and_then(|(_, dispatch)| dispatch.upgrade()).unwrap()
     }
 }
 
@@ -58,12 +58,29 @@ impl Peers for Loopback {
         Ok(())
     }
 
-    fn broadcast(&self, broadcast: PeerBroadcast) -> u32 {
+    fn holders(&self, _: &str) -> Vec<Peer> {
+        self.nodes()
+    }
+
+    fn broadcast(&self, broadcast: PeerBroadcast) -> Reached {
         let nodes = self.nodes();
         for peer in &nodes {
             let _ = self.to(&peer.id).on_peer_broadcast(crossed(&broadcast));
         }
-        u32::try_from(nodes.len()).unwrap()
+        Reached { nodes: u32::try_from(nodes.len()).unwrap(), skipped: Vec::new() }
+    }
+
+    fn gather(&self, broadcast: PeerBroadcast) -> BoxFuture<Vec<GatherEntry>> {
+        let gathers = self.nodes().into_iter().map(|peer| {
+            let gathered = self.to(&peer.id).on_peer_gather(crossed(&broadcast));
+            async move {
+                let mut entries = gathered.await.unwrap();
+                entries.iter_mut().for_each(|entry| entry.node = Some(peer.id.to_string()));
+                entries
+            }
+        });
+        let all = futures_util::future::join_all(gathers);
+        Box::pin(async move { all.await.concat() })
     }
 }
 

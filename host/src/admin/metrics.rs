@@ -1,10 +1,11 @@
 //! Metrics. A request reads the counters where the other parts keep them, so that they need not
 //! know who wants to see them. There is one collector for each subject: [`calls`], [`channels`],
-//! [`events`], [`hub`], [`instances`], [`node`], [`redis`], [`schedules`], [`subscriptions`],
-//! [`websocket`].
+//! [`cluster`], [`events`], [`hub`], [`instances`], [`node`], [`redis`], [`schedules`],
+//! [`subscriptions`], [`websocket`].
 
 mod calls;
 mod channels;
+mod cluster;
 mod events;
 mod hub;
 mod instances;
@@ -24,6 +25,7 @@ use super::state::AdminState;
 use crate::call::{Problem, ProblemCode};
 use calls::Calls;
 use channels::Channels;
+use cluster::Nodes;
 use events::{Events, Link};
 use hub::Streams;
 use instances::Instances;
@@ -47,6 +49,9 @@ pub fn answer(admin: &AdminState, headers: &HeaderMap) -> Answer {
     registry.register_collector(Box::new(Schedules(admin.schedules.counts())));
     registry.register_collector(Box::new(Subscriptions::of(admin.subscriptions.all())));
     registry.register_collector(Box::new(Redis(admin.redis.counts())));
+    if let Some(cluster) = &admin.cluster {
+        registry.register_collector(Box::new(Nodes(cluster.snapshot())));
+    }
     registry.register_collector(Box::new(Node::of(admin)));
     registry.register_collector(Box::new(Streams(admin.hub.clone())));
     registry.register_collector(Box::new(Clients { hub: admin.hub.clone(), sockets: admin.web_sockets.clone() }));

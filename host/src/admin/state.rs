@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use prometheus_client::metrics::counter::Counter;
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::dispatch::Dispatch;
 use crate::hub::Hub;
@@ -52,6 +53,8 @@ pub struct AdminState {
     pub(super) redis: Arc<Redis>,
     pub(super) web_sockets: Arc<WebSockets>,
     pub(super) channels: Arc<ChannelService>,
+    /// `None` if the node is alone.
+    pub(super) cluster: Option<Arc<Cluster>>,
 }
 
 /// The triggers that the admin listener shows.
@@ -76,6 +79,7 @@ impl AdminState {
         sockets: Arc<Sockets>,
         http_connections: Vec<Arc<AtomicUsize>>,
         triggers: Triggers,
+        cluster: Option<Arc<Cluster>>,
     ) -> AdminState {
         let Triggers { schedules, subscriptions, redis, web_sockets, channels } = triggers;
         AdminState {
@@ -99,6 +103,7 @@ impl AdminState {
             redis,
             web_sockets,
             channels,
+            cluster,
         }
     }
 

@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::state::AdminState;
 use crate::api::{
-    Buffered, ChannelStatus, ChannelsStatus, ClientsStatus, Connections, Descriptors, EventLinkStatus,
+    Buffered, ChannelStatus, ChannelsStatus, ClientsStatus, ClusterStatus, Connections, Descriptors, EventLinkStatus,
     EventListenStatus, EventsStatus, IsolateLoad, IsolateStatus, ModuleStatus, SocketListenerStatus, State, Status,
     Usage,
 };
+use crate::cluster;
 use crate::dispatch::Dispatch;
 use crate::isolate::{Isolate, Slot, SlotState};
 use crate::registry::{ModuleState, Roster};
@@ -46,6 +47,14 @@ pub fn status(admin: &AdminState) -> Status {
         schedules: admin.schedules.status(),
         subscriptions: admin.subscriptions.status(),
         modules: modules.collect(),
+    }
+}
+
+/// The nodes of the cluster: this one alone, if there is no cluster.
+pub fn nodes(admin: &AdminState) -> ClusterStatus {
+    match &admin.cluster {
+        Some(cluster) => cluster.status(),
+        None => cluster::alone(&admin.swapper.services.node, &admin.roster),
     }
 }
 

@@ -16,9 +16,13 @@ pub struct Receipt {
     pub seq: u64,
     /// The number of workers that put the broadcast into the module's mailbox.
     pub accepted: u32,
-    /// The workers that did not queue the broadcast.
+    /// The workers that did not queue the broadcast. Worker 0 of another node stands for the node,
+    /// which the broadcast could not be sent to.
     #[serde(default)]
     pub skipped: Vec<Skipped>,
+    /// The number of other nodes that the broadcast was sent to. Absent without other nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<u32>,
 }
 
 /// A worker that did not queue a broadcast.
@@ -81,13 +85,14 @@ pub struct GatherEntry {
 
 impl From<call::Receipt> for Receipt {
     fn from(receipt: call::Receipt) -> Receipt {
-        let call::Receipt { id, seq, accepted, skipped, .. } = receipt;
+        let call::Receipt { id, seq, accepted, skipped, extra } = receipt;
+        let nodes = extra.iter().find(|(name, _)| name == "nodes").and_then(|(_, count)| count.parse().ok());
         let skipped = skipped.into_iter().map(|call::Skipped { isolate, node, reason }| Skipped {
             isolate: isolate.to_string(),
             node,
             reason,
         });
-        Receipt { id, seq, accepted, skipped: skipped.collect() }
+        Receipt { id, seq, accepted, skipped: skipped.collect(), nodes }
     }
 }
 

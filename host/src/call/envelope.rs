@@ -69,8 +69,8 @@ pub struct PeerBroadcast {
 /// Another node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    pub id: String,
-    pub server: String,
+    pub id: Arc<str>,
+    pub server: Arc<str>,
     pub workers: u32,
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 use super::cron;
 use super::domain::is_domain;
 use super::endpoint::{self, Endpoint};
+use super::nats_address::NatsAddress;
 use super::network::{self, Network};
 use super::origin::{self, Origin};
 use super::redis_address::RedisAddress;
@@ -108,6 +109,8 @@ formats! {
     EnvironmentName = "environment", r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
     /// The address of a Redis server.
     RedisUrl = "redis-url", r"^rediss?://[^\s@/?#]+/?$";
+    /// The addresses of NATS servers.
+    NatsUrls = "nats-urls", r"^(nats|tls)://[^\s@/?#]+/?(,\s*(nats|tls)://[^\s@/?#]+/?)*$", at most 4_096;
     /// The name of a variable of the process.
     VariableName = "variable", r"^[A-Za-z_][A-Za-z0-9_]{0,127}$";
     /// An origin of a web server, `*.` in front of its name, or `*` for all.
@@ -205,6 +208,7 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
             ok(cron::time_in(text, &TimeZone::UTC).is_some(), "a date with a time, such as \"2026-12-31T23:59:59Z\"")
         }
         "redis-url" => ok(RedisAddress::of(text).is_some(), REDIS_URL_RULE),
+        "nats-urls" => ok(text.len() <= 4_096 && NatsAddress::list(text).is_some(), NATS_URLS_RULE),
         "variable" => ok(is_variable(text), "the name of a variable, such as \"REDIS_PASSWORD\""),
         "http-origin" => ok(text == "*" || Origin::parse(text).is_some(), origin::RULE),
         "network" => ok(text.len() <= 256 && Network::parse(text).is_some(), network::RULE),
@@ -290,6 +294,8 @@ const CHANNEL_PATTERN_RULE: &str = "a name of 1 to 256 bytes without control cha
 const CHANNEL_NAMES_RULE: &str = "\"*\" for all channels, a name of 1 to 256 bytes without control characters, or \"prefix/*\" for all channels that begin with \"prefix/\"";
 
 /// The rule for the address of a Redis server.
+const NATS_URLS_RULE: &str = "the address of a NATS server without a user, such as \"nats://127.0.0.1:4222\" or \"tls://nats.example.test:4222\", or up to 64 of one kind with commas between them";
+
 const REDIS_URL_RULE: &str = "`redis://<host>[:<port>]`, or `rediss://..` for TLS, such as \"redis://127.0.0.1:6379\"; \
     user, password and database have keys of their own (username, passwordFile, passwordVariable, database)";
 

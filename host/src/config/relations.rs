@@ -20,7 +20,7 @@ pub fn check(settings: &Settings, tree: &Node, faults: &mut Faults) {
     let found = [relation.listeners(), relation.credentials(), relation.backoff(), relation.ping(), relation.silence()];
     let found = found.into_iter().flatten().chain(relation.headers()).chain(relation.events());
     let found = found.chain(relation.redis(settings)).chain(relation.secrets(settings));
-    let found = found.chain(relation.stores(settings));
+    let found = found.chain(relation.stores(settings)).chain(relation.cluster(settings));
     let web_sockets = settings.websocket.faults(&settings.sse.path);
     let found = found.chain(web_sockets.into_iter().map(|(path, message)| relation.fault(&path, message)));
     found.chain(relation.ceilings(settings)).for_each(|fault| faults.push(fault));
@@ -194,6 +194,50 @@ impl Relation<'_> {
     }
 
     /// The rules of each connection to Redis.
+    /// A node that is silent for one heartbeat is not gone. There is one way to log in to NATS.
+    fn cluster(&self, settings: &Settings) -> Vec<Fault> {
+        let key = |name: &str| KeyPath::of(&["cluster", name]);
+        let cluster = &settings.cluster;
+        let mut faults = Vec::new();
+        let mut rule = |name, others: &[&str], broken: bool, message: String| {
+            let sound = |name: &&str| !self.faulty.contains(&key(name).to_string());
+            if broken && others.iter().chain([&name]).all(sound) {
+                faults.push(self.fault(&key(name), message));
+            }
+        };
+        let least = cluster.heartbeat * 2;
+        let message = format!("must be at least twice heartbeat ({}), found {}", Time(least), Time(cluster.gone_after));
+        rule("goneAfter", &["heartbeat"], cluster.gone_after < least, message);
+        let password = cluster.password_file.is_some() || cluster.password_variable.is_some();
+        rule("username", &[], cluster.username.is_some() && !password, "needs passwordFile or passwordVariable".into());
+        let ways = [
+            ("username", cluster.username.is_some()),
+            ("passwordFile", cluster.password_file.is_some()),
+            ("passwordVariable", cluster.password_variable.is_some()),
+            ("tokenFile", cluster.token_file.is_some()),
+            ("tokenVariable", cluster.token_variable.is_some()),
+            ("nkeyFile", cluster.nkey_file.is_some()),
+            ("credentialsFile", cluster.credentials_file.is_some()),
+        ];
+        let set: Vec<&str> = ways.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect();
+        match set.as_slice() {
+            [] | [_] | ["username", "passwordFile" | "passwordVariable"] => {}
+            [first, .., last] => rule(last, &[], true, formats::excludes(first)),
+        }
+        if matches!(set.as_slice(), ["passwordFile" | "passwordVariable"]) {
+            rule(set.first().copied().unwrap_or_default(), &[], true, "needs username".to_owned());
+        }
+        let plain = cluster.servers().first().is_some_and(|server| !server.tls);
+        let files = [("ca", &cluster.ca), ("certificate", &cluster.certificate), ("key", &cluster.key)];
+        for (name, file) in files {
+            let message = "needs a `nats` whose addresses begin with `tls://`".to_owned();
+            rule(name, &["nats"], file.is_some() && plain, message);
+        }
+        rule("certificate", &[], cluster.certificate.is_some() && cluster.key.is_none(), "needs key".to_owned());
+        rule("key", &[], cluster.key.is_some() && cluster.certificate.is_none(), "needs certificate".to_owned());
+        faults
+    }
+
     fn redis(&self, settings: &Settings) -> Vec<Fault> {
         let section = KeyPath::of(&["redis"]);
         let is_one = self.tree.at(&section.key("url")).is_some() || self.tree.at(&section.key(DEFAULT)).is_none();

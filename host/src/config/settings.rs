@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::cluster::ClusterConfig;
 use super::events::EventsConfig;
 use super::formats::FilePath;
 use super::http::HttpConfig;
@@ -24,7 +25,6 @@ use super::sections::{
 };
 use super::sources::Sources;
 use super::sse::SseConfig;
-use super::unsupported;
 use super::websocket::WebSocketConfig;
 use crate::document::{Fault, Node};
 
@@ -35,7 +35,6 @@ macro_rules! sections {
         /// The settings of a host. Every key is optional.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-        #[schemars(extend("x-unsupported" = unsupported::CONFIG))]
         pub struct Settings {
             /// The folder that contains the modules, relative to the folder of this file. Default
             /// `modules`.
@@ -192,6 +191,8 @@ sections! {
     master: MasterConfig;
     /// The connections to Redis: one, which is named `default`, or several by their names.
     redis: RedisConfig;
+    /// The cluster that this node joins.
+    cluster: ClusterConfig;
     /// What modules may use to reach other servers.
     outgoing: OutgoingConfig;
     /// The stores of the node, by name.

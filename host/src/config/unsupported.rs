@@ -3,7 +3,4 @@
 
 /// Keys of `hooks` in `module.json`. The master isolate has ended when the host raises
 /// `workerClusterExit`.
-pub const HOOKS: &[&str] = &["nodeUp", "nodeDown", "workerClusterExit"];
-
-/// Keys of `fanfare.json`.
-pub const CONFIG: &[&str] = &["cluster"];
+pub const HOOKS: &[&str] = &["workerClusterExit"];

@@ -6,8 +6,7 @@ use std::sync::{Arc, LazyLock};
 use serde_json::Value as Json;
 
 use super::schema;
-use super::unsupported;
-use crate::document::shape::{UNSUPPORTED, nearest};
+use crate::document::shape::nearest;
 use crate::document::tree::{Member, Node, Value};
 use crate::document::{Fault, ValueOrigin};
 
@@ -137,10 +136,6 @@ impl Key {
 }
 
 fn unknown(name: &str) -> String {
-    let section = name.strip_prefix(PREFIX).unwrap_or(name).split('_').next().unwrap_or_default();
-    if unsupported::CONFIG.iter().any(|key| key.eq_ignore_ascii_case(section)) {
-        return format!("{} is {}, so the variable is ignored", section.to_ascii_lowercase(), UNSUPPORTED);
-    }
     let short = |name| str::strip_prefix(name, PREFIX).unwrap_or(name);
     let names: Vec<&str> = known().keys().map(String::as_str).chain(OTHERS.iter().copied()).map(short).collect();
     let near = nearest(short(name), &names).map(|near| format!("; did you mean {PREFIX}{near}?"));
@@ -195,8 +190,6 @@ mod tests {
             ("FANFARE_HTTP_LISTEM", "x"),
             ("FANFARE_ENV", "x"),
             ("FANFARE_TEST_X", "x"),
-            ("FANFARE_CLUSTER_NATS", "x"),
-            ("FANFARE_CLUSTER", "1"),
             ("PATH", "x"),
             ("FANFARE_QQQQ", "1"),
         ];
@@ -207,8 +200,6 @@ mod tests {
         assert_eq!(
             warnings,
             [
-                "FANFARE_CLUSTER: cluster is not supported by this version yet, so the variable is ignored",
-                "FANFARE_CLUSTER_NATS: cluster is not supported by this version yet, so the variable is ignored",
                 "FANFARE_HTTP_LISTEM: matches no setting and is ignored; did you mean FANFARE_HTTP_LISTEN?",
                 "FANFARE_QQQQ: matches no setting and is ignored",
             ]

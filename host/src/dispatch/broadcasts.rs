@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::actor::{Actor, no_module, subdomain};
+use super::peers::RemoteEmission;
 use super::{CallSpec, Dispatch};
 use crate::call::text::{NAME, line};
 use crate::call::{
@@ -21,6 +22,7 @@ use crate::call::{
     Skipped, Trace, Trigger, TriggerKind, weight_of_broadcast,
 };
 use crate::isolate::{Lane, QueuedCall, Slot};
+use crate::ports::BoxFuture;
 use crate::registry::{Access, MatchedRoute};
 
 /// The order of a module's broadcasts on this node. Only the holder of the lock fills the module's
@@ -32,8 +34,10 @@ pub struct Sequencer {
 
 /// A broadcast with its recipients. The actor may emit it.
 struct Resolved {
-    /// One slot in each worker, in index order; never empty.
+    /// One slot in each worker, in index order. Empty if only other nodes serve the module.
     slots: Vec<Arc<Slot>>,
+    /// Whether it is sent to other nodes.
+    has_others: bool,
     module: Arc<str>,
     name: Arc<str>,
     subdomain: Option<Arc<str>>,
@@ -43,11 +47,12 @@ struct Resolved {
     gather: bool,
 }
 
-/// A broadcast that was queued in at least one worker.
+/// A broadcast that was queued in at least one worker, or that only other nodes receive.
 struct Emitted {
-    module: Arc<str>,
     receipt: Receipt,
     deliveries: Vec<Delivery>,
+    /// The entries of other nodes, if the caller waits for them.
+    others: Option<BoxFuture<Vec<GatherEntry>>>,
 }
 
 /// The delivery of a broadcast to one worker.
@@ -103,19 +108,14 @@ impl Dispatch {
         work()
     }
 
-    /// Queues a broadcast in every worker or in none, then sends it to the other nodes.
+    /// Queues a broadcast in every worker of this node or in none, and sends it to the other nodes
+    /// that serve its module.
     pub fn emit(&self, actor: &Actor, emission: Emission, payload: Payload) -> Result<Receipt, CallError> {
-        // The emitting node has already sent a peer's broadcast to every node.
-        let local_only = matches!(actor, Actor::Peer(_)) || self.peers.nodes().is_empty();
-        let copy = (!local_only).then(|| (emission.name.clone(), emission.subdomain.clone(), payload.clone()));
-        let Emitted { mut receipt, module, .. } = self.emit_to_all(actor, emission, payload, false)?;
-        if let Some((name, subdomain, payload)) = copy {
-            self.broadcast_to_peers(actor, (module.to_string(), name), subdomain, payload, &mut receipt);
-        }
-        Ok(receipt)
+        Ok(self.emit_to_all(actor, emission, payload, None)?.receipt)
     }
 
-    /// Queues a broadcast and waits for an entry from every worker.
+    /// Queues a broadcast and waits for an entry from every worker: those of this node in index
+    /// order, then those of other nodes by node.
     pub fn gather(
         &self,
         actor: &Actor,
@@ -124,32 +124,71 @@ impl Dispatch {
         timeout: Option<Duration>,
     ) -> impl Future<Output = Result<Vec<GatherEntry>, CallError>> + Send + use<> {
         let deadline = self.caller_deadline(actor, timeout);
-        let emitted = self.emit_to_all(actor, emission, payload, true);
+        let emitted = self.emit_to_all(actor, emission, payload, Some(deadline));
         async move {
-            let entries = emitted?.deliveries.into_iter().map(|delivery| delivery.wait(deadline));
-            Ok(join_all(entries).await)
+            let Emitted { deliveries, others, .. } = emitted?;
+            let entries = join_all(deliveries.into_iter().map(|delivery| delivery.wait(deadline)));
+            let Some(others) = others else { return Ok(entries.await) };
+            let (mut entries, others) = futures_util::future::join(entries, others).await;
+            entries.extend(others);
+            Ok(entries)
         }
     }
 
+    /// With a deadline, the caller waits for an entry from each worker until then.
     fn emit_to_all(
         &self,
         actor: &Actor,
         emission: Emission,
         payload: Payload,
-        gather: bool,
+        gather: Option<Instant>,
     ) -> Result<Emitted, CallError> {
-        let broadcast = self.resolve_broadcast(actor, emission, &payload, gather)?;
+        let broadcast = self.resolve_broadcast(actor, emission, &payload, gather.is_some())?;
         let sequencer = self.sequencer(&broadcast.module);
         // No generation is switched while this is locked, so every step below sees the same ones.
         let mut last = sequencer.last.lock();
         broadcast.check_access()?;
         let weight = broadcast.reserve(&payload)?;
-        let seq = *last + 1;
+        let seq = if broadcast.slots.is_empty() { *last } else { *last + 1 };
+        let copy = broadcast.has_others.then(|| payload.clone());
         let (id, deliveries) = self.deliver(actor, &broadcast, seq, weight, payload)?;
         *last = seq;
         broadcast.pass_holds();
+        let mut emitted = broadcast.receipt(id, seq, deliveries)?;
+        // Under the lock, so that other nodes have the same order.
+        if let Some(payload) = copy {
+            self.send_to_others(actor, &broadcast, &mut emitted, payload, gather);
+        }
         drop(last);
-        broadcast.receipt(id, seq, deliveries)
+        Ok(emitted)
+    }
+
+    fn send_to_others(
+        &self,
+        actor: &Actor,
+        broadcast: &Resolved,
+        emitted: &mut Emitted,
+        payload: Payload,
+        gather: Option<Instant>,
+    ) {
+        let remote = RemoteEmission {
+            module: broadcast.module.to_string(),
+            name: broadcast.name.to_string(),
+            id: emitted.receipt.id,
+            subdomain: broadcast.subdomain.as_deref().map(str::to_owned),
+            payload,
+        };
+        match gather {
+            None => {
+                let reached = self.broadcast_to_peers(actor, remote);
+                emitted.receipt.extra.push(("nodes".to_owned(), reached.nodes.to_string()));
+                emitted.receipt.skipped.extend(reached.skipped);
+            }
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                emitted.others = Some(self.gather_from_peers(actor, remote, left));
+            }
+        }
     }
 
     /// Checks that the actor may emit the broadcast, and finds the slots that receive it.
@@ -165,21 +204,25 @@ impl Dispatch {
         }
         let (module, parent) = self.emitting_call(actor, &emission)?;
         let slots: Vec<Arc<Slot>> = self.workers().iter().filter_map(|isolate| isolate.slot(&module)).collect();
-        let Some(first) = slots.first() else {
+        // The emitting node has already sent a peer's broadcast to every node.
+        let has_others = !matches!(actor, Actor::Peer(_)) && !self.peers.nodes().is_empty();
+        if slots.is_empty() && !(has_others && !self.peers.holders(&module).is_empty()) {
             return Err(self.missing(&module));
-        };
+        }
         let subdomain = match actor.envelope() {
             Some(envelope) => envelope.subdomain.clone(),
             None => subdomain(emission.subdomain, parent.as_ref()),
         };
-        let (module, name) = (first.module.clone(), emission.name.as_str().into());
-        Ok(Resolved { slots, module, name, subdomain, parent, gather })
+        let module = slots.first().map_or_else(|| module.as_str().into(), |first| first.module.clone());
+        let (name, parent) = (emission.name.as_str().into(), parent);
+        Ok(Resolved { slots, has_others, module, name, subdomain, parent, gather })
     }
 
     /// The module of a broadcast and the call that emits it, if the actor may emit for this module.
     fn emitting_call(&self, actor: &Actor, emission: &Emission) -> Result<(String, Option<Arc<Context>>), CallError> {
         match actor {
-            Actor::Operator | Actor::Peer(_) => Ok((emission.module.clone().ok_or_else(no_module)?, None)),
+            Actor::Operator => Ok((emission.module.clone().ok_or_else(no_module)?, None)),
+            Actor::Peer(peer) => Ok((emission.module.clone().ok_or_else(no_module)?, peer.parent.clone())),
             Actor::Guest(caller) => {
                 let module = emission.module.as_deref().unwrap_or(&caller.module);
                 if module != &*caller.module && !caller.capabilities.broadcast.allow(module) {
@@ -274,6 +317,8 @@ impl Resolved {
                 let closed = |why| CallError::Forbidden(format!("the broadcast `{name}` of {module}: {why}"));
                 access.admits(TriggerKind::Broadcast).map_err(closed)
             }
+            // The nodes that serve the module know its broadcasts.
+            None if self.slots.is_empty() => Ok(()),
             None => Err(CallError::NotFound(format!(
                 "{module} has no broadcast `{}`; it has: {}",
                 line(name, NAME),
@@ -336,9 +381,9 @@ impl Resolved {
         }
     }
 
-    /// The receipt, or an error if the broadcast was queued in no worker.
-    fn receipt(self, id: u64, seq: u64, deliveries: Vec<Delivery>) -> Result<Emitted, CallError> {
-        let module = self.module;
+    /// The receipt, or an error if the broadcast was queued in no worker of a node that serves the
+    /// module.
+    fn receipt(&self, id: u64, seq: u64, deliveries: Vec<Delivery>) -> Result<Emitted, CallError> {
         let skipped: Vec<Skipped> = deliveries
             .iter()
             .filter_map(|delivery| {
@@ -348,10 +393,13 @@ impl Resolved {
             .collect();
         let accepted = deliveries.len() - skipped.len();
         match (accepted, skipped.first()) {
-            (0, Some(first)) => Err(CallError::Unavailable(format!("no worker runs {module}: {}", first.reason))),
+            (0, Some(first)) => {
+                Err(CallError::Unavailable(format!("no worker runs {}: {}", self.module, first.reason)))
+            }
             _ => {
                 let accepted = u32::try_from(accepted).unwrap_or(u32::MAX);
-                Ok(Emitted { module, receipt: Receipt { id, seq, accepted, skipped, extra: Vec::new() }, deliveries })
+                let receipt = Receipt { id, seq, accepted, skipped, extra: Vec::new() };
+                Ok(Emitted { receipt, deliveries, others: None })
             }
         }
     }

@@ -138,8 +138,11 @@ impl Dispatch {
                         Ok(answer) => answer.await,
                         Err(error) => Err(error),
                     };
-                    let lead =
-                        |error| GatherEntry { isolate: IsolateId::Worker(0), node: Some(id), outcome: Err(error) };
+                    let lead = |error| GatherEntry {
+                        isolate: IsolateId::Worker(0),
+                        node: Some(id.to_string()),
+                        outcome: Err(error),
+                    };
                     entries.unwrap_or_else(|error| vec![lead(error)])
                 }
                 .right_future()

@@ -16,7 +16,23 @@ use crate::call::{
     Address, CallError, CallOptions, Context, Emission, Envelope, GatherEntry, IsolateId, Link, Origin, Outcome,
     Payload, PeerBroadcast, PeerCall, Receipt, RouteName, Target, Trace, VERSION,
 };
-use crate::ports::BoxFuture;
+use crate::ports::{BoxFuture, Reached};
+
+/// A broadcast that is sent to other nodes.
+pub(super) struct RemoteEmission {
+    pub(super) module: String,
+    pub(super) name: String,
+    pub(super) id: u64,
+    pub(super) subdomain: Option<String>,
+    pub(super) payload: Payload,
+}
+
+impl RemoteEmission {
+    fn broadcast(self, envelope: Envelope) -> PeerBroadcast {
+        let RemoteEmission { module, name, id, payload, .. } = self;
+        PeerBroadcast { envelope, module, name, id, payload }
+    }
+}
 
 impl Dispatch {
     /// Builds a call to another node.
@@ -89,14 +105,17 @@ impl Dispatch {
     /// Calls one isolate of another node.
     pub(super) fn call_peer_once(
         &self,
-        node: String,
+        node: Arc<str>,
         call: PeerCall,
     ) -> impl Future<Output = GatherEntry> + Send + use<> {
         let answer = self.call_peer(&node, call);
         async move {
             let entries = answer.await.map(|entries| entries.into_iter().next());
-            let lead =
-                |error| GatherEntry { isolate: IsolateId::Worker(0), node: Some(node.clone()), outcome: Err(error) };
+            let lead = |error| GatherEntry {
+                isolate: IsolateId::Worker(0),
+                node: Some(node.to_string()),
+                outcome: Err(error),
+            };
             match entries {
                 Ok(Some(entry)) => entry,
                 Ok(None) => lead(CallError::Crashed(format!("node {node} lost a call"))),
@@ -105,18 +124,22 @@ impl Dispatch {
         }
     }
 
-    /// Sends a broadcast to every other node, and adds their number to its receipt.
-    pub(super) fn broadcast_to_peers(
+    /// Sends a broadcast to every other node that serves its module.
+    pub(super) fn broadcast_to_peers(&self, actor: &Actor, emitted: RemoteEmission) -> Reached {
+        let envelope = self.envelope(actor, emitted.subdomain.clone(), Duration::ZERO, false);
+        self.peers.broadcast(emitted.broadcast(envelope))
+    }
+
+    /// Sends a broadcast to every other node that serves its module, and waits for an entry from
+    /// each of their workers for at most `left`.
+    pub(super) fn gather_from_peers(
         &self,
         actor: &Actor,
-        (module, name): (String, String),
-        given: Option<String>,
-        payload: Payload,
-        receipt: &mut Receipt,
-    ) {
-        let envelope = self.envelope(actor, given, Duration::ZERO, false);
-        let sent = self.peers.broadcast(PeerBroadcast { envelope, module, name, id: receipt.id, payload });
-        receipt.extra.push(("nodes".to_owned(), sent.to_string()));
+        emitted: RemoteEmission,
+        left: Duration,
+    ) -> BoxFuture<Vec<GatherEntry>> {
+        let envelope = self.envelope(actor, emitted.subdomain.clone(), left, true);
+        self.peers.gather(emitted.broadcast(envelope))
     }
 
     /// The caller that an envelope from another node describes.
@@ -171,6 +194,17 @@ impl Dispatch {
         let PeerCall { envelope, address, route, payload } = call;
         let options = CallOptions { timeout: Some(envelope.left), ..CallOptions::default() };
         self.notify(&self.peer_actor(envelope, None)?, address, &route, payload, options)
+    }
+
+    /// Runs a broadcast from another node that waits for an entry from each worker of this node.
+    pub fn on_peer_gather(&self, broadcast: PeerBroadcast) -> BoxFuture<Result<Vec<GatherEntry>, CallError>> {
+        let PeerBroadcast { envelope, module, name, id, payload } = broadcast;
+        let left = envelope.left;
+        let emission = Emission { module: Some(module), name, ..Emission::default() };
+        match self.peer_actor(envelope, Some(id)) {
+            Ok(actor) => Box::pin(self.gather(&actor, emission, payload, Some(left))),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
     }
 
     /// Queues a broadcast from another node in every worker of this node.

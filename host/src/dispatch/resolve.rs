@@ -13,7 +13,7 @@ use crate::registry::MatchedRoute;
 pub(super) enum Destination {
     Local(Arc<Slot>, MatchedRoute),
     /// The id of another node, and the target there.
-    Remote(String, Target),
+    Remote(Arc<str>, Target),
 }
 
 /// One or several destinations of a call to a group.
@@ -52,7 +52,7 @@ impl Dispatch {
         {
             return Err(caller.forbidden("rpc", Some(module)));
         }
-        if let Some(node) = self.node_of(&target)? {
+        if let Some(node) = self.node_of(actor, &target, module)? {
             return Ok(Destination::Remote(node, target));
         }
         let parent = actor.parent().filter(|_| awaited);
@@ -129,36 +129,55 @@ impl Dispatch {
         Ok(Member::Isolate(chosen.map_or(IsolateId::Worker(0), |slot| slot.isolate)))
     }
 
-    /// The id of the node that has the target; `None` for this node.
-    pub(super) fn node_of(&self, target: &Target) -> Result<Option<String>, CallError> {
+    /// The id of the node that runs a call of `module`; `None` for this node. This node comes first
+    /// if it has the module.
+    pub(super) fn node_of(&self, actor: &Actor, target: &Target, module: &str) -> Result<Option<Arc<str>>, CallError> {
         match target {
             Target::Node(id) if *id == self.node.id => Ok(None),
-            Target::Node(id) => match self.peers.nodes().into_iter().find(|peer| peer.id == *id) {
+            Target::Node(id) => match self.peers.nodes().into_iter().find(|peer| *peer.id == **id) {
                 Some(peer) => Ok(Some(peer.id)),
                 None => Err(CallError::NotFound(format!("there is no node {}", line(id, NAME)))),
             },
-            Target::Server(server) if *server == self.node.server => Ok(None),
+            // A call from another node has been sent where its module was.
+            Target::Any if matches!(actor, Actor::Peer(_)) || self.is_installed(module) => Ok(None),
+            Target::Any => Ok(self.in_turn(self.peers.holders(module))),
             Target::Server(server) => {
-                let mut peers = self.peers_of(server);
-                if peers.is_empty() {
-                    return Err(no_server(server));
+                let is_own = *server == self.node.server;
+                if is_own && self.is_installed(module) {
+                    return Ok(None);
                 }
-                // Call ids increase, so the nodes take turns.
-                let index = self.ids.next() % peers.len() as u64;
-                Ok(Some(peers.swap_remove(usize::try_from(index).unwrap_or_default()).id))
+                let mut holders = self.peers.holders(module);
+                holders.retain(|peer| *peer.server == **server);
+                match self.in_turn(holders) {
+                    None if is_own => Ok(None),
+                    // Without the module, its own error says so.
+                    None => self.in_turn(self.peers_of(server)).map(Some).ok_or_else(|| no_server(server)),
+                    holder => Ok(holder),
+                }
             }
             Target::Session(session) => {
                 let node = session.split_once('/').map(|(node, _)| node);
                 Ok(self.peers.nodes().into_iter().find(|peer| Some(&*peer.id) == node).map(|peer| peer.id))
             }
-            Target::Any | Target::Isolate(_) | Target::Channel(_) | Target::Other(..) => Ok(None),
+            Target::Isolate(_) | Target::Channel(_) | Target::Other(..) => Ok(None),
         }
+    }
+
+    /// Whether a worker of this node has the module.
+    fn is_installed(&self, module: &str) -> bool {
+        self.workers().iter().any(|isolate| isolate.slot(module).is_some())
+    }
+
+    /// One of these nodes. They take turns, because call ids increase.
+    fn in_turn(&self, mut peers: Vec<Peer>) -> Option<Arc<str>> {
+        let index = self.ids.next().checked_rem(peers.len() as u64)?;
+        Some(peers.swap_remove(usize::try_from(index).ok()?).id)
     }
 
     /// The other nodes of a server type.
     pub(super) fn peers_of(&self, server: &str) -> Vec<Peer> {
         let mut peers = self.peers.nodes();
-        peers.retain(|peer| peer.server == server);
+        peers.retain(|peer| *peer.server == *server);
         peers
     }
 }

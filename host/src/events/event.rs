@@ -369,6 +369,40 @@ pub enum HostEvent {
         /// Why, in one line.
         reason: String,
     },
+    /// This node is connected to NATS.
+    NatsUp {
+        /// The address of the server.
+        address: String,
+    },
+    /// This node has lost the connection to NATS, or could not connect. It tries again.
+    NatsDown {
+        /// Why, in one line.
+        reason: String,
+    },
+    /// This node can reach another node of the cluster.
+    NodeUp {
+        /// The node.
+        node: String,
+        /// Its server type.
+        server: String,
+        /// The number of its workers.
+        workers: u32,
+    },
+    /// This node can no longer reach another node: it stopped, or was silent for
+    /// `cluster.goneAfter`.
+    NodeDown {
+        /// The node.
+        node: String,
+        /// Its server type.
+        server: String,
+        /// Why, in one line.
+        reason: String,
+    },
+    /// This node has joined the cluster, and knows the nodes that are there.
+    ClusterReady {
+        /// The number of nodes, with this one.
+        nodes: u32,
+    },
     /// Events of the event service of another process are missing in this node.
     EventsGap {
         /// The address of the service.

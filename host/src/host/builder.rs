@@ -13,7 +13,7 @@ use crate::admin::LostLineCount;
 use crate::call::{Failure, Payload};
 use crate::config::{Config, Sources};
 use crate::isolate::Probe;
-use crate::ports::{ChangePorts, NoPeers, Peers};
+use crate::ports::{ChangePorts, Peers};
 use crate::registry::{Module, PlacesOf};
 use crate::swap::{LogProgress, Progress};
 
@@ -49,7 +49,7 @@ pub struct Builder {
     handler: Option<Handler>,
     probe: Option<Probe>,
     places: Option<Places>,
-    peers: Arc<dyn Peers>,
+    peers: Option<Arc<dyn Peers>>,
     change_ports: Option<ChangePorts>,
     explained: bool,
 }
@@ -76,7 +76,7 @@ impl Default for Builder {
             handler: None,
             probe: None,
             places: None,
-            peers: Arc::new(NoPeers),
+            peers: None,
             change_ports: None,
             explained: false,
         }
@@ -312,10 +312,10 @@ impl Builder {
         Builder { places: Some((brokers, places_of)), ..self }
     }
 
-    /// Sets the port to other nodes. No setting does so yet. For tests of calls between nodes.
+    /// Replaces the cluster. For tests of calls between nodes.
     #[doc(hidden)]
     pub fn peers(self, peers: Arc<dyn Peers>) -> Builder {
-        Builder { peers, ..self }
+        Builder { peers: Some(peers), ..self }
     }
 
     /// Lets errors show what instances wrote to standard error, as in the environments for

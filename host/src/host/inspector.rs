@@ -40,6 +40,7 @@ impl Inspector {
             id: config.node.id.clone(),
             server: config.node.server.clone(),
             workers: 0,
+            since: 0,
             brokers: 0,
         });
         let services = Services {

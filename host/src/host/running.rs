@@ -14,6 +14,7 @@ use super::messages::Messages;
 use crate::admin::{self, AdminState};
 use crate::api::{KillMode, KilledIsolate, Reloaded, Status};
 use crate::call::CallError;
+use crate::cluster::Cluster;
 use crate::config::ShutdownConfig;
 use crate::dispatch::Dispatch;
 use crate::isolate::Services;
@@ -38,6 +39,8 @@ pub struct RunningHost {
     pub(super) admin_addr: SocketAddr,
     pub(super) events_addr: Option<SocketAddr>,
     pub(super) dispatch: Arc<Dispatch>,
+    /// `None` if the node is alone.
+    pub(super) cluster: Option<Arc<Cluster>>,
     pub(super) messages: Arc<Messages>,
     pub(super) schedules: Arc<Schedules>,
     pub(super) subscriptions: Arc<Subscriptions>,

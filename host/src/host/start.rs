@@ -12,6 +12,7 @@ use super::messages::Messages;
 use super::running::{RunningHost, Tasks};
 use super::{Host, StartError};
 use crate::admin::{self, AdminState};
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::dispatch::Dispatch;
 use crate::events::HostEvent;
@@ -31,11 +32,14 @@ use crate::worker::{RuntimeThread, Thread, Worker};
 
 impl Host {
     /// Loads the modules and serves. The admin listener responds as soon as the parts are built.
-    /// HTTP connections wait until the host has tried to load every module once. If the future is
-    /// dropped, the host ends.
+    /// HTTP connections, and the other nodes of a cluster, wait until the host has tried to load
+    /// every module once. If the future is dropped, the host ends.
     pub async fn start(self) -> Result<RunningHost, StartError> {
         let mut host = Built::new(self)?;
         let mut guard = StartGuard { services: host.services.clone(), started: false };
+        if let Some(cluster) = &host.cluster {
+            cluster.open(&host.links.handle).await?;
+        }
         host.load().await?;
         guard.started = true;
         Ok(host.open())
@@ -72,6 +76,8 @@ struct Built {
     events_addr: Option<SocketAddr>,
     link: Option<Arc<ServiceLink>>,
     dispatch: Arc<Dispatch>,
+    /// `None` if the node is alone.
+    cluster: Option<Arc<Cluster>>,
     messages: Arc<Messages>,
     schedules: Arc<Schedules>,
     subscriptions: Arc<Subscriptions>,

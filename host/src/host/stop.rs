@@ -51,6 +51,7 @@ impl RunningHost {
         self.services.stop.cancel();
         self.log_lost_calls();
         self.close_link();
+        self.leave_cluster().await;
         self.end_events();
         self.end_threads().await;
         self.end_listeners().await;
@@ -61,6 +62,9 @@ impl RunningHost {
     async fn drain_and_end(&self) -> Stopped {
         let tasks = &self.tasks;
         tasks.stopping.announced.cancel();
+        if let Some(cluster) = &self.cluster {
+            cluster.leave();
+        }
         tasks.connections.close();
         self.services.tasks.close();
         let drained = tokio::time::timeout(self.shutdown.drain, async {
@@ -79,6 +83,7 @@ impl RunningHost {
         self.services.stop.cancel();
         self.log_lost_calls();
         self.close_link();
+        self.leave_cluster().await;
         self.end_events();
         tasks.end_of_links.cancel();
         tasks.end_of_admin.cancel();
@@ -94,6 +99,13 @@ impl RunningHost {
     async fn flush_events(&self) {
         if let Some(link) = &self.link {
             _ = tokio::time::timeout(self.shutdown.drain / 2, link.flush()).await;
+        }
+    }
+
+    /// Tells the other nodes that this one has stopped.
+    async fn leave_cluster(&self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.close().await;
         }
     }
 

@@ -94,6 +94,8 @@ pub struct NodeFacts {
     pub server: String,
     pub workers: u32,
     pub brokers: u32,
+    /// When the host started, in milliseconds since 1970-01-01 UTC.
+    pub since: u64,
 }
 
 impl NodeFacts {

@@ -1,9 +1,18 @@
 //! The port to other nodes.
 
 use super::BoxFuture;
-use crate::call::{CallError, GatherEntry, Peer, PeerBroadcast, PeerCall};
+use crate::call::{CallError, GatherEntry, Peer, PeerBroadcast, PeerCall, Skipped};
 
-/// The functions of the cluster for dispatch. Only the future of [`Peers::call`] waits.
+/// The other nodes that a broadcast was sent to.
+#[derive(Debug, Clone, Default)]
+pub struct Reached {
+    /// The number of nodes.
+    pub nodes: u32,
+    /// The nodes that it could not be sent to.
+    pub skipped: Vec<Skipped>,
+}
+
+/// The functions of the cluster for dispatch. Only the futures wait.
 pub trait Peers: Send + Sync {
     /// Returns the other nodes that are alive, sorted by id.
     fn nodes(&self) -> Vec<Peer>;
@@ -16,8 +25,16 @@ pub trait Peers: Send + Sync {
     /// Sends a call without waiting for its result.
     fn notify(&self, node: &str, call: PeerCall) -> Result<(), CallError>;
 
-    /// Sends a broadcast to every other node. Returns the number of nodes.
-    fn broadcast(&self, broadcast: PeerBroadcast) -> u32;
+    /// Returns the other nodes that serve a module, sorted by id.
+    fn holders(&self, module: &str) -> Vec<Peer>;
+
+    /// Sends a broadcast to every other node that serves its module. Broadcasts of a module arrive
+    /// in the order of these calls and of those of [`Peers::gather`].
+    fn broadcast(&self, broadcast: PeerBroadcast) -> Reached;
+
+    /// Sends a broadcast, and waits for an entry from each worker of each other node that serves
+    /// its module. Resolves at the latest when the envelope's time is over.
+    fn gather(&self, broadcast: PeerBroadcast) -> BoxFuture<Vec<GatherEntry>>;
 }
 
 /// The port of a single node.
@@ -37,8 +54,16 @@ impl Peers for NoPeers {
         Err(lost(node))
     }
 
-    fn broadcast(&self, _: PeerBroadcast) -> u32 {
-        0
+    fn holders(&self, _: &str) -> Vec<Peer> {
+        Vec::new()
+    }
+
+    fn broadcast(&self, _: PeerBroadcast) -> Reached {
+        Reached::default()
+    }
+
+    fn gather(&self, _: PeerBroadcast) -> BoxFuture<Vec<GatherEntry>> {
+        Box::pin(std::future::ready(Vec::new()))
     }
 }
 

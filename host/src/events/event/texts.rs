@@ -40,6 +40,11 @@ impl HostEvent {
             HostEvent::ClientSlow { .. } => "clientSlow",
             HostEvent::EventsUp { .. } => "eventsUp",
             HostEvent::EventsDown { .. } => "eventsDown",
+            HostEvent::NatsUp { .. } => "natsUp",
+            HostEvent::NatsDown { .. } => "natsDown",
+            HostEvent::NodeUp { .. } => "nodeUp",
+            HostEvent::NodeDown { .. } => "nodeDown",
+            HostEvent::ClusterReady { .. } => "clusterReady",
             HostEvent::EventsGap { .. } => "eventsGap",
         }
     }
@@ -54,6 +59,8 @@ impl HostEvent {
             HostEvent::ClientSlow { key, .. } => *key = line(key, NAME),
             HostEvent::SwapRolledBack { reason, .. }
             | HostEvent::EventsDown { reason, .. }
+            | HostEvent::NatsDown { reason }
+            | HostEvent::NodeDown { reason, .. }
             | HostEvent::EventsGap { reason, .. }
             | HostEvent::InstanceRestarted { reason, .. }
             | HostEvent::ModuleFailed { reason, .. } => *reason = line(reason, MESSAGE),

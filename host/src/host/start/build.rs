@@ -18,13 +18,15 @@ use super::super::{Host, StartError, event_server};
 use super::Built;
 use crate::admin::{AdminState, Triggers};
 use crate::blocking;
+use crate::call::time::now;
+use crate::cluster::Cluster;
 use crate::config::{ChannelAccess, Config, is_development};
 use crate::dispatch::Dispatch;
 use crate::events::EventLog;
 use crate::hub::{Hub, ServiceLog, SessionSettings, TopicSettings};
 use crate::isolate::{Ids, NodeFacts, Services};
 use crate::net::{Descriptors, Sockets};
-use crate::ports::{LateReloads, Ports};
+use crate::ports::{LateReloads, NoPeers, Peers, Ports};
 use crate::registry::{Manifest, Roster};
 use crate::swap::Swapper;
 use crate::triggers::channels::{ChannelPort, ChannelService};
@@ -58,10 +60,14 @@ impl Built {
             server: config.node.server.clone(),
             workers: u32::try_from(workers.len()).unwrap_or(u32::MAX),
             brokers,
+            since: now(),
         });
 
         let (ids, roster, tasks) = (Ids::default(), Arc::new(Roster::default()), Tasks::default());
         let (places, max_depth) = (places_of(&workers, &others), config.calls.max_depth);
+        let cluster = cluster(&config, &node, &events);
+        let peers = peers.or_else(|| cluster.clone().map(|cluster| cluster as Arc<dyn Peers>));
+        let peers = peers.unwrap_or_else(|| Arc::new(NoPeers));
         let dispatch = Dispatch::new(places, roster.clone(), node.clone(), ids.clone(), max_depth, peers);
         let dispatch = Arc::new(dispatch);
         let reloads = Arc::new(LateReloads::default());
@@ -162,6 +168,7 @@ impl Built {
                 web_sockets: web_sockets.clone(),
                 channels: channels.clone(),
             },
+            cluster.clone(),
         );
         let service = event_listener.as_ref().map(|(_, serving)| serving.service.clone()).zip(events_addr);
         let operator = Arc::new(operator.with_events(service, link.clone()));
@@ -175,6 +182,7 @@ impl Built {
             link,
             events_addr,
             dispatch,
+            cluster,
             messages,
             schedules,
             subscriptions,
@@ -227,4 +235,11 @@ fn redis(config: &Config, events: &Arc<EventLog>, tasks: &Tasks) -> Arc<Redis> {
         max_payload: config.limits.max.payload,
     };
     Arc::new(Redis::new(&config.redis, &config.keyvalue, node, events.clone(), tasks.stopping.announced.clone()))
+}
+
+/// The cluster of the settings.
+fn cluster(config: &Config, node: &NodeFacts, events: &Arc<EventLog>) -> Option<Arc<Cluster>> {
+    let empty = BTreeMap::new();
+    let variables = config.sources.as_ref().map_or(&empty, |sources| &sources.variables);
+    Cluster::new(&config.cluster, &config.root, variables, node, events.clone())
 }

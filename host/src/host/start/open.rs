@@ -48,6 +48,9 @@ impl Built {
         if let Some(link) = &self.link {
             self.links.handle.spawn(link.clone().run(tasks.end_of_admin.clone()));
         }
+        if let Some(cluster) = &self.cluster {
+            cluster.serve(&self.links.handle, &self.dispatch, &self.roster);
+        }
         self.redis.start(&self.links.handle, self.subscriptions.clone(), tasks.end_of_links.clone());
         let isolates = self.workers.into_iter().map(|worker| worker.thread).chain(self.others);
         let threads = isolates.map(|thread| thread.runtime).chain([self.links]).collect();
@@ -72,6 +75,7 @@ impl Built {
             admin_addr: self.admin_addr,
             events_addr: self.events_addr,
             dispatch: self.dispatch,
+            cluster: self.cluster,
             messages: self.messages,
             schedules: self.schedules,
             subscriptions: self.subscriptions,

@@ -149,6 +149,16 @@ hooks! {
     events_up = "eventsUp";
     /// The event service of another process is away. Default none.
     events_down = "eventsDown";
+    /// This node is connected to NATS. Default none.
+    nats_up = "natsUp";
+    /// This node has lost the connection to NATS. Default none.
+    nats_down = "natsDown";
+    /// This node can reach another node. Default none.
+    node_up = "nodeUp";
+    /// This node can no longer reach another node. Default none.
+    node_down = "nodeDown";
+    /// This node has joined the cluster. Default none.
+    cluster_ready = "clusterReady";
     /// Events of the event service of another process are missing. Default none.
     events_gap = "eventsGap";
 }

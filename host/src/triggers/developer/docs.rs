@@ -36,6 +36,7 @@ pub(super) const PAGES: &[(&str, &str)] = pages![
     "hooks",
     "host-events",
     "kills",
+    "cluster",
     "install",
     "hardening",
     "egg-sse",

@@ -1,0 +1,193 @@
+//! The cluster: other nodes, which this node reaches through NATS. For dispatch it is the port
+//! [`Peers`].
+//!
+//! Core NATS carries heartbeats, calls, answers and broadcasts, on subjects of the cluster
+//! (`subjects.rs`). All tasks run on the thread `links`. What this node does alone passes none of
+//! this, so that it continues without NATS.
+
+mod calls;
+mod counts;
+mod join;
+mod link;
+mod modules;
+mod presence;
+mod serve;
+mod status;
+mod subjects;
+mod waiting;
+mod wire;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+pub use counts::{PeerSnapshot, Snapshot};
+pub use join::JoinError;
+pub use status::alone;
+
+use crate::api::NodeInfo;
+use crate::call::VERSION;
+use crate::config::{ClusterConfig, NatsSecrets};
+use crate::dispatch::Dispatch;
+use crate::events::EventLog;
+use crate::isolate::NodeFacts;
+use crate::registry::Roster;
+use link::{Link, Outgoing};
+use presence::{Heartbeat, Phase, Presence, View};
+use subjects::Subjects;
+use waiting::Waiting;
+
+/// How long the end of the host waits until NATS has what this node has sent.
+const LAST_MESSAGES: Duration = Duration::from_secs(1);
+
+/// The part of a node that connects it to the others.
+pub struct Cluster {
+    config: ClusterConfig,
+    subjects: Subjects,
+    link: Arc<Link>,
+    /// Emptied by [`Cluster::open`].
+    queue: Mutex<Option<mpsc::Receiver<Outgoing>>>,
+    /// The facts about this node.
+    info: Mutex<NodeInfo>,
+    presence: Mutex<Presence>,
+    /// What `presence` says, for readers.
+    view: ArcSwap<View>,
+    waiting: Arc<Waiting>,
+    /// The calls of other nodes that run.
+    serving: AtomicU32,
+    /// The number of the last broadcast of each module.
+    numbers: Mutex<HashMap<String, u64>>,
+    phase: Mutex<Phase>,
+    /// Whether this node has its id for itself, and takes part.
+    joined: AtomicBool,
+    /// Whether another node has the id.
+    conflict: AtomicBool,
+    /// Wakes the task that sends heartbeats.
+    beat: Notify,
+    events: Arc<EventLog>,
+    node: Node,
+    /// Ends the receiving of calls.
+    stop_serving: Mutex<CancellationToken>,
+    end: CancellationToken,
+}
+
+/// The parts of the node that calls of other nodes reach.
+#[derive(Default)]
+struct Node(OnceLock<(Weak<Dispatch>, Weak<Roster>)>);
+
+impl Node {
+    fn dispatch(&self) -> Option<Arc<Dispatch>> {
+        self.0.get().and_then(|(dispatch, _)| dispatch.upgrade())
+    }
+
+    fn roster(&self) -> Option<Arc<Roster>> {
+        self.0.get().and_then(|(_, roster)| roster.upgrade())
+    }
+}
+
+impl Cluster {
+    /// `None` if the settings name no cluster. `root` is the folder of the settings.
+    pub fn new(
+        config: &ClusterConfig,
+        root: &Path,
+        variables: &BTreeMap<String, String>,
+        facts: &NodeFacts,
+        events: Arc<EventLog>,
+    ) -> Option<Arc<Cluster>> {
+        config.nats.as_ref()?;
+        let secrets: NatsSecrets = config.secrets(root, variables);
+        let (link, queue) = Link::new(config, secrets, events.clone());
+        let info = NodeInfo { boot: boot(), revision: 1, ..info(facts) };
+        let own = heartbeat(&info, Phase::New);
+        Some(Arc::new(Cluster {
+            config: config.clone(),
+            subjects: Subjects::new(&config.name),
+            link: Arc::new(link),
+            queue: Mutex::new(Some(queue)),
+            info: Mutex::new(info),
+            presence: Mutex::new(Presence::new(own, config.gone_after)),
+            view: ArcSwap::default(),
+            waiting: Arc::default(),
+            serving: AtomicU32::new(0),
+            numbers: Mutex::default(),
+            phase: Mutex::new(Phase::New),
+            joined: AtomicBool::new(false),
+            conflict: AtomicBool::new(false),
+            beat: Notify::new(),
+            events,
+            node: Node::default(),
+            stop_serving: Mutex::default(),
+            end: CancellationToken::new(),
+        }))
+    }
+
+    /// Begins to take part: other nodes see this node, and its calls and broadcasts arrive.
+    pub fn serve(self: &Arc<Self>, links: &Handle, dispatch: &Arc<Dispatch>, roster: &Arc<Roster>) {
+        // The host calls this once.
+        _ = self.node.0.set((Arc::downgrade(dispatch), Arc::downgrade(roster)));
+        let (cluster, end) = (self.clone(), self.end.clone());
+        links.spawn(async move { end.run_until_cancelled(cluster.take_part()).await });
+    }
+
+    /// Other nodes send no further calls. Those that were sent are answered.
+    pub fn leave(&self) {
+        *self.phase.lock() = Phase::Leaving;
+        self.beat.notify_one();
+    }
+
+    /// Tells the others that this node has stopped, and ends the connection.
+    pub async fn close(&self) {
+        *self.phase.lock() = Phase::Left;
+        if let Some(client) = self.link.up_client() {
+            let last = async {
+                self.send_heartbeat().await;
+                client.flush().await
+            };
+            _ = tokio::time::timeout(LAST_MESSAGES, last).await;
+        }
+        self.end.cancel();
+    }
+
+    fn boot(&self) -> String {
+        self.info.lock().boot.clone()
+    }
+
+    /// Shows readers what `presence` says.
+    fn publish_view(&self, presence: &Presence) {
+        self.view.store(Arc::new(presence.view()));
+    }
+}
+
+/// The facts about this process.
+fn info(facts: &NodeFacts) -> NodeInfo {
+    NodeInfo {
+        id: facts.id.clone(),
+        server: facts.server.clone(),
+        since: facts.since,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        pid: std::process::id(),
+        workers: facts.workers,
+        ..NodeInfo::default()
+    }
+}
+
+fn heartbeat(info: &NodeInfo, phase: Phase) -> Heartbeat {
+    let (node, boot) = (info.id.clone(), info.boot.clone());
+    Heartbeat { version: VERSION, node, boot, since: info.since, revision: info.revision, phase }
+}
+
+/// A text that differs for each start of the host.
+fn boot() -> String {
+    use std::hash::{BuildHasher, Hasher};
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    format!("{random:016x}")
+}

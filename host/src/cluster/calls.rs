@@ -1,0 +1,315 @@
+//! Calls and broadcasts to other nodes: the port [`Peers`].
+//!
+//! A call ends with its answer, or at once when the node or the connection is lost: with
+//! `unavailable` if nothing was sent, else with `crashed`, because the call may have run. Dispatch
+//! ends it at its deadline.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::time::Instant;
+
+use async_nats::{Message, StatusCode};
+use bytes::Bytes;
+use futures_util::future::select_all;
+use tokio_util::sync::CancellationToken;
+
+use super::Cluster;
+use super::link::Outgoing;
+use super::presence::Reachable;
+use super::waiting::Answers;
+use super::wire::{Answer, Cast, Entries, Request, Sender};
+use crate::call::text::{NAME, line};
+use crate::call::{CallError, GatherEntry, IsolateId, Peer, PeerBroadcast, PeerCall, Skipped};
+use crate::ports::{BoxFuture, Peers, Reached};
+
+/// A call that is ready to be sent.
+struct Ready {
+    client: async_nats::Client,
+    subject: String,
+    reply: String,
+    bytes: Bytes,
+    answers: Answers,
+    node: Reachable,
+    lost: CancellationToken,
+}
+
+impl Cluster {
+    fn sender(&self) -> Sender {
+        let info = self.info.lock();
+        Sender { node: info.id.clone(), boot: info.boot.clone() }
+    }
+
+    /// The connection, or why nothing can be sent.
+    fn client(&self) -> Result<&async_nats::Client, CallError> {
+        if self.conflict.load(Acquire) {
+            let why = "another node has the id of this node, so that it does not take part in the cluster";
+            return Err(CallError::Unavailable(why.to_owned()));
+        }
+        self.link.up_client().ok_or_else(|| {
+            let reason = self.link.state().1.map(|reason| format!(": {reason}")).unwrap_or_default();
+            CallError::Unavailable(format!("this node is not connected to NATS{reason}"))
+        })
+    }
+
+    fn too_large(&self, bytes: &Bytes) -> Result<(), CallError> {
+        let most = self.link.max_payload();
+        if bytes.len() <= most {
+            return Ok(());
+        }
+        Err(CallError::Invalid(format!(
+            "the call has {} bytes between nodes, and max_payload of the NATS server allows {most}",
+            bytes.len()
+        )))
+    }
+
+    fn reachable(&self, node: &str) -> Result<Reachable, CallError> {
+        let lost = || CallError::Unavailable(format!("node {} was lost", line(node, NAME)));
+        self.view.load().nodes.get(node).cloned().ok_or_else(lost)
+    }
+
+    fn waits(&self, count: usize) -> Result<Answers, CallError> {
+        let most = self.config.max_waiting;
+        self.waiting.begin(count, most).ok_or_else(|| {
+            self.link.counts.waiting_refused.inc();
+            CallError::Overloaded(format!("{most} calls wait for other nodes, as many as cluster.maxWaiting allows"))
+        })
+    }
+
+    fn ready(&self, node: &str, call: PeerCall) -> Result<Ready, CallError> {
+        let client = self.client()?.clone();
+        let (lost, node) = (self.link.lost(), self.reachable(node)?);
+        let sender = self.sender();
+        let subject = self.subjects.calls(&node.peer.id);
+        let boot = sender.boot.clone();
+        let bytes = Request::Call(sender, call).write()?;
+        self.too_large(&bytes)?;
+        let answers = self.waits(1)?;
+        let reply = self.subjects.answer(&boot, answers.token);
+        Ok(Ready { client, subject, reply, bytes, answers, node, lost })
+    }
+
+    /// Sends a broadcast. Its subject keeps the order of the calls of this function, which the
+    /// caller makes one after another for each module.
+    fn cast(&self, broadcast: PeerBroadcast, reply: Option<String>) -> Result<(), CallError> {
+        self.client()?;
+        let mut numbers = self.numbers.lock();
+        let last = numbers.entry(broadcast.module.clone()).or_default();
+        let subject = self.subjects.broadcasts(&broadcast.module);
+        let cast = Cast { from: self.sender(), number: *last + 1, gather: reply.is_some(), broadcast };
+        let bytes = cast.write()?;
+        self.too_large(&bytes)?;
+        if !self.link.queue(Outgoing { subject, reply, bytes }) {
+            return Err(CallError::Overloaded("cluster.queue has no room for further broadcasts".to_owned()));
+        }
+        *last += 1;
+        Ok(())
+    }
+
+    fn holding(&self, module: &str) -> Vec<Reachable> {
+        let view = self.view.load();
+        let holders = view.holders.get(module).into_iter().flatten();
+        holders.filter_map(|peer| view.nodes.get(&*peer.id).cloned()).collect()
+    }
+}
+
+impl Ready {
+    async fn outcome(mut self) -> Result<Vec<GatherEntry>, CallError> {
+        let id = self.node.peer.id.clone();
+        let counts = self.node.counts.clone();
+        let _in_flight = InFlight::begin(&self.node);
+        let begun = Instant::now();
+        let sent = self.client.publish_with_reply(self.subject, self.reply, self.bytes);
+        tokio::select! {
+            biased;
+            sent = sent => sent.map_err(|error| CallError::Unavailable(format!("NATS: {error}")))?,
+            () = self.lost.cancelled() => {
+                return Err(CallError::Unavailable("the connection to NATS was lost".to_owned()));
+            }
+        }
+        counts.sent.fetch_add(1, Relaxed);
+        let may_have_run = |what: &str| Err(CallError::Crashed(format!("{what}; the call may have run")));
+        tokio::select! {
+            biased;
+            answer = self.answers.next() => {
+                counts.answered(begun.elapsed());
+                read(&id, answer)
+            }
+            () = self.node.gone.cancelled() => may_have_run(&format!("node {id} was lost")),
+            () = self.lost.cancelled() => may_have_run("the connection to NATS was lost"),
+        }
+    }
+}
+
+/// Reads an answer of a node.
+fn read(node: &str, answer: Option<Message>) -> Result<Vec<GatherEntry>, CallError> {
+    let Some(message) = answer else { return Err(CallError::Crashed(format!("node {node} lost a call"))) };
+    if message.status == Some(StatusCode::NO_RESPONDERS) {
+        return Err(CallError::Unavailable(format!("node {node} was lost")));
+    }
+    let answer = Answer::read(&message.payload);
+    answer
+        .map_err(|error| CallError::Crashed(format!("the answer of node {node} cannot be read: {error}")))?
+        .result
+        .into()
+}
+
+/// A call that waits for a node.
+struct InFlight(Reachable);
+
+impl InFlight {
+    fn begin(node: &Reachable) -> InFlight {
+        node.counts.in_flight.fetch_add(1, Relaxed);
+        InFlight(node.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.counts.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The same error for each worker of a node.
+fn entries_of(peer: &Peer, error: &CallError) -> Vec<GatherEntry> {
+    let entry = |worker| GatherEntry {
+        isolate: IsolateId::Worker(worker),
+        node: Some(peer.id.to_string()),
+        outcome: Err(error.clone()),
+    };
+    (0..peer.workers).map(entry).collect()
+}
+
+impl Peers for Cluster {
+    fn nodes(&self) -> Vec<Peer> {
+        self.view.load().nodes.values().map(|node| node.peer.clone()).collect()
+    }
+
+    fn holders(&self, module: &str) -> Vec<Peer> {
+        self.view.load().holders.get(module).cloned().unwrap_or_default()
+    }
+
+    fn call(&self, node: &str, call: PeerCall) -> BoxFuture<Result<Vec<GatherEntry>, CallError>> {
+        match self.ready(node, call) {
+            Ok(ready) => Box::pin(ready.outcome()),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn notify(&self, node: &str, call: PeerCall) -> Result<(), CallError> {
+        self.client()?;
+        let node = self.reachable(node)?;
+        let subject = self.subjects.calls(&node.peer.id);
+        let bytes = Request::Notify(self.sender(), call).write()?;
+        self.too_large(&bytes)?;
+        if !self.link.queue(Outgoing { subject, reply: None, bytes }) {
+            return Err(CallError::Overloaded("cluster.queue has no room for further calls".to_owned()));
+        }
+        node.counts.sent.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    fn broadcast(&self, broadcast: PeerBroadcast) -> Reached {
+        let holders = self.holding(&broadcast.module);
+        if holders.is_empty() {
+            return Reached::default();
+        }
+        match self.cast(broadcast, None) {
+            Ok(()) => {
+                holders.iter().for_each(|node| _ = node.counts.sent.fetch_add(1, Relaxed));
+                Reached { nodes: u32::try_from(holders.len()).unwrap_or(u32::MAX), skipped: Vec::new() }
+            }
+            Err(error) => {
+                let skipped = |node: &Reachable| Skipped {
+                    isolate: IsolateId::Worker(0),
+                    node: Some(node.peer.id.to_string()),
+                    reason: error.to_string(),
+                };
+                Reached { nodes: 0, skipped: holders.iter().map(skipped).collect() }
+            }
+        }
+    }
+
+    fn gather(&self, broadcast: PeerBroadcast) -> BoxFuture<Vec<GatherEntry>> {
+        let left = broadcast.envelope.left;
+        let holders = self.holding(&broadcast.module);
+        let all = |error: CallError| -> BoxFuture<Vec<GatherEntry>> {
+            let entries = holders.iter().flat_map(|node| entries_of(&node.peer, &error)).collect();
+            Box::pin(std::future::ready(entries))
+        };
+        if holders.is_empty() {
+            return Box::pin(std::future::ready(Vec::new()));
+        }
+        let lost = self.link.lost();
+        let answers = match self.waits(holders.len()) {
+            Ok(answers) => answers,
+            Err(error) => return all(error),
+        };
+        let reply = self.subjects.answer(&self.boot(), answers.token);
+        if let Err(error) = self.cast(broadcast, Some(reply)) {
+            return all(error);
+        }
+        holders.iter().for_each(|node| _ = node.counts.sent.fetch_add(1, Relaxed));
+        let until = tokio::time::Instant::now() + left;
+        Box::pin(collect(answers, holders, lost, until))
+    }
+}
+
+/// Waits for the entries of each node. A node that is lost, or that has not answered in time, gets
+/// an error for each of its workers.
+async fn collect(
+    mut answers: Answers,
+    holders: Vec<Reachable>,
+    lost: CancellationToken,
+    until: tokio::time::Instant,
+) -> Vec<GatherEntry> {
+    let mut entries = Vec::new();
+    let mut open = holders;
+    while !open.is_empty() {
+        let gone = select_all(open.iter().map(|node| Box::pin(node.gone.clone().cancelled_owned())));
+        tokio::select! {
+            biased;
+            answer = answers.next() => {
+                let Some(message) = answer else { break };
+                if message.status == Some(StatusCode::NO_RESPONDERS) {
+                    let lost = |node: &Reachable| {
+                        let why = format!("node {} was lost", node.peer.id);
+                        entries_of(&node.peer, &CallError::Unavailable(why))
+                    };
+                    entries.extend(open.iter().flat_map(lost));
+                    break;
+                }
+                let Ok(answer) = Answer::read(&message.payload) else { continue };
+                let Some(at) = open.iter().position(|node| *node.peer.id == answer.node) else { continue };
+                let node = open.swap_remove(at);
+                match answer.result {
+                    Entries::Entries(found) => {
+                        let named = |entry| GatherEntry { node: Some(answer.node.clone()), ..entry };
+                        entries.extend(found.into_iter().map(named));
+                    }
+                    Entries::Error(error) => entries.extend(entries_of(&node.peer, &error)),
+                }
+            }
+            _ = gone => {
+                let (ended, rest): (Vec<_>, Vec<_>) = open.into_iter().partition(|node| node.gone.is_cancelled());
+                for node in ended {
+                    let why = format!("node {} was lost; the broadcast may have run there", node.peer.id);
+                    entries.extend(entries_of(&node.peer, &CallError::Crashed(why)));
+                }
+                open = rest;
+            }
+            () = lost.cancelled() => {
+                let error = CallError::Crashed("the connection to NATS was lost; the broadcast may have run".to_owned());
+                entries.extend(open.iter().flat_map(|node| entries_of(&node.peer, &error)));
+                break;
+            }
+            () = tokio::time::sleep_until(until) => {
+                let late = |node: &Reachable| {
+                    entries_of(&node.peer, &CallError::Timeout(Some(format!("node {} has not answered", node.peer.id))))
+                };
+                entries.extend(open.iter().flat_map(late));
+                break;
+            }
+        }
+    }
+    entries.sort_by(|one, other| (&one.node, one.isolate).cmp(&(&other.node, other.isolate)));
+    entries
+}

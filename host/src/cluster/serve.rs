@@ -1,0 +1,158 @@
+//! Serves the calls of other nodes.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+
+use async_nats::Message;
+use bytes::Bytes;
+use futures_util::StreamExt;
+
+use super::Cluster;
+use super::wire::{Answer, Entries, Request};
+use crate::call::text::{MESSAGE, line};
+use crate::call::{CallError, Payload};
+
+impl Cluster {
+    /// Begins to receive calls, and questions for the facts about this node.
+    pub(super) async fn serve_calls(self: &Arc<Self>) -> Result<(), async_nats::Error> {
+        let Some(client) = self.link.up_client() else { return Ok(()) };
+        let id = self.info.lock().id.clone();
+        let mut calls = client.subscribe(self.subjects.calls(&id)).await?;
+        let mut questions = client.subscribe(self.subjects.info(&id)).await?;
+        // A node that hears of this one can call it.
+        client.flush().await?;
+        let (cluster, stop) = (self.clone(), self.end.child_token());
+        *self.stop_serving.lock() = stop.clone();
+        let end = stop.clone();
+        tokio::spawn(async move {
+            let receive = async {
+                while let Some(message) = calls.next().await {
+                    cluster.on_call(message);
+                }
+            };
+            end.run_until_cancelled(receive).await
+        });
+        let cluster = self.clone();
+        tokio::spawn(async move {
+            let receive = async {
+                while let Some(message) = questions.next().await {
+                    let Some(reply) = message.reply else { continue };
+                    let Payload::Bytes(facts) = cluster.facts() else { continue };
+                    cluster.send(reply.to_string(), facts.into()).await;
+                }
+            };
+            stop.run_until_cancelled(receive).await
+        });
+        Ok(())
+    }
+
+    /// Receives no further calls, because the id belongs to another node.
+    pub(super) fn stop_serving(&self) {
+        self.stop_serving.lock().cancel();
+    }
+
+    fn on_call(self: &Arc<Self>, message: Message) {
+        let reply = message.reply.map(|reply| reply.to_string());
+        let refuse = |error: CallError| {
+            let (cluster, reply) = (self.clone(), reply.clone());
+            tokio::spawn(async move {
+                if let Some(reply) = reply {
+                    cluster.answer(reply, Entries::Error(error)).await;
+                }
+            });
+        };
+        let request = match Request::read(&message.payload) {
+            Ok(request) => request,
+            Err(error) => {
+                self.link.counts.malformed.inc();
+                return refuse(CallError::Invalid(format!("a message between nodes cannot be read: {error}")));
+            }
+        };
+        let Some(dispatch) = self.node.dispatch() else { return refuse(CallError::stopping()) };
+        match request {
+            Request::Notify(from, call) => {
+                self.count_received(&from.node);
+                let route = call.route.clone();
+                if let Err(error) = dispatch.on_peer_notify(call) {
+                    let error = line(&error.to_string(), MESSAGE);
+                    tracing::warn!(%route, from = %from.node, %error, "a call of another node was refused");
+                }
+            }
+            Request::Call(from, call) => {
+                self.count_received(&from.node);
+                let limit = self.config.max_serving;
+                let serving = Serving::begin(self);
+                if serving.count > limit {
+                    self.link.counts.serving_refused.inc();
+                    let id = self.info.lock().id.clone();
+                    let why = format!(
+                        "node {id} runs {limit} calls of other nodes, as many as its cluster.maxServing allows"
+                    );
+                    return refuse(CallError::Overloaded(why));
+                }
+                let entries = dispatch.on_peer_call(call);
+                let cluster = self.clone();
+                tokio::spawn(async move {
+                    let answer = entries.await.into();
+                    if let Some(reply) = reply {
+                        cluster.answer(reply, answer).await;
+                    }
+                    drop(serving);
+                });
+            }
+        }
+    }
+
+    /// Sends an answer. One that is too large for NATS becomes an error.
+    pub(super) async fn answer(&self, reply: String, result: Entries) {
+        let most = self.link.max_payload();
+        let node = self.info.lock().id.clone();
+        let bytes = Answer { node: node.clone(), result }.write().and_then(|bytes| match bytes.len() > most {
+            true => Err(CallError::Invalid(format!(
+                "the reply has {} bytes between nodes, and max_payload of the NATS server allows {most}",
+                bytes.len()
+            ))),
+            false => Ok(bytes),
+        });
+        let bytes = bytes.or_else(|error| Answer { node, result: Entries::Error(error) }.write());
+        if let Ok(bytes) = bytes {
+            self.send(reply, bytes).await;
+        }
+    }
+
+    async fn send(&self, subject: String, bytes: Bytes) {
+        let Some(client) = self.link.up_client() else {
+            self.link.counts.unsent.inc();
+            return;
+        };
+        if client.publish(subject, bytes).await.is_err() {
+            self.link.counts.unsent.inc();
+        }
+    }
+
+    pub(super) fn count_received(&self, node: &str) {
+        if let Some(reachable) = self.view.load().nodes.get(node) {
+            reachable.counts.received.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// A call of another node that runs.
+struct Serving {
+    cluster: Arc<Cluster>,
+    /// The calls that run, with this one.
+    count: u32,
+}
+
+impl Serving {
+    fn begin(cluster: &Arc<Cluster>) -> Serving {
+        let count = cluster.serving.fetch_add(1, AcqRel).saturating_add(1);
+        Serving { cluster: cluster.clone(), count }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.cluster.serving.fetch_sub(1, AcqRel);
+    }
+}

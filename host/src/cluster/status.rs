@@ -1,0 +1,80 @@
+//! The status and the metrics of the cluster.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use super::counts::{PeerSnapshot, Snapshot};
+use super::modules::installed;
+use super::presence::{Phase, Reachable};
+use super::{Cluster, info};
+use crate::api::{ClusterState, ClusterStatus, NodeInfo, NodeStatus};
+use crate::isolate::NodeFacts;
+use crate::registry::Roster;
+
+/// The status of a node without a cluster.
+pub fn alone(facts: &NodeFacts, roster: &Roster) -> ClusterStatus {
+    let info = NodeInfo { modules: installed(roster), ..info(facts) };
+    ClusterStatus { nodes: vec![NodeStatus { info, own: true, ..NodeStatus::default() }], ..ClusterStatus::default() }
+}
+
+impl Cluster {
+    /// The nodes, as this one knows them.
+    pub fn status(&self) -> ClusterStatus {
+        let (state, reason) = self.state();
+        let own = NodeStatus { info: self.info.lock().clone(), own: true, ..NodeStatus::default() };
+        let view = self.view.load();
+        let other = |node: &Reachable| NodeStatus {
+            info: (*node.info).clone(),
+            sent: node.counts.sent.load(Relaxed),
+            received: node.counts.received.load(Relaxed),
+            in_flight: node.counts.in_flight.load(Relaxed),
+            round_trip_micros: node.counts.round_trip(),
+            ..NodeStatus::default()
+        };
+        let incompatible = self.presence.lock().incompatible().into_iter().map(|(id, version)| NodeStatus {
+            info: NodeInfo { id, ..NodeInfo::default() },
+            protocol: Some(version),
+            ..NodeStatus::default()
+        });
+        let mut nodes: Vec<NodeStatus> = view.nodes.values().map(other).chain(incompatible).chain([own]).collect();
+        nodes.sort_by(|one, other| one.info.id.cmp(&other.info.id));
+        ClusterStatus { cluster: Some(self.config.name.clone()), state, nats: self.link.server(), reason, nodes }
+    }
+
+    fn state(&self) -> (ClusterState, Option<String>) {
+        let (up, reason) = self.link.state();
+        if matches!(*self.phase.lock(), Phase::Leaving | Phase::Left) {
+            return (ClusterState::Leaving, None);
+        }
+        if self.conflict.load(Acquire) {
+            return (ClusterState::Conflict, Some("another node has the id of this node: set node.id".to_owned()));
+        }
+        match (up, self.joined.load(Acquire)) {
+            (Some(true), true) => (ClusterState::Up, None),
+            (Some(false), _) => (ClusterState::Down, reason),
+            (Some(true), false) | (None, _) => (ClusterState::Connecting, reason),
+        }
+    }
+
+    /// The figures for the metrics.
+    pub fn snapshot(&self) -> Snapshot {
+        let view = self.view.load();
+        let peer = |node: &Reachable| PeerSnapshot {
+            node: node.info.id.clone(),
+            sent: node.counts.sent.load(Relaxed),
+            received: node.counts.received.load(Relaxed),
+            in_flight: node.counts.in_flight.load(Relaxed),
+            round_trip_micros: node.counts.round_trip(),
+        };
+        let (queued_messages, queued_bytes) = self.link.queued();
+        Snapshot {
+            up: self.state().0 == ClusterState::Up,
+            nodes: view.nodes.len() as u64 + 1,
+            queued_messages,
+            queued_bytes,
+            waiting: self.waiting.len() as u64,
+            serving: self.serving.load(Relaxed).into(),
+            counters: self.link.counts.snapshot(),
+            peers: view.nodes.values().map(peer).collect(),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The NATS subjects of a cluster. All begin with its name.
+
+/// The subjects of a cluster.
+#[derive(Debug, Clone)]
+pub(super) struct Subjects {
+    prefix: String,
+}
+
+/// A name as one token of a subject. Names of nodes may contain dots, but no `~`.
+fn token(name: &str) -> String {
+    name.replace('.', "~")
+}
+
+impl Subjects {
+    pub(super) fn new(cluster: &str) -> Subjects {
+        Subjects { prefix: cluster.to_owned() }
+    }
+
+    /// The heartbeats of all nodes.
+    pub(super) fn nodes(&self) -> String {
+        format!("{}.nodes", self.prefix)
+    }
+
+    /// Requests for the facts about a node.
+    pub(super) fn info(&self, node: &str) -> String {
+        format!("{}.info.{}", self.prefix, token(node))
+    }
+
+    /// Calls to a node.
+    pub(super) fn calls(&self, node: &str) -> String {
+        format!("{}.call.{}", self.prefix, token(node))
+    }
+
+    /// The broadcasts of a module.
+    pub(super) fn broadcasts(&self, module: &str) -> String {
+        format!("{}.broadcast.{module}", self.prefix)
+    }
+
+    /// An answer to this process of the host.
+    pub(super) fn answer(&self, boot: &str, token: u64) -> String {
+        format!("{}.answer.{boot}.{token}", self.prefix)
+    }
+
+    /// All answers to this process.
+    pub(super) fn answers(&self, boot: &str) -> String {
+        format!("{}.answer.{boot}.*", self.prefix)
+    }
+
+    /// The prefix of the answers of NATS itself.
+    pub(super) fn inbox(&self) -> String {
+        format!("{}.inbox", self.prefix)
+    }
+}
+
+/// The number at the end of the subject of an answer.
+pub(super) fn token_of(subject: &str) -> Option<u64> {
+    subject.rsplit('.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_one_token() {
+        let subjects = Subjects::new("fanfare");
+        assert_eq!(subjects.calls("a.b."), "fanfare.call.a~b~");
+        assert_eq!(token_of(&subjects.answer("x", 7)), Some(7));
+    }
+}

@@ -1,0 +1,213 @@
+//! Nodes, servers and networks that fail. What is lost is what docs/cluster.md says.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::cable::Cable;
+use super::{on, sees, start, two};
+use crate::cli::project::{Project, Serving};
+use crate::harness::{Nats, Started, TestHost, eventually, node};
+use crate::rpc::{end, message};
+
+/// A node in a process of its own, and its folder.
+async fn process(nats: &str, id: &str) -> (Project, Serving) {
+    let rights = json!({ "rpc": ["echo", "serial", "counts"], "broadcast": ["counts"] });
+    let project = Project::with(&["waits", "echo"]).config(node(id, "beta", nats));
+    let project = project.config(json!({ "modules": { "waits": { "grants": rights } } }));
+    let serving = project.serve(&[]).await;
+    (project, serving)
+}
+
+async fn state(host: &Started) -> String {
+    host.admin("GET", "/v1/nodes", "").await.json()["state"].as_str().unwrap().to_owned()
+}
+
+/// Waits until a call to a node ends as wanted.
+async fn until(host: &Started, call: Value, wanted: &str) {
+    eventually("the call ends as wanted", || async { end(&host.nested(0, call.clone()).await) == wanted }).await;
+}
+
+#[tokio::test]
+async fn the_calls_of_a_killed_node_end_at_once() {
+    let Some(nats) = Nats::start().await else { return };
+    let a = start(&nats, "a-1", "alpha", &[]).await;
+    let (_project, b) = process(&nats.url(), "b-1").await;
+    sees(&a, &[("a-1", "waits"), ("b-1", "echo")]).await;
+    let hold = json!({ "route": "waits/hold", "target": { "node": "b-1" }, "timeoutMs": 20_000 });
+    let gather = json!({ "name": "wave", "payload": "x", "timeoutMs": 20_000 });
+    let (held, ()) = tokio::join!(a.nested(0, hold), async {
+        eventually("b runs it", || async { b.metric("fanfare_cluster_serving", &[]).await == 1.0 }).await;
+        b.signal(Signal::KILL);
+        // Until the node counts as gone, nobody receives its calls.
+        let refused = a.nested(1, on("b-1", "waits/ok")).await;
+        assert!(matches!(end(&refused), "unavailable" | "crashed" | "not-found"), "{refused}");
+        let entries = a.run(1, "waits", "gather", gather).await;
+        let ends: Vec<&str> = entries.as_array().unwrap().iter().map(|entry| end(&entry["outcome"])).collect();
+        assert_eq!(ends[..2], ["ok", "ok"], "{entries}");
+        assert!(ends[2..].iter().all(|end| matches!(*end, "unavailable" | "crashed")), "{entries}");
+    });
+    assert_eq!(end(&held), "crashed", "{held}");
+    assert_eq!(message(&held), "node b-1 was lost; the call may have run");
+    until(&a, on("b-1", "waits/ok"), "not-found").await;
+    // The next process has the same id.
+    let (_project, _b) = process(&nats.url(), "b-1").await;
+    sees(&a, &[("a-1", "waits"), ("b-1", "echo")]).await;
+    assert_eq!(end(&a.nested(0, on("b-1", "waits/ok")).await), "ok");
+}
+
+#[tokio::test]
+async fn without_nats_everything_local_continues_and_the_cluster_heals() {
+    let Some(mut nats) = Nats::start().await else { return };
+    let (a, b) = two(&nats, &["echo"]).await;
+    let hold = json!({ "route": "waits/hold", "target": { "node": "b-1" }, "timeoutMs": 20_000 });
+    let (held, ()) = tokio::join!(a.nested(0, hold), async {
+        eventually("b runs it", || async { b.metric("fanfare_cluster_serving", &[]).await == 1.0 }).await;
+        nats.kill();
+    });
+    assert_eq!((end(&held), message(&held)), ("crashed", "the connection to NATS was lost; the call may have run"));
+    let refused = a.nested(1, on("b-1", "waits/ok")).await;
+    assert!(matches!(end(&refused), "unavailable" | "not-found"), "{refused}");
+    assert_eq!(state(&a).await, "down");
+    // Nothing local waits for NATS.
+    assert_eq!(end(&a.nested(1, json!({ "route": "echo/who", "target": "any" })).await), "ok");
+    let receipt = a.run(1, "waits", "emit", json!({ "name": "wave", "payload": "alone" })).await;
+    assert_eq!(receipt["ok"]["accepted"], 2, "{receipt}");
+    sees(&a, &[("a-1", "waits")]).await;
+    nats.run().await;
+    for host in [&a, &b] {
+        sees(host, &[("a-1", "waits"), ("b-1", "waits")]).await;
+    }
+    assert_eq!(end(&a.nested(1, on("b-1", "waits/ok")).await), "ok");
+    assert_eq!(a.metric("fanfare_cluster_downs_total", &[]).await, 1.0);
+    let events = a.admin("GET", "/v1/events?follow=false", "").await.json();
+    let names: Vec<&str> = events.as_array().unwrap().iter().filter_map(|event| event["type"].as_str()).collect();
+    let about = ["natsUp", "natsDown", "nodeDown", "nodeUp"];
+    let about: Vec<&&str> = names.iter().filter(|name| about.contains(name)).collect();
+    assert_eq!(about, [&"natsUp", &"nodeUp", &"natsDown", &"nodeDown", &"natsUp", &"nodeUp"]);
+}
+
+#[tokio::test]
+pub async fn a_node_starts_without_nats_and_joins_later() {
+    let Some(mut nats) = Nats::start().await else { return };
+    nats.kill();
+    let settings = nats.node("a-1", "alpha");
+    let quick = json!({ "cluster": { "timeout": "100ms" } });
+    let a = TestHost::waits_for(&[]).config(settings).config(quick).start().await;
+    assert_eq!(end(&a.nested(0, json!({ "route": "waits/ok", "target": "any" })).await), "ok");
+    nats.run().await;
+    let b = start(&nats, "b-1", "beta", &[]).await;
+    for host in [&a, &b] {
+        sees(host, &[("a-1", "waits"), ("b-1", "waits")]).await;
+    }
+}
+
+#[tokio::test]
+pub async fn a_frozen_node_is_gone_and_comes_back() {
+    let Some(nats) = Nats::start().await else { return };
+    let a = start(&nats, "a-1", "alpha", &[]).await;
+    let (_project, b) = process(&nats.url(), "b-1").await;
+    sees(&a, &[("a-1", "waits"), ("b-1", "echo")]).await;
+    b.freeze().await;
+    let call = json!({ "route": "waits/ok", "target": { "node": "b-1" }, "timeoutMs": 20_000 });
+    let gather = json!({ "name": "wave", "payload": "x", "timeoutMs": 20_000 });
+    let (lost, entries) = tokio::join!(a.nested(0, call), a.run(1, "waits", "gather", gather));
+    assert_eq!((end(&lost), message(&lost)), ("crashed", "node b-1 was lost; the call may have run"));
+    let ends: Vec<&str> = entries.as_array().unwrap().iter().map(|entry| end(&entry["outcome"])).collect();
+    assert_eq!(ends, ["ok", "ok", "crashed", "crashed"], "{entries}");
+    sees(&a, &[("a-1", "waits")]).await;
+    b.signal(Signal::CONT);
+    sees(&a, &[("a-1", "waits"), ("b-1", "echo")]).await;
+    assert_eq!(end(&a.nested(0, on("b-1", "waits/ok")).await), "ok");
+    // It has heard the others all the time, and takes none of them for gone.
+    let events = b.operator("GET", "/v1/events?follow=false").await.json();
+    assert!(!events.to_string().contains("nodeDown"), "{events}");
+}
+
+#[tokio::test]
+async fn a_node_behind_a_cut_network_knows_that_it_is_alone() {
+    let Some(nats) = Nats::start().await else { return };
+    let cable = Cable::to(nats.address(), Duration::ZERO).await;
+    let a = start(&nats, "a-1", "alpha", &[]).await;
+    let far = node("b-1", "beta", &format!("nats://{}", cable.address));
+    let b = TestHost::waits_for(&["echo"]).config(far).start().await;
+    for host in [&a, &b] {
+        sees(host, &[("a-1", "waits"), ("b-1", "waits")]).await;
+    }
+    cable.pull();
+    let call = json!({ "route": "waits/ok", "target": { "node": "a-1" }, "timeoutMs": 20_000 });
+    let lost = b.nested(0, call).await;
+    assert_eq!(end(&lost), "crashed", "{lost}");
+    eventually("it knows", || async { state(&b).await == "down" }).await;
+    sees(&a, &[("a-1", "waits")]).await;
+    sees(&b, &[("b-1", "waits")]).await;
+    assert_eq!(end(&b.nested(1, json!({ "route": "echo/who", "target": "any" })).await), "ok");
+    cable.plug_in();
+    for host in [&a, &b] {
+        sees(host, &[("a-1", "waits"), ("b-1", "waits")]).await;
+    }
+    assert_eq!(end(&b.nested(0, on("a-1", "waits/ok")).await), "ok");
+}
+
+#[tokio::test]
+async fn one_of_three_servers_may_end() {
+    let Some(mut servers) = Nats::three().await else { return };
+    let urls: Vec<String> = servers.iter().map(Nats::url).collect();
+    let urls = urls.join(",");
+    let each = async |id: &str| TestHost::waits_for(&[]).config(node(id, "node", &urls)).start().await;
+    let (a, b) = (each("a-1").await, each("b-1").await);
+    for host in [&a, &b] {
+        sees(host, &[("a-1", "waits"), ("b-1", "waits")]).await;
+    }
+    for server in &mut servers {
+        server.kill();
+        for host in [&a, &b] {
+            sees(host, &[("a-1", "waits"), ("b-1", "waits")]).await;
+        }
+        // A call that was on its way to the server that ended is lost.
+        let call = json!({ "route": "waits/ok", "target": { "node": "b-1" }, "timeoutMs": 500 });
+        until(&a, call, "ok").await;
+        server.run().await;
+    }
+}
+
+/// Emits on a node whose network carries nothing, until a receipt says that a queue is full.
+async fn fill(queue: Value) {
+    let Some(nats) = Nats::start().await else { return };
+    let cable = Cable::to(nats.address(), Duration::ZERO).await;
+    let b = start(&nats, "b-1", "beta", &[]).await;
+    let far = node("a-1", "alpha", &format!("nats://{}", cable.address));
+    let patient = json!({ "cluster": { "goneAfter": "30s", "queue": queue } });
+    let a = TestHost::waits_for(&[]).config(far).config(patient).start().await;
+    sees(&a, &[("a-1", "waits"), ("b-1", "waits")]).await;
+    cable.pull();
+    let payload = "x".repeat(64 * 1_024);
+    let (mut sent, mut refused) = (0, None);
+    while refused.is_none() {
+        let receipt = a.emit("waits", "wave", payload.clone()).await;
+        assert_eq!(receipt["accepted"], 2, "it runs here: {receipt}");
+        refused = receipt["skipped"].get(0).cloned();
+        sent += usize::from(refused.is_none());
+        assert!(sent < 10_000, "the queue has a limit");
+    }
+    let refused = refused.unwrap();
+    assert!(refused.to_string().contains("cluster.queue has no room"), "{refused}");
+    assert_eq!(refused["node"], "b-1", "{refused}");
+    assert!(a.metric("fanfare_cluster_refused_total", &[]).await >= 1.0);
+    cable.plug_in();
+    // What was accepted arrives, once in each worker.
+    let ran = || async { b.metric("fanfare_calls_total", &["module=\"waits\"", "trigger=\"broadcast\""]).await };
+    eventually("it arrives", || async { ran().await == 2.0 * sent as f64 }).await;
+    assert_eq!(b.metric("fanfare_cluster_missed_total", &[]).await, 0.0);
+}
+
+#[tokio::test]
+pub async fn broadcasts_beyond_the_messages_of_the_queue_are_named_in_the_receipt() {
+    fill(json!({ "messages": 2 })).await;
+}
+
+#[tokio::test]
+pub async fn broadcasts_beyond_the_bytes_of_the_queue_are_named_in_the_receipt() {
+    fill(json!({ "bytes": "200KiB" })).await;
+}

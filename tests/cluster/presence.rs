@@ -1,0 +1,137 @@
+//! Which nodes are there.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use fanfare::StartError;
+use fanfare::api::HostEvent;
+use serde_json::{Value, json};
+
+use super::{on, sees, start, two};
+use crate::harness::{Nats, Started, TestHost, eventually};
+use crate::rpc::{end, message};
+
+/// The host events of these types so far.
+async fn events(host: &Started, types: &[&str]) -> Vec<Value> {
+    let all = host.admin("GET", "/v1/events?follow=false", "").await.json();
+    let wanted = |event: &&Value| types.iter().any(|name| event["type"] == *name);
+    all.as_array().unwrap().iter().filter(wanted).cloned().collect()
+}
+
+#[tokio::test]
+pub async fn nodes_that_come_and_go_are_events_and_hooks() {
+    let Some(nats) = Nats::start().await else { return };
+    let (a, b) = two(&nats, &[]).await;
+    eventually("the cluster is ready", || async { events(&a, &["clusterReady"]).await.len() == 1 }).await;
+    let up = events(&a, &["natsUp", "nodeUp"]).await;
+    let expected = json!({ "node": "b-1", "server": "beta", "workers": 2 });
+    assert!(["node", "server", "workers"].iter().all(|key| up[1][key] == expected[key]), "{up:?}");
+    assert_eq!(up[0]["address"], nats.url());
+    b.stop().await;
+    eventually("the node is gone", || async { !events(&a, &["nodeDown"]).await.is_empty() }).await;
+    let down = events(&a, &["nodeDown"]).await;
+    assert_eq!((&down[0]["node"], &down[0]["reason"]), (&json!("b-1"), &json!("it stopped")));
+    sees(&a, &[("a-1", "waits")]).await;
+    let gone = a.nested(0, on("b-1", "waits/ok")).await;
+    assert_eq!((end(&gone), message(&gone)), ("not-found", "there is no node b-1"));
+    assert_eq!(a.metric("fanfare_cluster_nodes", &[]).await, 1.0);
+}
+
+#[tokio::test]
+async fn a_node_that_stops_answers_the_calls_that_it_has() {
+    let Some(nats) = Nats::start().await else { return };
+    let (a, b) = two(&nats, &[]).await;
+    let hold = json!({ "route": "waits/slow", "target": { "node": "b-1" }, "timeoutMs": 8_000, "payload": 1_500 });
+    let (held, _) = tokio::join!(a.nested(0, hold), async {
+        eventually("b runs it", || async { b.metric("fanfare_cluster_serving", &[]).await == 1.0 }).await;
+        let refused = async {
+            sees(&a, &[("a-1", "waits")]).await;
+            let refused = a.nested(1, on("b-1", "waits/ok")).await;
+            assert_eq!(end(&refused), "not-found", "it gets no further calls: {refused}");
+        };
+        let running = b.running();
+        tokio::join!(running.shutdown(), refused)
+    });
+    assert_eq!(end(&held), "ok", "{held}");
+}
+
+#[tokio::test]
+async fn an_id_in_use_is_refused() {
+    for nats in Nats::all().await {
+        let _a = start(&nats, "a-1", "alpha", &[]).await;
+        let second = TestHost::waits_for(&[]).config(nats.node("a-1", "alpha"));
+        let Err(StartError::Cluster(error)) = second.try_start().await else { panic!("it started") };
+        let text = error.to_string();
+        let pid = std::process::id().to_string();
+        let parts = ["the node id a-1 is in use", &pid, "set node.id"];
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_id_is_free_again_when_its_node_has_ended() {
+    let Some(nats) = Nats::start().await else { return };
+    let first = start(&nats, "a-1", "alpha", &[]).await;
+    first.stop().await;
+    let _second = start(&nats, "a-1", "alpha", &[]).await;
+}
+
+/// Publishes as another program of the cluster does.
+fn publish(nats: &Nats, subject: &str, payload: &str) {
+    let mut stream = TcpStream::connect(nats.address()).unwrap();
+    let text = format!("CONNECT {{\"verbose\":false}}\r\nPUB {subject} {}\r\n{payload}\r\nPING\r\n", payload.len());
+    stream.write_all(text.as_bytes()).unwrap();
+    // The server answers the ping when it has the message.
+    let mut answer = Vec::new();
+    while !String::from_utf8_lossy(&answer).contains("PONG") {
+        let mut chunk = [0; 1_024];
+        let size = std::io::Read::read(&mut stream, &mut chunk).unwrap();
+        assert_ne!(size, 0, "{}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&chunk[..size]);
+    }
+}
+
+#[tokio::test]
+async fn nodes_with_another_version_of_the_protocol_are_named_and_not_called() {
+    let Some(nats) = Nats::start().await else { return };
+    let a = start(&nats, "a-1", "alpha", &[]).await;
+    let beat =
+        json!({ "version": 9, "node": "z-9", "boot": "x", "since": 1, "revision": 1, "phase": "here", "later": 1 });
+    let listed = || async {
+        publish(&nats, "fanfare.nodes", &beat.to_string());
+        let status = a.admin("GET", "/v1/nodes", "").await.json();
+        status["nodes"].as_array().unwrap().iter().any(|node| node["id"] == "z-9" && node["protocol"] == 9)
+    };
+    eventually("it is listed", listed).await;
+    let logged = || async { a.log.contains(&["another version of the protocol between nodes", "z-9"]) };
+    eventually("it is logged", logged).await;
+    assert_eq!(end(&a.nested(0, on("z-9", "waits/ok")).await), "not-found");
+    // A call of such a node says so, and nothing else happens.
+    publish(&nats, "fanfare.call.a-1", "\u{9}{}");
+    publish(&nats, "fanfare.call.a-1", "");
+    publish(&nats, "fanfare.nodes", "not JSON");
+    publish(&nats, "fanfare.broadcast.waits", "\u{1}broken");
+    eventually("all are counted", || async { a.metric("fanfare_cluster_malformed_total", &[]).await == 4.0 }).await;
+    assert_eq!(end(&a.nested(0, on("a-1", "waits/ok")).await), "ok");
+}
+
+#[tokio::test]
+async fn clusters_with_different_names_do_not_see_each_other() {
+    let Some(nats) = Nats::start().await else { return };
+    let (a, _b) = two(&nats, &[]).await;
+    let other = TestHost::waits_for(&[]).config(nats.node("a-1", "alpha"));
+    let other = other.config(json!({ "cluster": { "name": "staging" } })).start().await;
+    sees(&other, &[("a-1", "waits")]).await;
+    sees(&a, &[("a-1", "waits"), ("b-1", "waits")]).await;
+}
+
+#[tokio::test]
+async fn a_node_without_a_cluster_lists_itself() {
+    let host = TestHost::waits_for(&[]).start().await;
+    let status = host.admin("GET", "/v1/nodes", "").await.json();
+    assert_eq!(status["state"], "alone");
+    assert_eq!((&status["nodes"][0]["id"], &status["nodes"][0]["own"]), (&json!("node-1"), &json!(true)));
+    assert!(status["nodes"][0]["modules"]["waits"].is_string(), "{status}");
+    assert!(status["nodes"][0]["since"].as_u64().unwrap() > 1_700_000_000_000);
+    let _: HostEvent = serde_json::from_value(json!({ "type": "clusterReady", "nodes": 1 })).unwrap();
+}

