@@ -119,7 +119,7 @@ pub fn check(args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
     if args.callers {
         let only = scanned.first().filter(|_| is_single_module).map(|module| module.name.as_str());
         let all = manifests.iter().filter_map(|(_, manifest)| manifest.as_deref());
-        report.faults.extend(all.flat_map(|caller| callers::faults(caller, only, &find)));
+        report.faults.extend(all.flat_map(|caller| callers::faults(caller, only, find)));
     }
     for module in scanned {
         if let FolderState::Ready(manifest) | FolderState::Waiting(manifest) = &module.state {
@@ -129,7 +129,7 @@ pub fn check(args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
         let (mut state, mut faults) = checker.check(&module, manifest.as_ref());
         // A module outside of a project does not show the others.
         if let Some(manifest) = manifest.filter(|_| neighbours.is_some()) {
-            for fault in manifest.check_chains(&find) {
+            for fault in manifest.check_chains(find) {
                 state = State::Refused;
                 faults.push(fault);
             }

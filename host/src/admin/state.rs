@@ -79,7 +79,6 @@ impl AdminState {
         sockets: Arc<Sockets>,
         http_connections: Vec<Arc<AtomicUsize>>,
         triggers: Triggers,
-        cluster: Option<Arc<Cluster>>,
     ) -> AdminState {
         let Triggers { schedules, subscriptions, redis, web_sockets, channels } = triggers;
         AdminState {
@@ -103,7 +102,7 @@ impl AdminState {
             redis,
             web_sockets,
             channels,
-            cluster,
+            cluster: None,
         }
     }
 
@@ -115,6 +114,11 @@ impl AdminState {
         link: Option<Arc<ServiceLink>>,
     ) -> AdminState {
         AdminState { event_service: service, event_link: link, ..self }
+    }
+
+    /// Shows the cluster.
+    pub fn with_cluster(self, cluster: Option<Arc<Cluster>>) -> AdminState {
+        AdminState { cluster, ..self }
     }
 
     /// Returns the number of open connections of the HTTP listener in one worker.

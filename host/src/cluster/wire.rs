@@ -107,7 +107,7 @@ fn block(bytes: &[u8]) -> Result<(&[u8], &[u8]), WireError> {
 }
 
 /// Reads the next payload.
-fn payload<'a>(bytes: &mut &'a [u8]) -> Result<Payload, WireError> {
+fn payload(bytes: &mut &[u8]) -> Result<Payload, WireError> {
     let (kind, rest) = bytes.split_first().ok_or_else(|| malformed("a payload is missing"))?;
     let (content, rest) = block(rest)?;
     *bytes = rest;

@@ -206,7 +206,7 @@ impl Dispatch {
         let slots: Vec<Arc<Slot>> = self.workers().iter().filter_map(|isolate| isolate.slot(&module)).collect();
         // The emitting node has already sent a peer's broadcast to every node.
         let has_others = !matches!(actor, Actor::Peer(_)) && !self.peers.nodes().is_empty();
-        if slots.is_empty() && !(has_others && !self.peers.holders(&module).is_empty()) {
+        if slots.is_empty() && (!has_others || self.peers.holders(&module).is_empty()) {
             return Err(self.missing(&module));
         }
         let subdomain = match actor.envelope() {

@@ -168,10 +168,9 @@ impl Built {
                 web_sockets: web_sockets.clone(),
                 channels: channels.clone(),
             },
-            cluster.clone(),
         );
         let service = event_listener.as_ref().map(|(_, serving)| serving.service.clone()).zip(events_addr);
-        let operator = Arc::new(operator.with_events(service, link.clone()));
+        let operator = Arc::new(operator.with_events(service, link.clone()).with_cluster(cluster.clone()));
         Ok(Built {
             config,
             http,
