@@ -5,6 +5,7 @@ mod cable;
 pub mod calls;
 pub mod faults;
 pub mod presence;
+mod up;
 
 use serde_json::{Value, json};
 

@@ -259,7 +259,7 @@ impl Prepared<'_> {
             Some(cargo) => cargo.layout(&manifest.dir).await,
             None => None,
         };
-        let folder = std::path::absolute(config.state_dir.join(SHARED)).map_err(BuildError::Shell)?;
+        let folder = std::path::absolute(config.shared_dir().join(SHARED)).map_err(BuildError::Shell)?;
         if layout.as_ref().is_some_and(|layout| layout.may_share(&folder)) {
             files::make_private(&folder).map_err(|source| BuildError::Folder { folder: folder.clone(), source })?;
             command.env(cargo::BUILD_DIR, folder);

@@ -15,7 +15,8 @@ pub struct CallArgs {
     /// The method [default: POST, or the route's only method].
     #[arg(short = 'X', long, env = "FANFARE_METHOD", value_name = "METHOD", value_parser = method)]
     pub method: Option<Method>,
-    /// The isolate that runs the call: any, worker-0, master, or workers for every worker.
+    /// Where the call runs: any, worker-0, master, workers for every worker, or, in a cluster,
+    /// node:chat-1 or server:chat.
     #[arg(long, env = "FANFARE_TARGET", default_value = "any")]
     pub target: String,
     /// The module: its name or its folder.
@@ -40,7 +41,7 @@ pub fn run(args: &CallArgs) -> ExitCode {
 }
 
 impl CallArgs {
-    async fn output(&self, client: &AdminClient) -> Result<Output, ClientError> {
+    pub(super) async fn output(&self, client: &AdminClient) -> Result<Output, ClientError> {
         let payload = client::payload(self.payload.as_deref())?;
         let method = self.method.as_ref().map(|method| format!("method={method}&")).unwrap_or_default();
         let route = self.path.strip_prefix('/').unwrap_or(&self.path);

@@ -1,5 +1,13 @@
 //! `fanfare cluster`: the nodes of a cluster.
 
+mod lines;
+mod restarts;
+mod select;
+mod send;
+mod stop;
+mod supervise;
+mod up;
+
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -12,8 +20,16 @@ use fanfare::api::{ClusterState, ClusterStatus, NodeStatus};
 /// Commands of `fanfare cluster`.
 #[derive(Debug, clap::Subcommand)]
 pub enum ClusterCommand {
+    /// Start the servers of this machine in one terminal, and restart those that die.
+    Up(up::UpArgs),
     /// Show the nodes of the cluster, as a running host knows them.
     List(ListArgs),
+    /// Stop all nodes of the cluster in order.
+    Stop(stop::StopArgs),
+    /// Stop some nodes of the cluster in order.
+    Remove(stop::RemoveArgs),
+    /// Call a route of a module on one node.
+    Send(send::SendArgs),
 }
 
 /// Flags of `fanfare cluster list`.
@@ -24,8 +40,15 @@ pub struct ListArgs {
 }
 
 pub fn run(command: &ClusterCommand) -> ExitCode {
-    let ClusterCommand::List(args) = command;
-    client::run(&args.admin, Effect::Uses, None, async |client| args.output(client).await)
+    match command {
+        ClusterCommand::Up(args) => up::run(args),
+        ClusterCommand::List(args) => {
+            client::run(&args.admin, Effect::Uses, None, async |client| args.output(client).await)
+        }
+        ClusterCommand::Stop(args) => stop::run(args),
+        ClusterCommand::Remove(args) => stop::remove(args),
+        ClusterCommand::Send(args) => send::run(args),
+    }
 }
 
 impl ListArgs {

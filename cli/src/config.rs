@@ -47,6 +47,9 @@ pub struct SettingsArgs {
     /// The address of the admin listener, which the operator uses; overrides `admin.listen`.
     #[arg(long, value_name = "ADDRESS", env = "FANFARE_ADMIN_LISTEN")]
     pub admin: Option<String>,
+    /// The server of `cluster.servers` that this host is; overrides `node.id`.
+    #[arg(long, value_name = "ID", env = "FANFARE_NODE_ID")]
+    pub node: Option<String>,
 }
 
 impl SettingsArgs {
@@ -65,6 +68,7 @@ impl SettingsArgs {
                 workers: self.workers.clone(),
                 listen: self.listen.clone(),
                 admin: self.admin.clone(),
+                node: given(&self.node),
             },
         }
     }

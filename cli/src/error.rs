@@ -47,8 +47,14 @@ pub enum CommandError {
     // serve
     #[error("--log {filter}: {error}; use a level such as `info`, or directives such as `fanfare=debug,guest=warn`")]
     LogFilter { filter: String, error: ParseError },
+    #[error("--stop-on-eof: standard input must be a pipe: {0}; remove the flag, or start this command with a pipe")]
+    Pipe(io::Error),
     #[error("--strict: not every module is ready:\n{}", shortened(&.0.join("\n")))]
     Strict(Vec<String>),
+
+    // cluster
+    #[error("{0}")]
+    Cluster(String),
 
     // events serve
     #[error(

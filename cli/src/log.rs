@@ -21,8 +21,32 @@ const WAITING_LINES: usize = 8_192;
 pub enum Format {
     /// Text with all fields on a terminal, JSON elsewhere.
     Full,
+    /// Text with all fields, without colours.
+    Text,
+    Json,
     /// Text for the author of a module: see [`Short`].
     Short,
+}
+
+/// How the log looks, as the operator says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// What fits where standard error goes to.
+    #[default]
+    Auto,
+    Text,
+    Json,
+}
+
+impl LogFormat {
+    /// The format, which is `usual` unless the operator says otherwise.
+    pub fn or(self, usual: Format) -> Format {
+        match self {
+            LogFormat::Auto => usual,
+            LogFormat::Text => Format::Text,
+            LogFormat::Json => Format::Json,
+        }
+    }
 }
 
 /// Starts to log. Dropping the guard writes the waiting lines.
@@ -51,7 +75,8 @@ pub fn start_log(
     match format {
         Format::Short => log.with_ansi(ansi).event_format(Short { whole_backtrace: is_verbose }).init(),
         Format::Full if is_terminal => log.with_ansi(ansi).init(),
-        Format::Full => log.json().flatten_event(true).init(),
+        Format::Text => log.with_ansi(false).init(),
+        Format::Full | Format::Json => log.json().flatten_event(true).init(),
     }
     Ok((guard, lost))
 }

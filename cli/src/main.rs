@@ -20,6 +20,7 @@ mod grant;
 mod init;
 mod inspect;
 mod log;
+mod machine;
 mod man;
 mod message;
 mod new;
@@ -111,7 +112,7 @@ enum Command {
     Schedules(schedules::SchedulesArgs),
     /// Show the subscriptions of a running host.
     Subscriptions(subscriptions::SubscriptionsArgs),
-    /// Show the nodes of the cluster of a running host.
+    /// Start, show and stop the servers of a cluster.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
     /// Reload fanfare.json and modules in a running host.

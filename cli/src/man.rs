@@ -13,7 +13,10 @@ use fanfare::tooling::document::source::shown;
 
 /// What each exit code means. The manual and docs/reference.md have the same table.
 pub const EXIT_CODES: &[(&str, &str)] = &[
-    ("0", "success. For `serve`, `dev` and `events serve`: the first signal stopped the process, and it has drained"),
+    (
+        "0",
+        "success. For `serve`, `dev`, `events serve` and `cluster up`: the first signal stopped the process, and it has drained",
+    ),
     ("1", "failure: a fault, a refusal, a failed test or an unreachable host. Standard error or the report says why"),
     ("2", "the command line is wrong: an unknown command or flag, or a value such as a payload that is not JSON"),
     ("101", "a bug: the program panicked. Please report it"),

@@ -162,7 +162,7 @@ const CARGO_SETTINGS: &str = ".cargo/config.toml";
 /// Lets `cargo test` and `cargo build` by hand use what `fanfare build` has built: writes cargo's
 /// settings for the modules, unless they exist, or `stateDir` is not beside the modules.
 fn share_builds(config: &Config, sdk: &Sdk) -> Result<String, CommandError> {
-    let (file, state) = (config.modules_dir.join(CARGO_SETTINGS), &config.state_dir);
+    let (file, state) = (config.modules_dir.join(CARGO_SETTINGS), config.shared_dir());
     let name = state.file_name().and_then(|name| name.to_str()).filter(|name| !name.contains(['"', '\\']));
     let name = name.filter(|_| state.parent() == config.modules_dir.parent());
     let (Some(name), false) = (name, sdk.crates == CHECKOUT.crates || file.exists()) else { return Ok(String::new()) };

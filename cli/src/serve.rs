@@ -1,5 +1,6 @@
 //! `fanfare serve`: runs a host until a signal arrives.
 
+mod parent;
 mod reboot;
 
 use std::convert::Infallible;
@@ -11,12 +12,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::config::SettingsArgs;
 use super::descriptors::raise_limit;
 use super::error::CommandError;
-use super::log::{Format, start_log};
+use super::log::{Format, LogFormat, start_log};
 use super::progress::{Line, progress};
 use super::project;
 use super::terminal::{exit_code, print};
 use fanfare::api::ModuleStatus;
 use fanfare::{Config, Host, RunningHost, Stopped};
+use parent::Parent;
 use reboot::Reboot;
 
 /// Flags of `fanfare serve`.
@@ -30,6 +32,13 @@ pub struct ServeArgs {
     /// The log filter, such as `info`, `debug` or `fanfare=debug,guest=warn`.
     #[arg(long, value_name = "FILTER", env = "FANFARE_LOG", default_value = "info")]
     pub log: String,
+    /// How the log looks. `auto`: text on a terminal, JSON elsewhere.
+    #[arg(long, value_name = "FORMAT", env = "FANFARE_LOG_FORMAT", default_value = "auto")]
+    pub log_format: LogFormat,
+    /// Stop in order when standard input, which must be a pipe, ends: then the process that
+    /// started this one has ended.
+    #[arg(long, env = "FANFARE_STOP_ON_EOF", value_parser = FalseyValueParser::new())]
+    pub stop_on_eof: bool,
 }
 
 /// Work that a command does around the host that it runs.
@@ -71,7 +80,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
 /// Runs a host, and the hooks around it, until a signal arrives.
 pub fn serve(args: &ServeArgs, config: Config, mut hooks: impl ServeHooks) -> Result<ExitCode, CommandError> {
     let line = Line::on_terminal();
-    let (log, lost) = start_log(&args.log, hooks.log_format(), line.clone())?;
+    let (log, lost) = start_log(&args.log, args.log_format.or(hooks.log_format()), line.clone())?;
     raise_limit();
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -79,6 +88,7 @@ pub fn serve(args: &ServeArgs, config: Config, mut hooks: impl ServeHooks) -> Re
     let executable = super::program()?;
     super::runtime()?.block_on(async {
         let mut signals = hooks.signals().map_err(CommandError::Signals)?;
+        let mut parent = Parent::new(args.stop_on_eof).map_err(CommandError::Pipe)?;
         let mut reboot = Reboot::new(&config).map_err(CommandError::Signals)?;
         let host = Host::builder().config(config).compiler(executable).progress(progress(line));
         let host = host.lost_log_lines(move || lost.dropped_lines()).bind()?;
@@ -93,10 +103,19 @@ pub fn serve(args: &ServeArgs, config: Config, mut hooks: impl ServeHooks) -> Re
         let host = tokio::select! {
             host = start => host?,
             code = signals.next() => return Ok(ExitCode::from(code)),
+            () = parent.ended() => return Ok(ExitCode::SUCCESS),
         };
         greet(&host);
         let code = tokio::select! {
             code = signals.next() => code,
+            () = parent.ended() => {
+                tracing::info!("the process that started this host has ended, so it stops");
+                0
+            }
+            () = host.asked_to_stop() => {
+                tracing::info!("the operator asks this node to stop");
+                0
+            }
             never = hooks.while_serving(&host) => match never {},
             never = reboot.run(&host) => match never {},
         };
@@ -120,7 +139,11 @@ pub fn serve(args: &ServeArgs, config: Config, mut hooks: impl ServeHooks) -> Re
 
 /// Prints the addresses and the state of every module.
 fn greet(host: &RunningHost) {
-    let mut text = format!("fanfare serves http://{}\n      operator http://{}\n", host.addr(), host.admin_addr());
+    let clients = match host.addr() {
+        none if none.port() == 0 => "fanfare serves other nodes\n".to_owned(),
+        addr => format!("fanfare serves http://{addr}\n"),
+    };
+    let mut text = format!("{clients}      operator http://{}\n", host.admin_addr());
     if let Some(addr) = host.events_addr() {
         text.push_str(&format!("        events http://{addr}\n"));
     }

@@ -218,7 +218,7 @@ fn host_config(
     temp: &TempDir,
 ) -> Result<Config, CommandError> {
     let (modules, state) = (temp.path().join("modules"), temp.path().join("state"));
-    let cache = config.state_dir.join("cache");
+    let cache = config.shared_dir().join("cache");
     Cache::open(&cache, config.engine.cache_size, config.engine.function_cache_size).map_err(StartError::from)?;
     let created = fs::create_dir(&modules).and_then(|()| fs::create_dir(&state));
     let mut all = middlewares.iter().chain([manifest]);

@@ -37,6 +37,7 @@ mod api;
 mod events;
 mod kills;
 mod metrics;
+mod nodes;
 mod permits;
 mod routes;
 mod schedules;

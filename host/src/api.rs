@@ -20,6 +20,7 @@
 //! | `POST /v1/schedules/run?module=..&name=..` | [`Reply`], or a list of [`GatherEntry`] for the type `all` |
 //! | `GET /v1/subscriptions` | a list of [`SubscriptionStatus`] |
 //! | `GET /v1/nodes` | [`ClusterStatus`] |
+//! | `POST /v1/nodes/<node>/stop` | [`StopRequested`] |
 //! | any request that fails | [`Problem`], as `application/problem+json` |
 
 mod calls;
@@ -44,7 +45,7 @@ pub use event_service::{
     EventsStatus, ServiceEvent,
 };
 pub use kill::{KillMode, KillRequest, KilledIsolate, KilledModule};
-pub use nodes::{ClusterState, ClusterStatus, NodeInfo, NodeStatus};
+pub use nodes::{ClusterState, ClusterStatus, NodeInfo, NodeStatus, StopRequested};
 pub use redis::{RedisState, RedisStatus};
 pub use reload::{Refusal, RefusedReload, ReloadEntry, ReloadOutcome, Reloaded};
 pub use schedules::{LastRun, ScheduleState, ScheduleStatus};

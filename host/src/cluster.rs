@@ -10,6 +10,7 @@ mod counts;
 mod join;
 mod link;
 mod modules;
+mod operate;
 mod presence;
 mod serve;
 mod status;
@@ -74,6 +75,8 @@ pub struct Cluster {
     beat: Notify,
     events: Arc<EventLog>,
     node: Node,
+    /// Cancelled when the operator asks this node to stop.
+    asked_to_stop: OnceLock<CancellationToken>,
     /// Ends the receiving of calls.
     stop_serving: Mutex<CancellationToken>,
     end: CancellationToken,
@@ -124,14 +127,22 @@ impl Cluster {
             beat: Notify::new(),
             events,
             node: Node::default(),
+            asked_to_stop: OnceLock::new(),
             stop_serving: Mutex::default(),
             end: CancellationToken::new(),
         }))
     }
 
     /// Begins to take part: other nodes see this node, and its calls and broadcasts arrive.
-    pub fn serve(self: &Arc<Self>, links: &Handle, dispatch: &Arc<Dispatch>, roster: &Arc<Roster>) {
+    pub fn serve(
+        self: &Arc<Self>,
+        links: &Handle,
+        dispatch: &Arc<Dispatch>,
+        roster: &Arc<Roster>,
+        asked_to_stop: &CancellationToken,
+    ) {
         // The host calls this once.
+        _ = self.asked_to_stop.set(asked_to_stop.clone());
         _ = self.node.0.set((Arc::downgrade(dispatch), Arc::downgrade(roster)));
         let (cluster, end) = (self.clone(), self.end.clone());
         links.spawn(async move { end.run_until_cancelled(cluster.take_part()).await });
@@ -176,6 +187,8 @@ fn info(facts: &NodeFacts) -> NodeInfo {
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         pid: std::process::id(),
         workers: facts.workers,
+        frontend: facts.frontend,
+        settings: facts.settings.clone(),
         ..NodeInfo::default()
     }
 }

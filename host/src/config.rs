@@ -29,9 +29,11 @@ pub use sections::{
     AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, MasterConfig, NodeConfig, ShutdownConfig,
     SwapConfig,
 };
+pub use servers::ServerType;
 pub use settings::Config;
 pub use sources::{FILE_NAME, Flags, Sources};
 pub use sse::{HistoryConfig, QueueConfig, SseConfig, StreamAccess, history_schema};
+pub use topology::{ServerConfig, is_loopback};
 pub use websocket::{ChannelAccess, SocketListener, WebSocketConfig};
 pub use websocket_auth::{AuthConfig, TokenAlgorithm, VerifyKey};
 
@@ -62,9 +64,11 @@ mod schedules;
 pub mod schema;
 pub mod secret;
 pub mod sections;
+mod servers;
 pub mod settings;
 mod sources;
 pub mod sse;
+mod topology;
 pub mod unsupported;
 pub mod variables;
 pub mod websocket;
@@ -111,6 +115,25 @@ impl Config {
     /// Returns the operator's section of a module, or an empty section if the file has none.
     pub fn module(&self, name: &str) -> ModuleConfig {
         self.modules.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Whether this node serves a module: without `modules` in its entry of `cluster.servers`, it
+    /// serves all.
+    #[doc(hidden)]
+    pub fn serves(&self, module: &str) -> bool {
+        let named = self.server.as_ref().and_then(|server| server.modules.as_ref());
+        named.is_none_or(|named| named.iter().any(|name| name == module))
+    }
+
+    /// The folder for files that the nodes of one folder share: `stateDir`, or for a server of
+    /// `cluster.servers` the folder above.
+    #[doc(hidden)]
+    pub fn shared_dir(&self) -> &Path {
+        let above = self
+            .server
+            .as_ref()
+            .and_then(|server| self.state_dir.parent().filter(|_| self.state_dir.ends_with(&server.id)));
+        above.unwrap_or(&self.state_dir)
     }
 
     /// The variables of the process as they were when the settings were read.

@@ -62,7 +62,8 @@ pub struct Host {
     admin_addr: SocketAddr,
     events_addr: Option<SocketAddr>,
     config: Arc<Config>,
-    http: Listener,
+    /// `None` for a server of `cluster.servers` that is no frontend.
+    http: Option<Listener>,
     admin: Listener,
     /// The listener of the event service.
     events: Option<Listener>,

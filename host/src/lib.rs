@@ -272,8 +272,8 @@ pub mod settings {
         DirConfig, Dirs, Endpoints, EngineConfig, EventHistoryConfig, EventQueueConfig, EventTypes, EventsConfig,
         HistoryConfig, HttpConfig, HubConfig, IsolateConfig, KeyValueConfig, Limits, LimitsConfig, LimitsPatch,
         MasterConfig, ModuleConfig, Modules, NodeConfig, Origins, OutgoingConfig, Overlap, PublishQueue, QueueConfig,
-        RedisConfig, RedisConnection, ScheduleConfig, SecretConfig, SecretNames, ShutdownConfig, SocketListener,
-        SseConfig, StoreConfig, StoreNames, StreamAccess, StreamKeys, SubdomainConfig, SwapConfig, TokenAlgorithm,
-        Topics, Variables, VerifyKey, WebSocketConfig,
+        RedisConfig, RedisConnection, ScheduleConfig, SecretConfig, SecretNames, ServerConfig, ServerType,
+        ShutdownConfig, SocketListener, SseConfig, StoreConfig, StoreNames, StreamAccess, StreamKeys, SubdomainConfig,
+        SwapConfig, TokenAlgorithm, Topics, Variables, VerifyKey, WebSocketConfig,
     };
 }

@@ -53,7 +53,7 @@ pub mod files {
 pub mod config {
     pub use crate::config::capabilities::of_import;
     pub use crate::config::load::from_text;
-    pub use crate::config::{FILE_NAME, is_development};
+    pub use crate::config::{FILE_NAME, is_development, is_loopback};
 
     pub mod formats {
         pub use crate::config::formats::{Label, METHOD_RULE, MODULE_RULE, MethodName, address, is_module, method};

@@ -1,15 +1,19 @@
 //! Chooses the host that a command talks to: that of the project around the current folder.
 
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use http::Method;
 use serde::Deserialize;
 
 use super::{ClientError, Endpoint, printable};
-use crate::config::FileArgs;
+use crate::config::{FileArgs, SettingsArgs};
+use crate::machine::is_here;
 use crate::project::{around, module_of};
 use crate::terminal::eprint;
+use fanfare::settings::ServerConfig;
 use fanfare::{Config, Faults};
 
 /// Flags of every command that talks to a running host.
@@ -24,6 +28,9 @@ pub struct AdminArgs {
     /// The environment: selects a section of `environments` [default: development].
     #[arg(long, value_name = "NAME", env = "FANFARE_ENV")]
     pub env: Option<String>,
+    /// The server of `cluster.servers` to talk to [default: the first of this machine that runs].
+    #[arg(long, env = "FANFARE_NODE_ID", value_name = "ID")]
+    pub node: Option<String>,
     /// Print the host's response as JSON, unchanged.
     #[arg(long, env = "FANFARE_JSON", value_parser = FalseyValueParser::new())]
     pub json: bool,
@@ -64,7 +71,8 @@ impl AdminArgs {
         let dir = module.and_then(|argument| module_of(argument).1).unwrap_or_else(|| PathBuf::from("."));
         let place = around(&dir);
         let file = FileArgs { config: self.config.clone(), env: self.env.clone(), modules: None };
-        let mut sources = file.alone().sources(place.project);
+        let settings = SettingsArgs { node: self.node.clone(), ..file.alone() };
+        let mut sources = settings.sources(place.project);
         // The value of this variable may be a URL here. The flag reads it.
         sources.variables.remove("FANFARE_ADMIN_LISTEN");
         let (config, faults) = Config::load_with_faults(&sources);
@@ -85,10 +93,41 @@ pub fn hide(faults: &Faults, section: &str) -> bool {
     sections.into_iter().any(|at| ["", section, "environments"].contains(&at))
 }
 
+/// How long a server of this machine may take to accept a connection.
+const CONNECT: Duration = Duration::from_millis(500);
+
+/// The listener of the server that the settings name, else of the first one of this machine that
+/// accepts a connection. `None` without servers, and if none runs.
+fn server(config: &Config) -> Option<Endpoint> {
+    let endpoint = |server: &ServerConfig| match is_here(&server.host) {
+        true => Endpoint::of_listener(SocketAddr::new(address(config), server.port)),
+        false => format!("{}:{}", server.host, server.port).parse().ok(),
+    };
+    if let Some(own) = &config.server {
+        return match is_here(&own.host) {
+            true => Endpoint::of_listener(config.admin.listen),
+            false => endpoint(own),
+        };
+    }
+    let answers = |endpoint: &Endpoint| {
+        let address = endpoint.authority.as_str().parse::<SocketAddr>();
+        address.is_ok_and(|address| TcpStream::connect_timeout(&address, CONNECT).is_ok())
+    };
+    config.servers.iter().filter(|server| is_here(&server.host)).filter_map(endpoint).find(answers)
+}
+
+/// The address of the admin listeners of this machine.
+fn address(config: &Config) -> IpAddr {
+    config.admin.listen.ip()
+}
+
 /// The listener that the settings name. Faults in other sections do not matter.
 fn listener(config: &Config, faults: Faults) -> Result<Endpoint, ClientError> {
     if hide(&faults, "admin") {
         return Err(ClientError::Settings(faults));
+    }
+    if let Some(endpoint) = server(config) {
+        return Ok(endpoint);
     }
     let listen = config.admin.listen;
     let endpoint = Endpoint::of_listener(listen).filter(|_| listen.port() != 0);

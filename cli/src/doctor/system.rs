@@ -44,7 +44,7 @@ pub async fn ports(config: &Config, settings: &SettingsArgs) -> Vec<Finding> {
 async fn own_host(config: &Config, settings: &SettingsArgs) -> Option<String> {
     let file = &settings.file;
     let admin = Some(config.admin.listen.to_string());
-    let args = AdminArgs { admin, config: file.config.clone(), env: file.env.clone(), json: true };
+    let args = AdminArgs { admin, config: file.config.clone(), env: file.env.clone(), node: None, json: true };
     args.client(None).ok()?.node_of(&config.root).await
 }
 

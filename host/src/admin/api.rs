@@ -163,9 +163,14 @@ fn target(text: Option<&str>) -> Result<Callee, CallError> {
         _ => match (numbered("worker-"), numbered("broker-")) {
             (Some(index), _) => Ok(Callee::One(Target::Isolate(IsolateId::Worker(index)))),
             (_, Some(index)) => Ok(Callee::One(Target::Isolate(IsolateId::Broker(index)))),
-            _ => Err(CallError::Invalid(format!(
-                "target: `{text}` is unknown; use any, worker-<n>, broker-<n>, master, workers or brokers"
-            ))),
+            _ => match text.split_once(':') {
+                Some(("node", node)) => Ok(Callee::One(Target::Node(node.to_owned()))),
+                Some(("server", server)) => Ok(Callee::One(Target::Server(server.to_owned()))),
+                _ => Err(CallError::Invalid(format!(
+                    "target: `{text}` is unknown; use any, worker-<n>, broker-<n>, master, workers, brokers, node:<id> \
+                     or server:<type>"
+                ))),
+            },
         },
     }
 }
@@ -187,7 +192,7 @@ impl Query {
     }
 }
 
-fn decoded(text: &str) -> String {
+pub(super) fn decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 

@@ -5,8 +5,8 @@ use hyper::body::Incoming;
 
 use super::answer::{Answer, document, not_allowed, problem, text};
 use super::state::AdminState;
-use super::status::{nodes, status};
-use super::{api, events, kills, metrics, schedules};
+use super::status::{nodes as node_status, status};
+use super::{api, events, kills, metrics, nodes, schedules};
 use crate::call::{IsolateId, Problem, ProblemCode};
 use crate::swap::KillTarget;
 use crate::triggers::http::ForeignRequest;
@@ -28,7 +28,8 @@ pub async fn respond(admin: &AdminState, request: Request<Incoming>) -> Answer {
         ["v1", "events"] if get => events::answer(admin, request.headers(), &query),
         ["v1", "schedules"] if get => document(StatusCode::OK, &admin.schedules.status()),
         ["v1", "subscriptions"] if get => document(StatusCode::OK, &admin.subscriptions.status()),
-        ["v1", "nodes"] if get => document(StatusCode::OK, &nodes(admin)),
+        ["v1", "nodes"] if get => document(StatusCode::OK, &node_status(admin)),
+        ["v1", "nodes", node, "stop"] if post => nodes::stop(admin, node).await,
         ["v1", "schedules", "run"] if post => schedules::run(admin, request).await,
         ["v1", "modules", module, "broadcasts", name] if post => api::emit(admin, module, name, request).await,
         ["v1", "modules", module, "call"] if post => api::call(admin, module, request).await,
@@ -47,6 +48,7 @@ pub async fn respond(admin: &AdminState, request: Request<Incoming>) -> Answer {
         | ["v1", "workers" | "brokers", _, "message"]
         | ["v1", "reload"]
         | ["v1", "schedules", "run"]
+        | ["v1", "nodes", _, "stop"]
         | ["v1", "workers" | "brokers", "kill"] => not_allowed("POST"),
         _ => {
             let detail = format!("the admin listener has no path {path}");

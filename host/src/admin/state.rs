@@ -55,6 +55,8 @@ pub struct AdminState {
     pub(super) channels: Arc<ChannelService>,
     /// `None` if the node is alone.
     pub(super) cluster: Option<Arc<Cluster>>,
+    /// Cancelled when the operator asks this node to stop.
+    pub(super) asked_to_stop: CancellationToken,
 }
 
 /// The triggers that the admin listener shows.
@@ -103,6 +105,7 @@ impl AdminState {
             web_sockets,
             channels,
             cluster: None,
+            asked_to_stop: CancellationToken::new(),
         }
     }
 
@@ -116,9 +119,9 @@ impl AdminState {
         AdminState { event_service: service, event_link: link, ..self }
     }
 
-    /// Shows the cluster.
-    pub fn with_cluster(self, cluster: Option<Arc<Cluster>>) -> AdminState {
-        AdminState { cluster, ..self }
+    /// Shows the cluster. `asked_to_stop` is cancelled when the operator asks this node to stop.
+    pub fn with_cluster(self, cluster: Option<Arc<Cluster>>, asked_to_stop: CancellationToken) -> AdminState {
+        AdminState { cluster, asked_to_stop, ..self }
     }
 
     /// Returns the number of open connections of the HTTP listener in one worker.

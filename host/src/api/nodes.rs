@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// The facts about a node, which it tells the other nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +27,20 @@ pub struct NodeInfo {
     pub pid: u32,
     /// The number of workers.
     pub workers: u32,
+    /// Whether clients connect to it.
+    pub frontend: bool,
+    /// The keys of its entry in `cluster.servers` that the host does not know.
+    pub settings: Map<String, Value>,
     /// The modules that it serves, each with its generation, shortened to 12 digits.
     pub modules: BTreeMap<String, String>,
+}
+
+/// The answer to `POST /v1/nodes/<node>/stop`: the node has begun to stop.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StopRequested {
+    /// The id of the node.
+    pub node: String,
 }
 
 /// The nodes of the cluster, as one of them knows them.

@@ -64,7 +64,7 @@ impl Link {
         let (queue, queued) = mpsc::channel(usize::try_from(config.queue.messages).unwrap_or(usize::MAX));
         let state = State { lost: CancellationToken::new(), announced: None, reason: None };
         let link = Link {
-            servers: config.servers(),
+            servers: config.addresses(),
             secrets,
             client: OnceCell::new(),
             connected: AtomicBool::new(false),

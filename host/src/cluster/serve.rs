@@ -19,9 +19,10 @@ impl Cluster {
         let id = self.info.lock().id.clone();
         let mut calls = client.subscribe(self.subjects.calls(&id)).await?;
         let mut questions = client.subscribe(self.subjects.info(&id)).await?;
+        let (cluster, stop) = (self.clone(), self.end.child_token());
+        self.serve_stops(&client, &id, stop.clone()).await?;
         // A node that hears of this one can call it.
         client.flush().await?;
-        let (cluster, stop) = (self.clone(), self.end.child_token());
         *self.stop_serving.lock() = stop.clone();
         let end = stop.clone();
         tokio::spawn(async move {
@@ -120,7 +121,7 @@ impl Cluster {
         }
     }
 
-    async fn send(&self, subject: String, bytes: Bytes) {
+    pub(super) async fn send(&self, subject: String, bytes: Bytes) {
         let Some(client) = self.link.up_client() else {
             self.link.counts.unsent.inc();
             return;

@@ -26,6 +26,11 @@ impl Subjects {
         format!("{}.info.{}", self.prefix, token(node))
     }
 
+    /// Requests that a node stops.
+    pub(super) fn stop(&self, node: &str) -> String {
+        format!("{}.stop.{}", self.prefix, token(node))
+    }
+
     /// Calls to a node.
     pub(super) fn calls(&self, node: &str) -> String {
         format!("{}.call.{}", self.prefix, token(node))

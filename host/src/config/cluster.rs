@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::formats::{ConnectionName, FilePath, NatsUrls, VariableName};
 use super::nats_address::NatsAddress;
 use super::secret::Secret;
+use super::servers::ServerType;
 use crate::document::units::{MIB, Size, Time};
 
 /// The cluster that this node joins.
@@ -24,6 +25,10 @@ pub struct ClusterConfig {
     /// share NATS servers. Default `fanfare`.
     #[schemars(with = "ConnectionName")]
     pub name: String,
+    /// The servers that make up the cluster, by server type. `fanfare serve --node <id>` runs one,
+    /// and `fanfare cluster up` those of this machine.
+    #[schemars(extend("x-names" = "node"))]
+    pub servers: BTreeMap<String, ServerType>,
     /// The name of the user.
     pub username: Option<String>,
     /// The file whose first line is the password, relative to the folder of this file.
@@ -102,6 +107,7 @@ impl Default for ClusterConfig {
         ClusterConfig {
             nats: None,
             name: "fanfare".to_owned(),
+            servers: BTreeMap::new(),
             username: None,
             password_file: None,
             password_variable: None,
@@ -136,8 +142,8 @@ pub struct NatsSecrets {
 }
 
 impl ClusterConfig {
-    /// The servers; empty if the node is alone.
-    pub fn servers(&self) -> Vec<NatsAddress> {
+    /// The NATS servers; empty if the node is alone.
+    pub fn addresses(&self) -> Vec<NatsAddress> {
         self.nats.as_deref().and_then(NatsAddress::list).unwrap_or_default()
     }
 

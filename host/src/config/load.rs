@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::settings::{Config, Settings};
 use super::sources::{FILE_NAME, Flags, Sources};
+use super::topology::{self, ServerConfig, Servers};
 use super::{formats, relations, schema, variables};
 use crate::document::fault::{Fault, Faults, ValueOrigin};
 use crate::document::merge::overlay;
@@ -53,10 +54,16 @@ fn assemble(text: Option<&str>, file: Option<&Path>, root: &Path, sources: &Sour
         Some(Ok(parsed)) => parsed,
         Some(Err(faults)) => (empty(), faults),
     };
+    topology::refuse_masters(&mut tree).into_iter().for_each(|fault| faults.push(fault));
     faults.extend(schema::check(&tree, &KeyPath::default(), schema::config(), Nulls::Remove));
     let mut warnings = Vec::new();
     let environment = environment(sources, &mut faults);
+    let with_servers = topology::environments(&tree);
     let section = take_section(&mut tree, &environment, &mut warnings);
+    if !with_servers.is_empty() {
+        // Without its section, an environment would have no servers, or those of another one.
+        warnings.drain(..).for_each(|warning| faults.push(warning));
+    }
 
     let (overrides, unknown) = variables::read(&sources.variables);
     warnings.extend(unknown);
@@ -72,7 +79,30 @@ fn assemble(text: Option<&str>, file: Option<&Path>, root: &Path, sources: &Sour
     // The user's layers are merged with each other before they are laid over the defaults, so that
     // the default applies to a key that a null removes.
     let mut user = Node::object(&ValueOrigin::Default);
-    for layer in [Some(tree), section, Some(overrides), Some(flags)].into_iter().flatten() {
+    for layer in [Some(tree), section].into_iter().flatten() {
+        overlay(&mut user, layer);
+    }
+    let Servers { list: servers, warnings: doubts } = Servers::of(&user, &mut faults);
+    warnings.extend(doubts);
+    let mut checked: Option<KeyPath> = None;
+    for (node, path) in servers.iter().filter_map(ServerConfig::overrides) {
+        // The servers of a range have one entry.
+        if checked.replace(path.clone()).as_ref() != Some(&path) {
+            faults.extend(schema::check(node, &path, schema::config(), Nulls::Remove));
+        }
+    }
+    let id = KeyPath::of(&["node", "id"]);
+    let chosen = [&flags, &overrides, &user].into_iter().find_map(|layer| layer.at(&id));
+    let server = match chosen.map(|id| topology::own(&servers, id, &environment, &with_servers)) {
+        None => None,
+        Some(Ok(server)) => server.cloned(),
+        Some(Err(fault)) => {
+            faults.push(fault);
+            None
+        }
+    };
+    let entry = server.as_ref().map(|server| server.layer(&user));
+    for layer in [entry, Some(overrides), Some(flags)].into_iter().flatten() {
         overlay(&mut user, layer);
     }
     overlay(&mut effective, user);
@@ -87,7 +117,12 @@ fn assemble(text: Option<&str>, file: Option<&Path>, root: &Path, sources: &Sour
             "passes all checks but cannot be read: please report this bug",
         ));
     }
-    (build(settings, absolute(root), environment, warnings, effective), faults.sorted())
+    let mut config = build(settings, absolute(root), environment, warnings, effective);
+    if let Some(server) = &server {
+        config.state_dir.push(&server.id);
+    }
+    (config.servers, config.server) = (servers, server);
+    (config, faults.sorted())
 }
 
 fn build(settings: Settings, root: PathBuf, environment: String, warnings: Vec<Fault>, effective: Node) -> Config {
@@ -149,12 +184,13 @@ fn mark(node: &mut Node, name: &Arc<str>) {
 }
 
 fn flags(sources: &Sources) -> Node {
-    let Flags { modules, workers, listen, admin } = &sources.flags;
+    let Flags { modules, workers, listen, admin, node } = &sources.flags;
     let given = [
         ("--modules", "FANFARE_MODULES_DIR", modules),
         ("--workers", "FANFARE_WORKERS", workers),
         ("--listen", "FANFARE_HTTP_LISTEN", listen),
         ("--admin", "FANFARE_ADMIN_LISTEN", admin),
+        ("--node", "FANFARE_NODE_ID", node),
     ];
     let mut tree = Node::object(&ValueOrigin::Default);
     for (flag, variable, text) in given {

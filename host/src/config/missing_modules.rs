@@ -25,6 +25,16 @@ impl Config {
         self.missing_modules(named, existing, effect)
     }
 
+    /// Warnings about the modules that this server of `cluster.servers` is to serve, and that do
+    /// not exist. `existing` are the modules that exist.
+    #[doc(hidden)]
+    pub fn server_without_module(&self, existing: &[&str]) -> Vec<Fault> {
+        let own = self.server.iter();
+        let named =
+            own.flat_map(|own| own.modules.iter().flatten().map(|name| (own.place.key("modules"), name.as_str())));
+        self.missing_modules(named, existing, ", so this node does not serve it: add the module, or name another one")
+    }
+
     /// Warnings at the places of the modules that do not exist, with what follows from it.
     fn missing_modules<'a>(
         &self,

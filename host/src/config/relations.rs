@@ -227,7 +227,7 @@ impl Relation<'_> {
         if matches!(set.as_slice(), ["passwordFile" | "passwordVariable"]) {
             rule(set.first().copied().unwrap_or_default(), &[], true, "needs username".to_owned());
         }
-        let plain = cluster.servers().first().is_some_and(|server| !server.tls);
+        let plain = cluster.addresses().first().is_some_and(|server| !server.tls);
         let files = [("ca", &cluster.ca), ("certificate", &cluster.certificate), ("key", &cluster.key)];
         for (name, file) in files {
             let message = "needs a `nats` whose addresses begin with `tls://`".to_owned();

@@ -25,6 +25,7 @@ use super::sections::{
 };
 use super::sources::Sources;
 use super::sse::SseConfig;
+use super::topology::ServerConfig;
 use super::websocket::WebSocketConfig;
 use crate::document::{Fault, Node};
 
@@ -119,6 +120,10 @@ macro_rules! sections {
             pub options: Value,
             /// The operator's settings for each module, by the module's name.
             pub modules: BTreeMap<String, ModuleConfig>,
+            /// The servers of `cluster.servers`, in the order of the file.
+            pub servers: Vec<ServerConfig>,
+            /// The server of `cluster.servers` that this node is.
+            pub server: Option<ServerConfig>,
             /// The sources that were read. `None` if the configuration was made from a text.
             pub sources: Option<Sources>,
             /// Likely mistakes that are not faults: a variable that matches no setting, an
@@ -145,6 +150,8 @@ macro_rules! sections {
                     $($name: settings.$name,)*
                     options: settings.options,
                     modules: settings.modules,
+                    servers: Vec::new(),
+                    server: None,
                     sources: None,
                     warnings: Vec::new(),
                     effective: Arc::new(effective),

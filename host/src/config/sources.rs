@@ -33,4 +33,6 @@ pub struct Flags {
     pub listen: Option<String>,
     /// `--admin`, for `admin.listen`.
     pub admin: Option<String>,
+    /// `--node`, for `node.id`: the server of `cluster.servers` that this node is.
+    pub node: Option<String>,
 }

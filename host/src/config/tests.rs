@@ -1,5 +1,6 @@
 mod bounds;
 mod layers;
+mod servers;
 
 use std::path::Path;
 use std::time::Duration;
@@ -72,7 +73,7 @@ fn a_file_with_every_kind_of_section_is_valid() {
       "cluster": { "nats": "nats://127.0.0.1:4222" },
       "redis": { "url": "redis://127.0.0.1:6379" },
     }"#;
-    assert_eq!(load(text).unwrap().cluster.servers().len(), 1);
+    assert_eq!(load(text).unwrap().cluster.addresses().len(), 1);
 }
 
 #[test]

@@ -90,6 +90,12 @@ impl Node {
         self.members().iter().find(|member| member.name == name).map(|member| &member.node)
     }
 
+    /// Like [`Node::get`], to change the value.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Node> {
+        let Value::Object(members) = &mut self.value else { return None };
+        members.iter_mut().find(|member| member.name == name).map(|member| &mut member.node)
+    }
+
     /// Returns the members of an object, or none for any other value.
     pub fn members(&self) -> &[Member] {
         match &self.value {

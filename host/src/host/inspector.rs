@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::Map;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -42,6 +43,8 @@ impl Inspector {
             workers: 0,
             since: 0,
             brokers: 0,
+            frontend: false,
+            settings: Map::new(),
         });
         let services = Services {
             engine: loader.engine.clone(),

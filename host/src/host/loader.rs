@@ -28,7 +28,7 @@ pub(super) fn loader(
         engine: Engine::start(config.engine.tick, config.engine.address_space, config.engine.pool)
             .map_err(engine_error)?,
         cache: Cache::open(
-            &config.state_dir.join("cache"),
+            &config.shared_dir().join("cache"),
             config.engine.cache_size,
             config.engine.function_cache_size,
         )?,

@@ -82,6 +82,8 @@ pub(super) struct Tasks {
     pub(super) end_of_accepting: CancellationToken,
     /// Ends the connections to other services.
     pub(super) end_of_links: CancellationToken,
+    /// Cancelled when the operator has asked the node to stop.
+    pub(super) asked_to_stop: CancellationToken,
     /// Ends the admin listener and the tasks that watch folders and threads.
     pub(super) end_of_admin: CancellationToken,
 }
@@ -97,7 +99,8 @@ pub enum Stopped {
 }
 
 impl RunningHost {
-    /// Returns the address of the HTTP listener.
+    /// Returns the address of the HTTP listener. Its port is 0 for a server of `cluster.servers`
+    /// that is no frontend, because it has no such listener.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -110,6 +113,19 @@ impl RunningHost {
     /// Returns the address of the event service. `None` without `events.listen`.
     pub fn events_addr(&self) -> Option<SocketAddr> {
         self.events_addr
+    }
+
+    /// Resolves when the operator has asked this node to stop (`fanfare cluster stop`). The host
+    /// itself keeps serving: the program stops it with [`RunningHost::shutdown`].
+    ///
+    /// ```no_run
+    /// # async fn run(host: fanfare::RunningHost) {
+    /// host.asked_to_stop().await;
+    /// host.shutdown().await;
+    /// # }
+    /// ```
+    pub async fn asked_to_stop(&self) {
+        self.tasks.asked_to_stop.cancelled().await;
     }
 
     /// Returns the status of the node and its modules, as `fanfare status` shows it.

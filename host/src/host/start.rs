@@ -66,7 +66,7 @@ impl Drop for StartGuard {
 /// loaded and no listener serves.
 struct Built {
     config: Arc<Config>,
-    http: Listener,
+    http: Option<Listener>,
     addr: SocketAddr,
     /// `None` once the admin listener serves.
     admin: Option<Listener>,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -96,6 +97,10 @@ pub struct NodeFacts {
     pub brokers: u32,
     /// When the host started, in milliseconds since 1970-01-01 UTC.
     pub since: u64,
+    /// Whether clients connect to it.
+    pub frontend: bool,
+    /// The keys of its entry in `cluster.servers` that the host does not know.
+    pub settings: Map<String, Value>,
 }
 
 impl NodeFacts {

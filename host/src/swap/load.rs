@@ -36,7 +36,7 @@ impl Swapper {
         let path = &self.config.modules_dir;
         let embedded = self.embedded.names();
         let folders = match folder_names(path) {
-            Ok(names) => names,
+            Ok(names) => names.into_iter().filter(|name| self.config.serves(name)).collect(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if embedded.is_empty() {
                     tracing::warn!(dir = %path.display(), "modulesDir does not exist, so no modules are loaded");

@@ -37,6 +37,10 @@ impl Swapper {
 /// A line for each setting that names a module which is not in the list.
 fn missing(config: &Config, existing: &BTreeSet<String>) -> Vec<String> {
     let existing: Vec<&str> = existing.iter().map(String::as_str).collect();
-    let warnings = [config.sections_without_module(&existing), config.listeners_without_module(&existing)];
+    let warnings = [
+        config.sections_without_module(&existing),
+        config.listeners_without_module(&existing),
+        config.server_without_module(&existing),
+    ];
     warnings.iter().flatten().map(ToString::to_string).collect()
 }

@@ -145,13 +145,15 @@ impl Swapper {
     async fn names(&self) -> BTreeSet<String> {
         let dir = self.config.modules_dir.clone();
         let folders = run_blocking(move || folder_names(&dir).unwrap_or_default()).await.into_iter();
+        let folders = folders.filter(|name| self.config.serves(name));
         folders.chain(self.roster.states().into_keys()).collect()
     }
 
     /// Whether a module of this name has a folder or is loaded. A name with a path in it is
     /// unknown.
     pub(super) fn is_known(&self, module: &str) -> bool {
-        let has_folder = || is_scanned(module) && is_module(&self.config.modules_dir.join(module));
+        let config = &self.config;
+        let has_folder = || is_scanned(module) && config.serves(module) && is_module(&config.modules_dir.join(module));
         self.roster.state(module).is_some() || self.embedded.get(module).is_some() || has_folder()
     }
 

@@ -246,7 +246,7 @@ impl Scanner {
     fn entries(&self, changed: &mut BTreeSet<String>) -> Option<Vec<FolderEntry>> {
         let (roster, dir) = (&self.swapper.roster, &self.swapper.config.modules_dir);
         let entries = match entries(dir) {
-            Ok(entries) => entries,
+            Ok(entries) => entries.into_iter().filter(|entry| self.swapper.config.serves(&entry.name)).collect(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => {
                 let text = format!(

@@ -57,13 +57,15 @@ impl Builder {
         }
         let token = event_token(&config)?;
         let client_auth = client_auth(&config)?;
-        let http = bind(ListenerId::Http, config.http.listen)?;
+        // A server of `cluster.servers` that is no frontend has no clients.
+        let is_frontend = config.server.as_ref().is_none_or(|server| server.frontend);
+        let http = is_frontend.then(|| bind(ListenerId::Http, config.http.listen)).transpose()?;
         let admin = bind(ListenerId::Admin, config.admin.listen)?;
         let events = config.events.listen.map(|listen| bind(ListenerId::Events, listen)).transpose()?;
         // A program that prepares something before the start learns first that it cannot start.
         let state_lock = state_lock::lock(&config.state_dir, &config.node.id)?;
         Ok(Host {
-            addr: http.address().map_err(StartError::Worker)?,
+            addr: http.as_ref().map_or(Ok(config.http.listen), Listener::address).map_err(StartError::Worker)?,
             admin_addr: admin.address().map_err(StartError::Worker)?,
             events_addr: events.as_ref().map(Listener::address).transpose().map_err(StartError::Worker)?,
             config: Arc::new(config),

@@ -61,6 +61,8 @@ impl Built {
             workers: u32::try_from(workers.len()).unwrap_or(u32::MAX),
             brokers,
             since: now(),
+            frontend: http.is_some(),
+            settings: config.server.as_ref().map(|server| server.settings.clone()).unwrap_or_default(),
         });
 
         let (ids, roster, tasks) = (Ids::default(), Arc::new(Roster::default()), Tasks::default());
@@ -170,7 +172,8 @@ impl Built {
             },
         );
         let service = event_listener.as_ref().map(|(_, serving)| serving.service.clone()).zip(events_addr);
-        let operator = Arc::new(operator.with_events(service, link.clone()).with_cluster(cluster.clone()));
+        let operator = operator.with_events(service, link.clone());
+        let operator = Arc::new(operator.with_cluster(cluster.clone(), tasks.asked_to_stop.clone()));
         Ok(Built {
             config,
             http,

@@ -37,7 +37,7 @@ impl Built {
         let queues: Vec<WorkerQueue> = self.workers.iter().map(|worker| worker.queue.clone()).collect();
         let (connections, end) = (tasks.connections.clone(), tasks.end_of_accepting.clone());
         let accept =
-            accept([self.http].into_iter().chain(event_listener).collect(), queues, self.sockets, connections, end);
+            accept(self.http.into_iter().chain(event_listener).collect(), queues, self.sockets, connections, end);
         let acceptor = tasks.listeners.spawn(async move {
             if let Err(error) = accept.await {
                 tracing::error!(%error, "the host stopped accepting connections");
@@ -49,7 +49,7 @@ impl Built {
             self.links.handle.spawn(link.clone().run(tasks.end_of_admin.clone()));
         }
         if let Some(cluster) = &self.cluster {
-            cluster.serve(&self.links.handle, &self.dispatch, &self.roster);
+            cluster.serve(&self.links.handle, &self.dispatch, &self.roster, &tasks.asked_to_stop);
         }
         self.redis.start(&self.links.handle, self.subscriptions.clone(), tasks.end_of_links.clone());
         let isolates = self.workers.into_iter().map(|worker| worker.thread).chain(self.others);
