@@ -5,6 +5,8 @@ mod cable;
 pub mod calls;
 pub mod faults;
 pub mod presence;
+mod rollouts;
+mod schedules;
 mod up;
 
 use serde_json::{Value, json};
@@ -36,6 +38,19 @@ async fn two(nats: &Nats, modules: &[&str]) -> (Started, Started) {
         sees(host, &[("a-1", "waits"), ("b-1", "waits")]).await;
     }
     (a, b)
+}
+
+/// Three nodes with `echo` that see each other.
+async fn three(nats: &Nats) -> [Started; 3] {
+    let all = [
+        start(nats, "a-1", "alpha", &["echo"]).await,
+        start(nats, "b-1", "beta", &["echo"]).await,
+        start(nats, "c-1", "alpha", &["echo"]).await,
+    ];
+    for host in &all {
+        sees(host, &[("a-1", "echo"), ("b-1", "echo"), ("c-1", "echo")]).await;
+    }
+    all
 }
 
 /// A call to a node.

@@ -19,7 +19,7 @@ fn scheduled(schedules: Value) -> TestHost {
 
 impl Started {
     /// The runs of schedules that have ended, in the order of their ends.
-    async fn ended_runs(&self) -> Vec<Value> {
+    pub async fn ended_runs(&self) -> Vec<Value> {
         self.events_named(&["scheduleRun"]).await
     }
 
@@ -34,7 +34,7 @@ impl Started {
         json_of(&runs).as_array().unwrap().clone()
     }
 
-    async fn release_runs(&self, worker: u32) {
+    pub async fn release_runs(&self, worker: u32) {
         self.call(&format!("worker-{worker}"), "schedules", "release", "").await;
     }
 
@@ -43,7 +43,7 @@ impl Started {
     }
 
     /// The status of a schedule without a subdomain.
-    async fn schedule(&self, name: &str) -> Value {
+    pub async fn schedule(&self, name: &str) -> Value {
         let found = |one: &Value| one["name"] == name && one["subdomain"].is_null();
         self.schedules().await.into_iter().find(found).unwrap_or_default()
     }

@@ -7,7 +7,7 @@ use clap::builder::FalseyValueParser;
 use super::backtrace::shortened;
 use super::client::{self, AdminArgs, AdminClient, ClientError, Effect, Output, encoded, module};
 use super::terminal::eprint;
-use fanfare::api::{RefusedReload, ReloadEntry, ReloadOutcome, Reloaded};
+use fanfare::api::{NodeReload, RefusedReload, ReloadEntry, ReloadOutcome, Reloaded};
 
 /// Flags of `fanfare reload`.
 #[derive(Debug, clap::Args)]
@@ -48,7 +48,9 @@ impl RollbackArgs {
         let to = self.to.as_ref().map(|to| format!("?to={}", encoded(to))).unwrap_or_default();
         let path = format!("/v1/modules/{}/rollback{to}", module(&self.module));
         let response = client.send_swap(&path, None).await?;
-        Ok(Output::of(if client.json { response.text() } else { outcome_line(&response.parse()?) }))
+        let reloaded: Reloaded = response.parse()?;
+        let text = if client.json { response.text() } else { outcome_line(&reloaded) };
+        Ok(Output { text, failure: refused_by(&reloaded) })
     }
 }
 
@@ -60,7 +62,8 @@ impl ReloadArgs {
         let response = client.send_swap(&path, None).await?;
         let reloaded: Reloaded = response.parse()?;
         warn_of_restart(&reloaded.restart);
-        Ok(Output::of(if client.json { response.text() } else { outcome_line(&reloaded) }))
+        let text = if client.json { response.text() } else { outcome_line(&reloaded) };
+        Ok(Output { text, failure: refused_by(&reloaded) })
     }
 
     async fn all(&self, client: &AdminClient, force: &str) -> Result<Output, ClientError> {
@@ -73,7 +76,12 @@ impl ReloadArgs {
         warn_of_restart(restart.map_or(&[], Vec::as_slice));
         let refused = entries.iter().filter(|entry| matches!(entry, ReloadEntry::Refused(_))).count();
         let text = if client.json { response.text() } else { entries.iter().map(entry_line).collect() };
+        let elsewhere = entries.iter().find_map(|entry| match entry {
+            ReloadEntry::Reloaded(reloaded) => refused_by(reloaded),
+            ReloadEntry::Refused(_) => None,
+        });
         let failure = (refused > 0).then(|| format!("{refused} of {} modules were refused", entries.len()));
+        let failure = failure.or(elsewhere);
         Ok(Output { text, failure })
     }
 }
@@ -94,7 +102,7 @@ fn entry_line(entry: &ReloadEntry) -> String {
 }
 
 fn outcome_line(reloaded: &Reloaded) -> String {
-    let Reloaded { module, outcome, generation, from, running, pinned, durable, restart: _ } = reloaded;
+    let Reloaded { module, outcome, generation, from, running, pinned, durable, restart: _, nodes } = reloaded;
     let generation = generation.as_deref().unwrap_or_default();
     let what = match (outcome, from.as_deref()) {
         (ReloadOutcome::Started, _) => format!("started, generation {generation}"),
@@ -114,7 +122,29 @@ fn outcome_line(reloaded: &Reloaded) -> String {
         false => String::new(),
     };
     let undurable = if *durable { "" } else { "; not saved in stateDir yet, so a restart may load another generation" };
-    format!("{module}: {what}{unsaved}{pinned}{undurable}\n")
+    let nodes: String = nodes.iter().map(node_line).collect();
+    format!("{module}: {what}{unsaved}{pinned}{undurable}\n{nodes}")
+}
+
+/// What another node of the cluster did.
+fn node_line(node: &NodeReload) -> String {
+    let NodeReload { node, outcome, generation, reason } = node;
+    let generation = generation.as_deref().unwrap_or_default();
+    let what = match outcome {
+        Some(ReloadOutcome::Started) => format!("started, generation {generation}"),
+        Some(ReloadOutcome::Unchanged) => format!("unchanged, generation {generation}"),
+        Some(ReloadOutcome::Removed) => "removed".to_owned(),
+        Some(ReloadOutcome::Swapped) => format!("generation {generation}"),
+        None => format!("refused: {}", shortened(reason.as_deref().unwrap_or_default()).replace('\n', "\n    ")),
+    };
+    format!("  {node}: {what}\n")
+}
+
+/// Why the command fails although this node has reloaded: other nodes have not.
+fn refused_by(reloaded: &Reloaded) -> Option<String> {
+    let refused: Vec<&str> =
+        reloaded.nodes.iter().filter(|node| node.outcome.is_none()).map(|node| node.node.as_str()).collect();
+    (!refused.is_empty()).then(|| format!("{} keeps its generation on {}", reloaded.module, refused.join(", ")))
 }
 
 #[cfg(test)]

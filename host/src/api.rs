@@ -37,6 +37,7 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 
+pub use crate::call::{NodeReload, ReloadOutcome};
 pub use calls::{GatherEntry, Queued, Receipt, Reply, Skipped};
 pub use channels::{ChannelHistoryStatus, ChannelPatternStatus, ChannelStatus, ChannelsStatus};
 pub use clients::{ClientsStatus, FiltersStatus, SocketListenerStatus, SocketStatus};
@@ -47,7 +48,7 @@ pub use event_service::{
 pub use kill::{KillMode, KillRequest, KilledIsolate, KilledModule};
 pub use nodes::{ClusterState, ClusterStatus, NodeInfo, NodeStatus, StopRequested};
 pub use redis::{RedisState, RedisStatus};
-pub use reload::{Refusal, RefusedReload, ReloadEntry, ReloadOutcome, Reloaded};
+pub use reload::{Refusal, RefusedReload, ReloadEntry, Reloaded};
 pub use schedules::{LastRun, ScheduleState, ScheduleStatus};
 pub use status::{Buffered, Connections, Descriptors, IsolateLoad, IsolateStatus, ModuleStatus, State, Status, Usage};
 pub use subscriptions::SubscriptionStatus;

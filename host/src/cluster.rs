@@ -2,9 +2,12 @@
 //! [`Peers`].
 //!
 //! Core NATS carries heartbeats, calls, answers and broadcasts, on subjects of the cluster
-//! (`subjects.rs`). All tasks run on the thread `links`. What this node does alone passes none of
-//! this, so that it continues without NATS.
+//! (`subjects.rs`). JetStream has what outlives a node: who changes a module, and which due times
+//! of schedules were claimed (`bucket.rs`). All tasks run on the thread `links`. What this node
+//! does alone passes none of this, so that it continues without NATS.
 
+mod agree;
+mod bucket;
 mod calls;
 mod counts;
 mod join;
@@ -12,9 +15,11 @@ mod link;
 mod modules;
 mod operate;
 mod presence;
+mod rollouts;
 mod serve;
 mod status;
 mod subjects;
+mod ticks;
 mod waiting;
 mod wire;
 
@@ -40,7 +45,9 @@ use crate::config::{ClusterConfig, NatsSecrets};
 use crate::dispatch::Dispatch;
 use crate::events::EventLog;
 use crate::isolate::NodeFacts;
+use crate::ports::Reloads;
 use crate::registry::Roster;
+use bucket::Bucket;
 use link::{Link, Outgoing};
 use presence::{Heartbeat, Phase, Presence, View};
 use subjects::Subjects;
@@ -51,6 +58,7 @@ const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
 /// The part of a node that connects it to the others.
 pub struct Cluster {
+    me: Weak<Cluster>,
     config: ClusterConfig,
     subjects: Subjects,
     link: Arc<Link>,
@@ -62,6 +70,9 @@ pub struct Cluster {
     /// What `presence` says, for readers.
     view: ArcSwap<View>,
     waiting: Arc<Waiting>,
+    bucket: Bucket,
+    /// The runtime of the connection. Set by [`Cluster::open`].
+    links: OnceLock<Handle>,
     /// The calls of other nodes that run.
     serving: AtomicU32,
     /// The number of the last broadcast of each module.
@@ -84,15 +95,19 @@ pub struct Cluster {
 
 /// The parts of the node that calls of other nodes reach.
 #[derive(Default)]
-struct Node(OnceLock<(Weak<Dispatch>, Weak<Roster>)>);
+struct Node(OnceLock<(Weak<Dispatch>, Weak<Roster>, Weak<dyn Reloads>)>);
 
 impl Node {
     fn dispatch(&self) -> Option<Arc<Dispatch>> {
-        self.0.get().and_then(|(dispatch, _)| dispatch.upgrade())
+        self.0.get().and_then(|(dispatch, ..)| dispatch.upgrade())
     }
 
     fn roster(&self) -> Option<Arc<Roster>> {
-        self.0.get().and_then(|(_, roster)| roster.upgrade())
+        self.0.get().and_then(|(_, roster, _)| roster.upgrade())
+    }
+
+    fn reloads(&self) -> Option<Arc<dyn Reloads>> {
+        self.0.get().and_then(|(.., reloads)| reloads.upgrade())
     }
 }
 
@@ -108,17 +123,21 @@ impl Cluster {
         config.nats.as_ref()?;
         let secrets: NatsSecrets = config.secrets(root, variables);
         let (link, queue) = Link::new(config, secrets, events.clone());
+        let link = Arc::new(link);
         let info = NodeInfo { boot: boot(), revision: 1, ..info(facts) };
         let own = heartbeat(&info, Phase::New);
-        Some(Arc::new(Cluster {
+        Some(Arc::new_cyclic(|me| Cluster {
+            me: me.clone(),
             config: config.clone(),
             subjects: Subjects::new(&config.name),
-            link: Arc::new(link),
+            bucket: Bucket::new(&config.name, config.timeout, link.clone()),
+            link,
             queue: Mutex::new(Some(queue)),
             info: Mutex::new(info),
             presence: Mutex::new(Presence::new(own, config.gone_after)),
             view: ArcSwap::default(),
             waiting: Arc::default(),
+            links: OnceLock::new(),
             serving: AtomicU32::new(0),
             numbers: Mutex::default(),
             phase: Mutex::new(Phase::New),
@@ -139,11 +158,13 @@ impl Cluster {
         links: &Handle,
         dispatch: &Arc<Dispatch>,
         roster: &Arc<Roster>,
+        reloads: &Arc<impl Reloads + 'static>,
         asked_to_stop: &CancellationToken,
     ) {
         // The host calls this once.
         _ = self.asked_to_stop.set(asked_to_stop.clone());
-        _ = self.node.0.set((Arc::downgrade(dispatch), Arc::downgrade(roster)));
+        let reloads = Arc::downgrade(reloads) as Weak<dyn Reloads>;
+        _ = self.node.0.set((Arc::downgrade(dispatch), Arc::downgrade(roster), reloads));
         let (cluster, end) = (self.clone(), self.end.clone());
         links.spawn(async move { end.run_until_cancelled(cluster.take_part()).await });
     }

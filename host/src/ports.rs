@@ -10,9 +10,11 @@ mod master;
 mod messages;
 mod peers;
 mod reloads;
+mod rollouts;
 pub mod session_caller;
 mod sessions;
 mod streams;
+mod ticks;
 
 use std::sync::Arc;
 
@@ -24,10 +26,12 @@ pub use future::BoxFuture;
 pub use master::{Master, NoMaster};
 pub use messages::{Messages, NoMessages, check_message};
 pub use peers::{NoPeers, Peers, Reached};
-pub use reloads::{LateReloads, NoReloads, Reloads};
+pub use reloads::{LateReloads, NoReloads, Reloads, StepResult};
+pub use rollouts::{Known, NoRollouts, Rejection, Rollouts, Turn, Verdict};
 pub use session_caller::SessionCaller;
 pub use sessions::{ClientEvent, NoSessions, SessionValues, Sessions};
 pub use streams::{NoStreams, Streams};
+pub use ticks::{Claim, Tick, Ticks};
 
 /// The ports that imports and instances use. Each instance has a copy.
 #[derive(Clone)]

@@ -11,7 +11,8 @@
 //! `pending` has the requests that have not started, `installed` what the lock of a module guards,
 //! `kill_turns` the order of kills, `memory` kills workers that use too much of it, and `retry`
 //! loads modules again that a full disk has refused. `strays` reports components without a
-//! manifest, and `missing` settings of modules that do not exist.
+//! manifest, and `missing` settings of modules that do not exist. `others` reloads and rolls back
+//! on the other nodes of a cluster.
 
 mod canary;
 mod chains;
@@ -31,6 +32,7 @@ mod lock;
 mod memory;
 mod missing;
 mod module_error;
+mod others;
 mod outcome;
 mod pending;
 mod progress;

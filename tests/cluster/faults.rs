@@ -12,7 +12,7 @@ use crate::harness::{Nats, Started, TestHost, eventually, node};
 use crate::rpc::{end, message};
 
 /// A node in a process of its own, and its folder.
-async fn process(nats: &str, id: &str) -> (Project, Serving) {
+pub async fn process(nats: &str, id: &str) -> (Project, Serving) {
     let rights = json!({ "rpc": ["echo", "serial", "counts"], "broadcast": ["counts"] });
     let project = Project::with(&["waits", "echo"]).config(node(id, "beta", nats));
     let project = project.config(json!({ "modules": { "waits": { "grants": rights } } }));

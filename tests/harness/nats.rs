@@ -81,10 +81,23 @@ impl Nats {
     }
 
     async fn of(server: PathBuf, options: &[&str]) -> Nats {
-        let (port, dir) = (free_port(), TempDir::new());
+        let dir = TempDir::new();
         let store = dir.path().join("store").display().to_string();
+        Nats::plain(server, dir, &[&["--jetstream", "--store_dir", &store], options].concat()).await
+    }
+
+    /// Starts a current server without JetStream.
+    pub async fn without_jetstream() -> Option<Nats> {
+        let Some(server) = current() else {
+            not_run(CURRENT);
+            return None;
+        };
+        Some(Nats::plain(server, TempDir::new(), &[]).await)
+    }
+
+    async fn plain(server: PathBuf, dir: TempDir, options: &[&str]) -> Nats {
+        let port = free_port();
         let mut args = ["--addr", "127.0.0.1", "--port", &port.to_string()].map(str::to_owned).to_vec();
-        args.extend(["--jetstream", "--store_dir", &store].map(str::to_owned));
         args.extend(options.iter().map(|option| (*option).to_owned()));
         let mut nats = Nats { port, dir, server, args, child: None };
         nats.run().await;

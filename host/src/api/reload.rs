@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::call::{NodeReload, ReloadOutcome};
+
 /// The result of a reload or rollback that was not refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -30,24 +32,13 @@ pub struct Reloaded {
     /// The keys of `fanfare.json` that have changed and need a restart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub restart: Vec<String>,
+    /// What the other nodes of the cluster did, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeReload>,
 }
 
 fn yes() -> bool {
     true
-}
-
-/// The action of the host in a reload or rollback.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum ReloadOutcome {
-    /// It started the module, which did not serve until now.
-    Started,
-    /// It replaced the instances in every worker.
-    Swapped,
-    /// It changed nothing, because the generation in the folder serves already.
-    Unchanged,
-    /// It removed the module, because its folder was removed, or the module in memory.
-    Removed,
 }
 
 /// The result for one module, when all modules are reloaded.

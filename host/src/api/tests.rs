@@ -42,6 +42,7 @@ fn reloaded() -> Reloaded {
         pinned: false,
         durable: true,
         restart: Vec::new(),
+        nodes: Vec::new(),
     }
 }
 

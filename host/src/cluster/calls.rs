@@ -22,7 +22,7 @@ use crate::call::{CallError, GatherEntry, IsolateId, Peer, PeerBroadcast, PeerCa
 use crate::ports::{BoxFuture, Peers, Reached};
 
 /// A call that is ready to be sent.
-struct Ready {
+pub(super) struct Ready {
     client: async_nats::Client,
     subject: String,
     reply: String,
@@ -39,7 +39,7 @@ impl Cluster {
     }
 
     /// The connection, or why nothing can be sent.
-    fn client(&self) -> Result<&async_nats::Client, CallError> {
+    pub(super) fn client(&self) -> Result<&async_nats::Client, CallError> {
         if self.conflict.load(Acquire) {
             let why = "another node has the id of this node, so that it does not take part in the cluster";
             return Err(CallError::Unavailable(why.to_owned()));
@@ -74,13 +74,14 @@ impl Cluster {
         })
     }
 
-    fn ready(&self, node: &str, call: PeerCall) -> Result<Ready, CallError> {
+    /// Prepares a request that is answered.
+    pub(super) fn ready_with(&self, node: &str, request: impl FnOnce(Sender) -> Request) -> Result<Ready, CallError> {
         let client = self.client()?.clone();
         let (lost, node) = (self.link.lost(), self.reachable(node)?);
         let sender = self.sender();
         let subject = self.subjects.calls(&node.peer.id);
         let boot = sender.boot.clone();
-        let bytes = Request::Call(sender, call).write()?;
+        let bytes = request(sender).write()?;
         self.too_large(&bytes)?;
         let answers = self.waits(1)?;
         let reply = self.subjects.answer(&boot, answers.token);
@@ -104,7 +105,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn holding(&self, module: &str) -> Vec<Reachable> {
+    pub(super) fn holding(&self, module: &str) -> Vec<Reachable> {
         let view = self.view.load();
         let holders = view.holders.get(module).into_iter().flatten();
         holders.filter_map(|peer| view.nodes.get(&*peer.id).cloned()).collect()
@@ -112,7 +113,7 @@ impl Cluster {
 }
 
 impl Ready {
-    async fn outcome(mut self) -> Result<Vec<GatherEntry>, CallError> {
+    pub(super) async fn outcome(mut self) -> Result<Vec<GatherEntry>, CallError> {
         let id = self.node.peer.id.clone();
         let counts = self.node.counts.clone();
         let _in_flight = InFlight::begin(&self.node);
@@ -188,7 +189,7 @@ impl Peers for Cluster {
     }
 
     fn call(&self, node: &str, call: PeerCall) -> BoxFuture<Result<Vec<GatherEntry>, CallError>> {
-        match self.ready(node, call) {
+        match self.ready_with(node, |sender| Request::Call(sender, call)) {
             Ok(ready) => Box::pin(ready.outcome()),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }

@@ -45,6 +45,8 @@ pub(super) struct Counts {
     pub(super) waiting_refused: Counter,
     /// Calls of other nodes beyond `cluster.maxServing`.
     pub(super) serving_refused: Counter,
+    /// Requests to the bucket that failed.
+    pub(super) bucket_failed: Counter,
     /// Messages that cannot be read.
     pub(super) malformed: Counter,
 }
@@ -87,6 +89,11 @@ impl Counts {
             ("fanfare_cluster_refused", "Messages that cluster.queue had no room for", self.refused.get()),
             ("fanfare_cluster_waiting_refused", "Calls beyond cluster.maxWaiting", self.waiting_refused.get()),
             ("fanfare_cluster_serving_refused", "Calls beyond cluster.maxServing", self.serving_refused.get()),
+            (
+                "fanfare_cluster_bucket_failed",
+                "Requests to the bucket in JetStream that failed",
+                self.bucket_failed.get(),
+            ),
             ("fanfare_cluster_malformed", "Messages of other nodes that cannot be read", self.malformed.get()),
         ]
     }

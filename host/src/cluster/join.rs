@@ -48,6 +48,8 @@ impl Cluster {
     /// Connects, and checks that no other node has this id. Waits for NATS for at most
     /// `cluster.timeout`; without NATS the node starts alone and joins later.
     pub async fn open(self: &Arc<Self>, links: &Handle) -> Result<(), JoinError> {
+        // The host calls this once.
+        _ = self.links.set(links.clone());
         let cluster = self.clone();
         let opened = links.spawn(async move { cluster.opened().await });
         opened.await.unwrap_or_else(|error| Err(JoinError::Settings(error.to_string())))
@@ -149,6 +151,9 @@ impl Cluster {
                     }
                     was_up = up;
                     self.greet();
+                    if let Some(reloads) = self.node.reloads().filter(|_| up) {
+                        reloads.catch_up();
+                    }
                 }
             }
             if !self.joined.load(Acquire) && self.link.is_up() {

@@ -10,7 +10,8 @@ use futures_util::StreamExt;
 use super::Cluster;
 use super::wire::{Answer, Entries, Request};
 use crate::call::text::{MESSAGE, line};
-use crate::call::{CallError, Payload};
+use crate::call::{CallError, GatherEntry, Payload};
+use crate::ports::BoxFuture;
 
 impl Cluster {
     /// Begins to receive calls, and questions for the facts about this node.
@@ -79,29 +80,37 @@ impl Cluster {
                     tracing::warn!(%route, from = %from.node, %error, "a call of another node was refused");
                 }
             }
-            Request::Call(from, call) => {
-                self.count_received(&from.node);
-                let limit = self.config.max_serving;
-                let serving = Serving::begin(self);
-                if serving.count > limit {
-                    self.link.counts.serving_refused.inc();
-                    let id = self.info.lock().id.clone();
-                    let why = format!(
-                        "node {id} runs {limit} calls of other nodes, as many as its cluster.maxServing allows"
-                    );
-                    return refuse(CallError::Overloaded(why));
-                }
-                let entries = dispatch.on_peer_call(call);
-                let cluster = self.clone();
-                tokio::spawn(async move {
-                    let answer = entries.await.into();
-                    if let Some(reply) = reply {
-                        cluster.answer(reply, answer).await;
-                    }
-                    drop(serving);
-                });
-            }
+            Request::Call(from, call) => self.serve_request(&from.node, reply, |_| dispatch.on_peer_call(call)),
+            Request::Step(from, step) => self.serve_request(&from.node, reply, |cluster| cluster.on_step(step)),
         }
+    }
+
+    /// Serves a request of another node, unless too many of them run.
+    fn serve_request(
+        self: &Arc<Self>,
+        from: &str,
+        reply: Option<String>,
+        run: impl FnOnce(&Cluster) -> BoxFuture<Result<Vec<GatherEntry>, CallError>>,
+    ) {
+        self.count_received(from);
+        let limit = self.config.max_serving;
+        let serving = Serving::begin(self);
+        let entries = if serving.count > limit {
+            self.link.counts.serving_refused.inc();
+            let id = self.info.lock().id.clone();
+            let why = format!("node {id} runs {limit} calls of other nodes, as many as its cluster.maxServing allows");
+            Box::pin(std::future::ready(Err(CallError::Overloaded(why))))
+        } else {
+            run(self)
+        };
+        let cluster = self.clone();
+        tokio::spawn(async move {
+            let answer = entries.await.into();
+            if let Some(reply) = reply {
+                cluster.answer(reply, answer).await;
+            }
+            drop(serving);
+        });
     }
 
     /// Sends an answer. One that is too large for NATS becomes an error.

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{CallError, GatherEntry, Payload, PeerBroadcast, PeerCall, Reply, VERSION};
+use crate::call::{CallError, GatherEntry, Payload, PeerBroadcast, PeerCall, Reply, RolloutStep, VERSION};
 
 /// The sender of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub(super) struct Sender {
 pub(super) enum Request {
     Call(Sender, PeerCall),
     Notify(Sender, PeerCall),
+    /// Reload a module, or roll it back.
+    Step(Sender, RolloutStep),
 }
 
 /// A broadcast. Only nodes with its module receive it.
@@ -120,20 +122,23 @@ fn payload(bytes: &mut &[u8]) -> Result<Payload, WireError> {
 }
 
 impl Request {
-    fn call_mut(&mut self) -> &mut PeerCall {
+    fn payload_mut(&mut self) -> Option<&mut Payload> {
         match self {
-            Request::Call(_, call) | Request::Notify(_, call) => call,
+            Request::Call(_, call) | Request::Notify(_, call) => Some(&mut call.payload),
+            Request::Step(..) => None,
         }
     }
 
     pub(super) fn write(mut self) -> Result<Bytes, CallError> {
-        let payload = std::mem::take(&mut self.call_mut().payload);
-        write(&self, &[payload])
+        let payloads: Vec<Payload> = self.payload_mut().map(std::mem::take).into_iter().collect();
+        write(&self, &payloads)
     }
 
     pub(super) fn read(bytes: &[u8]) -> Result<Request, WireError> {
         let (mut request, mut rest) = read::<Request>(bytes)?;
-        request.call_mut().payload = payload(&mut rest)?;
+        if let Some(place) = request.payload_mut() {
+            *place = payload(&mut rest)?;
+        }
         Ok(request)
     }
 }

@@ -45,6 +45,12 @@ pub struct ScheduleConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Overlap")]
     pub overlap: Option<Overlap>,
+    /// What a schedule of the type `worker` does in a cluster while this node cannot agree with the
+    /// others who runs it: `skip` misses the run, `fire` runs it on this node, so that it may run
+    /// on several. Default that of the module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "WhenAlone")]
+    pub when_alone: Option<WhenAlone>,
     /// The payload of each run, any JSON. Default that of the module.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-any" = true))]
@@ -63,6 +69,19 @@ pub enum Overlap {
     Allow,
 }
 
+/// What a schedule of the type `worker` does while its node cannot agree with the others who runs
+/// it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub enum WhenAlone {
+    /// The run is missed.
+    #[default]
+    Skip,
+    /// It runs on this node, so that it may run on several.
+    Fire,
+}
+
 impl ScheduleConfig {
     /// Returns these settings with those of `over` in place of them, as far as `over` has them.
     pub fn with(&self, over: &ScheduleConfig) -> ScheduleConfig {
@@ -77,6 +96,7 @@ impl ScheduleConfig {
             immediate: over.immediate.or(self.immediate),
             disable: over.disable.or(self.disable),
             overlap: over.overlap.or(self.overlap),
+            when_alone: over.when_alone.or(self.when_alone),
             data: over.data.clone().or_else(|| self.data.clone()),
         }
     }

@@ -3,9 +3,13 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::BoxFuture;
-use crate::call::{CallError, IsolateId, Receipt};
+use crate::call::{CallError, IsolateId, Receipt, ReloadOutcome, RolloutStep};
 
-/// The functions of the swap for the import `broadcast.reload` and for worn instances.
+/// The outcome of a step, and the generation that serves afterwards.
+pub type StepResult = Result<(ReloadOutcome, Option<String>), CallError>;
+
+/// The functions of the swap for the import `broadcast.reload`, for worn instances, and for other
+/// nodes.
 pub trait Reloads: Send + Sync {
     /// Requests a reload of one module, or of all. Returns without waiting for the reload.
     fn request(&self, module: Option<&str>) -> Result<Receipt, CallError>;
@@ -13,6 +17,12 @@ pub trait Reloads: Send + Sync {
     /// Replaces a worn instance with a new one that gets its state. Does nothing if the instance no
     /// longer serves.
     fn renew(&self, module: &str, isolate: IsolateId, instance: u64) -> BoxFuture<Result<(), CallError>>;
+
+    /// Does what another node asks for.
+    fn step(&self, step: RolloutStep) -> BoxFuture<StepResult>;
+
+    /// Follows the rollbacks that this node has missed while it did not reach the others.
+    fn catch_up(&self);
 }
 
 /// The port of a host that does not reload.
@@ -27,6 +37,12 @@ impl Reloads for NoReloads {
     fn renew(&self, _: &str, _: IsolateId, _: u64) -> BoxFuture<Result<(), CallError>> {
         Box::pin(std::future::ready(Err(unavailable())))
     }
+
+    fn step(&self, _: RolloutStep) -> BoxFuture<StepResult> {
+        Box::pin(std::future::ready(Err(unavailable())))
+    }
+
+    fn catch_up(&self) {}
 }
 
 fn unavailable() -> CallError {
@@ -65,6 +81,19 @@ impl Reloads for LateReloads {
             None => NoReloads.renew(module, isolate, instance),
         }
     }
+
+    fn step(&self, step: RolloutStep) -> BoxFuture<StepResult> {
+        match self.get() {
+            Some(reloads) => reloads.step(step),
+            None => NoReloads.step(step),
+        }
+    }
+
+    fn catch_up(&self) {
+        if let Some(reloads) = self.get() {
+            reloads.catch_up();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -81,6 +110,12 @@ mod tests {
         fn renew(&self, _: &str, _: IsolateId, _: u64) -> BoxFuture<Result<(), CallError>> {
             Box::pin(std::future::ready(Ok(())))
         }
+
+        fn step(&self, step: RolloutStep) -> BoxFuture<StepResult> {
+            NoReloads.step(step)
+        }
+
+        fn catch_up(&self) {}
     }
 
     #[tokio::test]

@@ -110,6 +110,24 @@ pub enum SwapError {
     /// Not every new instance loaded its state within `swap.timeout`.
     #[error("load took longer than swap.timeout ({0:?})")]
     SlowLoad(Duration),
+    /// Another node of the cluster has rejected this generation, so this one does not try it.
+    #[error("node {node} rejected generation {generation}: {reason}; {} tries it here", force(.module))]
+    RejectedElsewhere {
+        /// The module.
+        module: String,
+        /// The generation, shortened.
+        generation: String,
+        /// The node.
+        node: String,
+        /// Its reason.
+        reason: String,
+    },
+    /// This node was silent for so long that another node of the cluster has taken its turn to
+    /// change the module.
+    #[error(
+        "node {0} has taken over the turn to change the module, because this node was silent for too long; reload again"
+    )]
+    Overtaken(String),
     /// A rollback of the module was requested while the reload was preparing.
     #[error("a rollback of the module was requested during the reload")]
     Preempted,
@@ -190,6 +208,7 @@ impl SwapError {
             | SwapError::Waiting(_)
             | SwapError::Preempted
             | SwapError::CanaryReplaced
+            | SwapError::Overtaken(_)
             | SwapError::Stopping => Blame::Operator,
             SwapError::Module(error) | SwapError::Pinned { error, .. } => error.fault(),
             SwapError::NotPromoted(error) | SwapError::NotRolledBack { why: error, .. } => error.fault(),
@@ -199,6 +218,7 @@ impl SwapError {
             | SwapError::StateSize { .. }
             | SwapError::SlowSave { .. }
             | SwapError::SlowLoad(_)
+            | SwapError::RejectedElsewhere { .. }
             | SwapError::CanaryDown { .. }
             | SwapError::CanaryFailures { .. } => Blame::Guest,
             SwapError::Panicked(_) | SwapError::Lost(_) => Blame::Host,
@@ -211,6 +231,16 @@ impl SwapError {
         match self {
             SwapError::Module(error) | SwapError::Pinned { error, .. } => error.is_transient(),
             _ => false,
+        }
+    }
+
+    /// Whether the generation itself is at fault, so that other nodes need not try it.
+    pub(super) fn rejects_generation(&self) -> bool {
+        match self {
+            SwapError::RejectedElsewhere { .. } => false,
+            SwapError::Module(_) => !self.is_transient(),
+            SwapError::NotPromoted(error) | SwapError::NotRolledBack { why: error, .. } => error.rejects_generation(),
+            error => error.fault() == Blame::Guest,
         }
     }
 

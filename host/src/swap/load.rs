@@ -106,7 +106,11 @@ impl Swapper {
         reporter: &CompileReporter<'_>,
     ) -> Result<LoadedModule, SwapError> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let error = match self.select_aside(module, self.config.clone(), false, true).await {
+        let selected = match self.select_aside(module, self.config.clone(), false, true).await {
+            Ok(selection) => self.caught_up(module, selection).await,
+            Err(error) => Err(error),
+        };
+        let error = match selected {
             Ok(Selection { candidate, pinned }) => match self.load_claimed(&candidate, threads, reporter).await {
                 Ok((program, claim)) => {
                     let note = pinned.then(|| self.pin_note(module, &candidate.digest));

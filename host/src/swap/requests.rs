@@ -16,11 +16,11 @@ use super::outcome::ReloadResult;
 use super::pending::{Claim, PendingReload, ReloadOptions};
 use super::run::{Run, RunOutcome};
 use super::swapper::Swapper;
-use crate::api::Reloaded;
+use crate::api::{ReloadOutcome, Reloaded};
 use crate::blocking::run_blocking;
-use crate::call::text::{NAME, line};
-use crate::call::{CallError, IsolateId, Receipt};
-use crate::ports::{BoxFuture, Reloads};
+use crate::call::text::{MESSAGE, NAME, line};
+use crate::call::{CallError, IsolateId, Receipt, RolloutStep};
+use crate::ports::{BoxFuture, Reloads, StepResult, Turn, Verdict};
 use crate::registry::manifest::{folder_names, is_module, is_scanned};
 
 impl Reloads for Swapper {
@@ -36,6 +36,20 @@ impl Reloads for Swapper {
         })
     }
 
+    fn step(&self, step: RolloutStep) -> BoxFuture<StepResult> {
+        let Some(swapper) = self.weak.upgrade() else {
+            return Box::pin(std::future::ready(Err(stopping())));
+        };
+        Box::pin(swapper.do_step(step))
+    }
+
+    fn catch_up(&self) {
+        if let Some(swapper) = self.weak.upgrade() {
+            let stop = self.services.stop.clone();
+            self.runtime.spawn(stop.run_until_cancelled_owned(async move { swapper.follow_rollbacks().await }));
+        }
+    }
+
     fn request(&self, module: Option<&str>) -> Result<Receipt, CallError> {
         let swapper = self.weak.upgrade().ok_or_else(stopping)?;
         match module {
@@ -43,11 +57,11 @@ impl Reloads for Swapper {
                 return Err(CallError::NotFound(format!("there is no module {}", line(module, NAME))));
             }
             // The reload logs its result.
-            Some(module) => drop(swapper.reload(module, ReloadOptions::RENEW)),
+            Some(module) => swapper.reload_everywhere(module),
             // The watcher loads the modules that are in no state yet.
             None => {
                 for module in self.roster.states().keys() {
-                    drop(swapper.reload(module, ReloadOptions::RENEW));
+                    swapper.reload_everywhere(module);
                 }
             }
         }
@@ -58,6 +72,19 @@ impl Reloads for Swapper {
             skipped: Vec::new(),
             extra: Vec::new(),
         })
+    }
+}
+
+/// What the other nodes are told about a generation.
+fn verdict(generation: String, result: &ReloadResult) -> Option<Verdict> {
+    match result {
+        Ok(Reloaded { outcome: ReloadOutcome::Started | ReloadOutcome::Swapped, .. }) => {
+            Some(Verdict::Accepted(generation))
+        }
+        Err(error) if error.rejects_generation() => {
+            Some(Verdict::Rejected { generation, reason: line(&error.to_string(), MESSAGE) })
+        }
+        _ => None,
     }
 }
 
@@ -75,7 +102,8 @@ impl Swapper {
         let reloading = self.runtime.spawn(async move {
             let restart = swapper.reconfigure().await.map_err(SwapError::Settings)?;
             let reloaded = swapper.reload(&module, options).await?;
-            Ok(Reloaded { restart, ..reloaded })
+            let nodes = swapper.reload_others(&module, options).await;
+            Ok(Reloaded { restart, nodes, ..reloaded })
         });
         reloading.await.unwrap_or(Err(SwapError::Lost("reload")))
     }
@@ -89,8 +117,11 @@ impl Swapper {
         let reloading = self.runtime.spawn(async move {
             let restart = swapper.reconfigure().await.map_err(SwapError::Settings)?;
             let mut results = swapper.reload_all(options).await;
-            for reloaded in results.iter_mut().flat_map(|(_, result)| result) {
-                reloaded.restart.clone_from(&restart);
+            for (module, result) in &mut results {
+                if let Ok(reloaded) = result {
+                    reloaded.restart.clone_from(&restart);
+                    reloaded.nodes = swapper.reload_others(module, options).await;
+                }
             }
             Ok(results)
         });
@@ -160,9 +191,10 @@ impl Swapper {
     /// Runs the pending reload of a module once its files have settled.
     async fn run_pending(self: &Arc<Swapper>, module: &str) -> ReloadResult {
         let mut claim = Claim { pending: &self.pending, roster: &self.roster, module, started: false };
-        let until = Instant::now() + self.config.swap.patience;
+        let mut until = Instant::now() + self.config.swap.patience;
         let mut compiling = None;
         let mut patterns = None;
+        let mut turn = (!self.rollouts.has_others()).then(Turn::alone);
         loop {
             // Past `swap.patience` the folder is read as it is, even when the files have settled
             // and the reload has only been waiting for its turn.
@@ -193,6 +225,19 @@ impl Swapper {
                 Err(SwapError::NoManifest | SwapError::Waiting(_)) => settled == Ok(true),
                 _ => false,
             };
+            if turn.is_none() && (must || !unsettled) {
+                // Other nodes do not wait while this one compiles. It reads the files again when it
+                // is its turn.
+                self.unlock(guard);
+                drop(compiling.take());
+                if let Ok(Selection { candidate, .. }) = &selected {
+                    self.compile_ahead(candidate).await;
+                }
+                drop((selected, memory));
+                turn = Some(self.rollouts.turn(module).await);
+                until = Instant::now() + self.config.swap.patience;
+                continue;
+            }
             let up_to_date = !unsettled && claim.start(requests, must);
             if !claim.started {
                 drop((selected, memory, compiling.take()));
@@ -201,7 +246,10 @@ impl Swapper {
                 continue;
             }
             let preempt = guard.preempt.clone();
-            let run = Run { swapper: self, module, options, preempt, compiling: Mutex::new(compiling) };
+            let turn = turn.unwrap_or_else(Turn::alone);
+            let digest = selected.as_ref().ok().filter(|selection| !selection.pinned);
+            let digest = digest.map(|selection| selection.candidate.digest.clone());
+            let run = Run { swapper: self, module, options, preempt, turn: &turn, compiling: Mutex::new(compiling) };
             let outcome = run.run(&mut guard, selected).await;
             drop((memory, patterns.take()));
             self.unlock(guard);
@@ -209,10 +257,13 @@ impl Swapper {
                 // The files may have changed since they were read. This reload logs its own result.
                 drop(self.reload(module, ReloadOptions::CHANGE));
             }
-            return match outcome? {
-                RunOutcome::Done(reloaded) => Ok(reloaded),
-                RunOutcome::CanaryStarted(result) => result.await,
+            let result = match outcome {
+                Ok(RunOutcome::Done(reloaded)) => Ok(reloaded),
+                Ok(RunOutcome::CanaryStarted(result)) => result.await,
+                Err(error) => Err(error),
             };
+            turn.end(digest.and_then(|digest| verdict(digest, &result)));
+            return result;
         }
     }
 }

@@ -14,7 +14,9 @@ use super::run::{Run, RunOutcome};
 use super::swapper::Swapper;
 use crate::api::Reloaded;
 use crate::blocking::run_blocking;
-use crate::registry::{Note, Pin, short};
+use crate::call::{NodeReload, RolloutStep};
+use crate::ports::Turn;
+use crate::registry::{ModuleState, Note, Pin, short};
 
 /// The time between two attempts to save a pin.
 const RETRY: Duration = Duration::from_secs(1);
@@ -23,7 +25,35 @@ impl Swapper {
     /// Swaps to a retained generation in every worker and pins it: to the previous generation, or
     /// to the one whose digest starts with `to`. While a canary runs, the previous generation is
     /// the one that the other workers run. The rollback continues when the future is dropped.
+    /// The other nodes follow, one after another.
     pub fn rollback(
+        self: &Arc<Swapper>,
+        module: &str,
+        to: Option<&str>,
+    ) -> impl Future<Output = ReloadResult> + Send + use<> {
+        let (swapper, module, here) = (self.clone(), module.to_owned(), self.rollback_here(module, to));
+        let rolling = self.runtime.spawn(async move {
+            let reloaded = here.await?;
+            let nodes = swapper.roll_back_others(&module).await;
+            Ok(Reloaded { nodes, ..reloaded })
+        });
+        async { rolling.await.unwrap_or_else(|error| Err(SwapError::Panicked(error.to_string()))) }
+    }
+
+    /// Rolls a module back on the other nodes, to the generation that this one is pinned to.
+    async fn roll_back_others(self: &Arc<Swapper>, module: &str) -> Vec<NodeReload> {
+        let state = self.roster.state(module);
+        let Some(ModuleState::Installed(generation)) = state.filter(|_| self.rollouts.has_others()) else {
+            return Vec::new();
+        };
+        let folder = self.source_digest_aside(module).await;
+        self.rollouts.pin(module, &generation.digest, &folder).await;
+        let step = RolloutStep::Rollback { module: module.to_owned(), to: generation.digest.clone() };
+        self.rollouts.others(step).await
+    }
+
+    /// Like [`Swapper::rollback`], on this node only.
+    pub(super) fn rollback_here(
         self: &Arc<Swapper>,
         module: &str,
         to: Option<&str>,
@@ -54,8 +84,8 @@ impl Swapper {
         let candidate = self.read_retained_aside(module, &generation, self.live_config.load_full()).await?;
         let pin = (generation != folder).then_some(Pin { generation, folder });
         let selection = Selection { candidate, pinned: pin.is_some() };
-        let (preempt, compiling) = (guard.preempt.clone(), Mutex::default());
-        let run = Run { swapper: self, module, options, preempt, compiling };
+        let (preempt, compiling, turn) = (guard.preempt.clone(), Mutex::default(), Turn::alone());
+        let run = Run { swapper: self, module, options, preempt, turn: &turn, compiling };
         let outcome = run.run(&mut guard, Ok(selection)).await?;
         let pinned = pin.as_ref().map(|pin| pin.generation.clone());
         let durable = self.set_pin(module, pin).await;

@@ -21,6 +21,7 @@ use crate::blocking::run_blocking;
 use crate::call::IsolateId;
 use crate::events::HostEvent;
 use crate::isolate::{Program, Slot};
+use crate::ports::{Known, Turn};
 use crate::registry::{Candidate, Generation, ModuleState, Note, short};
 
 pub(super) struct Run<'a> {
@@ -30,6 +31,8 @@ pub(super) struct Run<'a> {
     /// Cancelled when a rollback of the module is requested: the run then ends if it is only
     /// preparing.
     pub preempt: CancellationToken,
+    /// The turn of this node among the nodes of the cluster.
+    pub turn: &'a Turn,
     /// The permit to compile. The run returns it once the module is loaded.
     pub compiling: Mutex<Option<SemaphorePermit<'a>>>,
 }
@@ -52,6 +55,9 @@ impl Run<'_> {
             Err(SwapError::Waiting(why)) if current.is_none() => return Err(self.await_component(why)),
             Err(error) => return Err(self.reject(current, error)),
         };
+        if let Some(error) = self.rejected_elsewhere(current, &candidate, pinned) {
+            return Err(self.reject(current, error));
+        }
         let digest = candidate.digest.clone();
         let outcome = match current.as_mut() {
             Some(installed) => self.replace(installed, candidate, pinned).await,
@@ -95,7 +101,11 @@ impl Run<'_> {
         let program = Arc::new(self.load(&candidate).await?);
         let workers = self.swapper.dispatch.workers().len();
         let rollout = candidate.manifest.rollout.clone();
-        match rollout.filter(|rollout| !same && !pinned && rollout.canary < workers && !self.swapper.has_builder()) {
+        // A canary of another node has tried it.
+        let is_tried = self.turn.known.accepted.as_ref() == Some(&candidate.digest);
+        let has_canary = !same && !pinned && !is_tried && !self.swapper.has_builder();
+        self.turn.confirm().await.map_err(SwapError::Overtaken)?;
+        match rollout.filter(|rollout| has_canary && rollout.canary < workers) {
             Some(rollout) => {
                 let canary = self.start_canary(installed, program, candidate, rollout, claim).await;
                 canary.map(RunOutcome::CanaryStarted)
@@ -114,6 +124,7 @@ impl Run<'_> {
             pinned: false,
             durable: true,
             restart: Vec::new(),
+            nodes: Vec::new(),
         }
     }
 
@@ -122,6 +133,21 @@ impl Run<'_> {
     fn runs_everywhere(&self, program: &Program) -> bool {
         let runs = |slot: &Arc<Slot>| Arc::ptr_eq(&slot.deployment().generation, &program.generation);
         self.swapper.slots(self.module).iter().all(|slot| slot.is_ready() && runs(slot))
+    }
+
+    /// Whether another node has rejected this candidate, which serves nowhere on this node, and
+    /// nobody has asked for it.
+    fn rejected_elsewhere(
+        &self,
+        current: &Option<InstalledModule>,
+        candidate: &Candidate,
+        pinned: bool,
+    ) -> Option<SwapError> {
+        let serves = current.as_ref().is_some_and(|installed| candidate.matches(&installed.program.generation));
+        if serves || pinned || self.options.renew || self.options.force {
+            return None;
+        }
+        rejected(&self.turn.known, self.module, candidate)
     }
 
     /// Reports that the component does not exist yet. The module starts once it is built.
@@ -287,8 +313,19 @@ impl Run<'_> {
     }
 }
 
+/// The error if another node has rejected a candidate.
+pub(super) fn rejected(known: &Known, module: &str, candidate: &Candidate) -> Option<SwapError> {
+    let rejection = known.rejected.as_ref().filter(|rejection| rejection.generation == candidate.digest)?;
+    Some(SwapError::RejectedElsewhere {
+        module: module.to_owned(),
+        generation: short(&candidate.digest).to_owned(),
+        node: rejection.node.clone(),
+        reason: rejection.reason.clone(),
+    })
+}
+
 /// Compiler threads for a reload: only one, so that the workers keep the other cores.
-const COMPILE_THREADS: usize = 1;
+pub(super) const COMPILE_THREADS: usize = 1;
 
 impl Swapper {
     /// Replaces one instance with a new one of the same generation, unless it was replaced already.

@@ -22,6 +22,7 @@ use crate::config::{Config, FILE_NAME};
 use crate::dispatch::Dispatch;
 use crate::document::Faults;
 use crate::isolate::{GuestLinker, Services};
+use crate::ports::Rollouts;
 use crate::registry::{GenerationStore, Loader, Roster};
 
 /// How many components of `engine.maxComponent` bytes reloads may have in memory together.
@@ -47,6 +48,8 @@ pub struct Swapper {
     pub roster: Arc<Roster>,
     pub services: Arc<Services>,
     pub progress: Arc<dyn Progress>,
+    /// The other nodes, which change a module one after another.
+    pub(super) rollouts: Arc<dyn Rollouts>,
     pub(super) kept: GenerationStore,
     pub(super) embedded: EmbeddedModules,
     /// Whether a task is retrying to save pins.
@@ -80,6 +83,7 @@ impl Swapper {
         dispatch: Arc<Dispatch>,
         services: Arc<Services>,
         progress: Arc<dyn Progress>,
+        rollouts: Arc<dyn Rollouts>,
     ) -> Arc<Swapper> {
         let roster = dispatch.roster().clone();
         Arc::new_cyclic(|weak| Swapper {
@@ -95,6 +99,7 @@ impl Swapper {
             roster,
             services,
             progress,
+            rollouts,
             runtime: Handle::current(),
             pending: PendingReloads::default(),
             counters: ReloadCounters::default(),

@@ -4,6 +4,8 @@
 //! sleeps for at most [`MOST_SLEEP`], so that it notices a jump of the clock.
 
 mod backend;
+mod claimed;
+mod claims;
 mod clock;
 mod counts;
 mod plan;
@@ -11,6 +13,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -33,8 +36,10 @@ use crate::api::{LastRun, ScheduleStatus};
 use crate::call::text::{MESSAGE, NAME, line};
 use crate::call::{CallEnd, CallError, GatherEntry, IsolateId, Payload, Reply, RunCall, ScheduleRun, bounds};
 use crate::events::{EventLog, EventQuota, HostEvent};
+use crate::ports::{Tick, Ticks};
 use crate::registry::ScheduleKind;
-use plan::{Assigned, Due, Entry, Plan};
+use claimed::Claimed;
+use plan::{Assigned, Entry, Plan};
 use status::status_of;
 
 /// How long the scheduler sleeps at most, so that it notices a jump of the clock.
@@ -43,10 +48,15 @@ pub const MOST_SLEEP: Duration = Duration::from_secs(1);
 /// The schedules that a turn handles before other tasks of the thread run.
 const BATCH: usize = 8;
 
+/// Why a due time is missed that no worker has the schedule for.
+const NO_WORKER: &str = "no worker has the schedule, because the module is being removed or swapped";
+
 /// The scheduler of a node.
 pub struct Schedules {
     backend: Arc<dyn ScheduleBackend>,
     clock: Arc<dyn Clock>,
+    /// Lets one node of the cluster run each due time. `None` if the node is alone.
+    ticks: Option<Arc<dyn Ticks>>,
     events: Arc<EventLog>,
     /// Runs the tasks that wait for runs.
     runtime: Handle,
@@ -68,6 +78,8 @@ struct State {
     /// The change of the backend that the plan knows. `None` until the host serves.
     synced: Option<u64>,
     serving: bool,
+    /// The due times of each schedule that this node is claiming.
+    claiming: HashMap<Key, u32>,
 }
 
 /// A run that has not ended. Its place is freed when it is dropped.
@@ -77,12 +89,14 @@ struct InFlight {
     run: Assigned,
     /// Whether it counts as running. A run by hand does not.
     counts: bool,
+    /// The due time that other nodes leave to this one. It ends when this is dropped.
+    _claimed: Option<Claimed>,
 }
 
 impl InFlight {
     /// Moves to another worker. `None` if no worker has the schedule any more.
     fn next_worker(&mut self) -> Option<u32> {
-        let InFlight { schedules, key, run, counts } = self;
+        let InFlight { schedules, key, run, counts, .. } = self;
         let workers = schedules.backend.workers(&key.module, &key.name);
         schedules.state.lock().plan.reassign(key, run, &workers, *counts)
     }
@@ -102,6 +116,7 @@ impl Schedules {
         node: &str,
         backend: Arc<dyn ScheduleBackend>,
         clock: Arc<dyn Clock>,
+        ticks: Option<Arc<dyn Ticks>>,
         events: Arc<EventLog>,
         tasks: TaskTracker,
         stopping: CancellationToken,
@@ -110,6 +125,7 @@ impl Schedules {
         Arc::new(Schedules {
             backend,
             clock,
+            ticks,
             events,
             runtime: Handle::current(),
             tasks,
@@ -193,35 +209,29 @@ impl Schedules {
             }
             (due, !more && !changed)
         };
-        due.into_iter().for_each(|due| self.start(due));
+        due.into_iter().for_each(|due| self.claim_and_start(due));
         complete
     }
 
-    /// Starts a run that is due.
-    fn start(self: &Arc<Self>, Due { key, due }: Due) {
+    /// Starts a run that is due. `tick` is the due time that this node has claimed for it.
+    fn start(self: &Arc<Self>, key: Key, due: u64, tick: Option<Tick>) {
         // First, because the workers need not be looked at then.
         if self.state.lock().plan.skips(&key) {
             return;
         }
         let workers = self.backend.workers(&key.module, &key.name);
         let assigned = self.state.lock().plan.assign(&key, &workers);
-        let Some(assigned) = assigned else { return self.log_missed(&key, due) };
+        let assigned = assigned.unwrap_or_else(|| {
+            self.log_missed(&key, due, NO_WORKER);
+            Vec::new()
+        });
+        let mut claimed = tick.and_then(|tick| self.claimed(tick));
         let scheduled = ScheduleRun { name: key.name.clone(), due, id: self.next_id() };
         for run in assigned {
-            let in_flight = InFlight { schedules: self.clone(), key: key.clone(), run, counts: true };
+            let in_flight =
+                InFlight { schedules: self.clone(), key: key.clone(), run, counts: true, _claimed: claimed.take() };
             self.observe_lateness(&in_flight, due);
             self.begin(in_flight, scheduled.clone(), None, None);
-        }
-    }
-
-    /// Logs a due time that no worker has the schedule for: the module is being removed, or the
-    /// workers have another generation.
-    fn log_missed(&self, key: &Key, due: u64) {
-        if self.quota.allows_one() {
-            tracing::warn!(
-                module = %key.module, schedule = %key.name, subdomain = key.subdomain.as_deref(), due,
-                "a run was missed: no worker has the schedule, because the module is being removed or swapped"
-            );
         }
     }
 
@@ -336,7 +346,7 @@ impl Schedules {
         let scheduled = ScheduleRun { name: key.name.clone(), due: now, id: self.next_id() };
         let runs = assigned.into_iter().map(|run| {
             let assigned = run.worker;
-            let in_flight = InFlight { schedules: self.clone(), key: key.clone(), run, counts: false };
+            let in_flight = InFlight { schedules: self.clone(), key: key.clone(), run, counts: false, _claimed: None };
             let task = self.begin(in_flight, scheduled.clone(), payload.clone(), Some(timeout));
             async move {
                 let stops = |_| (assigned, Err(CallError::stopping()));

@@ -26,7 +26,7 @@ use crate::events::EventLog;
 use crate::hub::{Hub, ServiceLog, SessionSettings, TopicSettings};
 use crate::isolate::{Ids, NodeFacts, Services};
 use crate::net::{Descriptors, Sockets};
-use crate::ports::{LateReloads, NoPeers, Peers, Ports};
+use crate::ports::{LateReloads, NoPeers, NoRollouts, Peers, Ports, Rollouts, Ticks};
 use crate::registry::{Manifest, Roster};
 use crate::swap::Swapper;
 use crate::triggers::channels::{ChannelPort, ChannelService};
@@ -139,7 +139,12 @@ impl Built {
             ids,
             probe,
         });
-        let swapper = Swapper::new(config.clone(), loader, linker, dispatch.clone(), services.clone(), progress);
+        let rollouts: Arc<dyn Rollouts> = match &cluster {
+            Some(cluster) => cluster.clone(),
+            None => Arc::new(NoRollouts),
+        };
+        let swapper =
+            Swapper::new(config.clone(), loader, linker, dispatch.clone(), services.clone(), progress, rollouts);
         reloads.set(&swapper);
         swapper.embed(modules);
 
@@ -152,6 +157,7 @@ impl Built {
             &config.node.id,
             Arc::new(WorkerModules(dispatch.clone())),
             Arc::new(SystemClock),
+            cluster.clone().map(|cluster| cluster as Arc<dyn Ticks>),
             services.events.clone(),
             services.tasks.clone(),
             announced.clone(),

@@ -49,7 +49,8 @@ impl Built {
             self.links.handle.spawn(link.clone().run(tasks.end_of_admin.clone()));
         }
         if let Some(cluster) = &self.cluster {
-            cluster.serve(&self.links.handle, &self.dispatch, &self.roster, &tasks.asked_to_stop);
+            let asked_to_stop = &tasks.asked_to_stop;
+            cluster.serve(&self.links.handle, &self.dispatch, &self.roster, &self.swapper, asked_to_stop);
         }
         self.redis.start(&self.links.handle, self.subscriptions.clone(), tasks.end_of_links.clone());
         let isolates = self.workers.into_iter().map(|worker| worker.thread).chain(self.others);

@@ -225,6 +225,7 @@ pub fn effective_schedules(manifest: &Manifest, config: &Config, limits: &Limits
                     timing,
                     immediate: settings.immediate.unwrap_or_default(),
                     overlap: settings.overlap.unwrap_or_default(),
+                    when_alone: settings.when_alone.unwrap_or_default(),
                     off: match (settings.disable, runs_here) {
                         (Some(true), _) => Some(Off::Disabled),
                         (_, false) => Some(Off::Environment),

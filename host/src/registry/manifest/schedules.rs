@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::one_or_many::{environments, one_or_many};
 use crate::call::Payload;
 use crate::config::formats::{Argument, CronExpression, DateTimeText, RouteRef, TimeZoneName};
-use crate::config::{Overlap, ScheduleConfig};
+use crate::config::{Overlap, ScheduleConfig, WhenAlone};
 use crate::document::units::Time;
 use crate::registry::timing::{Timing, TimingError};
 
@@ -70,6 +70,12 @@ pub struct RawSchedule {
     #[serde(default)]
     #[schemars(with = "Overlap")]
     pub overlap: Option<Overlap>,
+    /// What a schedule of the type `worker` does in a cluster while a node cannot agree with the
+    /// others who runs it, because NATS is away: `skip` misses the run, `fire` runs it on this
+    /// node, so that it may run on several. Default `skip`.
+    #[serde(default)]
+    #[schemars(with = "WhenAlone")]
+    pub when_alone: Option<WhenAlone>,
     /// The payload of each run, any JSON. Default none.
     #[serde(default)]
     #[schemars(extend("x-any" = true))]
@@ -118,8 +124,10 @@ pub enum Runs {
 
 impl DeclaredSchedule {
     pub(super) fn new(runs: Runs, raw: RawSchedule) -> DeclaredSchedule {
-        let RawSchedule { kind, interval, cron, tz, end_date, immediate, disable, env, overlap, data, .. } = raw;
-        let settings = ScheduleConfig { interval, cron, tz, end_date, immediate, disable, overlap, data };
+        let RawSchedule {
+            kind, interval, cron, tz, end_date, immediate, disable, env, overlap, when_alone, data, ..
+        } = raw;
+        let settings = ScheduleConfig { interval, cron, tz, end_date, immediate, disable, overlap, when_alone, data };
         DeclaredSchedule { runs, kind, env, settings }
     }
 
@@ -149,6 +157,7 @@ pub struct Schedule {
     pub timing: Timing,
     pub immediate: bool,
     pub overlap: Overlap,
+    pub when_alone: WhenAlone,
     /// Why it runs only by hand, if it does.
     pub off: Option<Off>,
     pub data: Payload,

@@ -17,6 +17,8 @@ use std::sync::Arc;
 use super::counts::Counts;
 use crate::call::bounds;
 use crate::config::Overlap;
+#[cfg(any(test, fuzzing))]
+use crate::config::WhenAlone;
 use crate::registry::{Schedule, ScheduleKind};
 
 /// How late the host may notice a due time and still run it. Later than that, it is missed.
@@ -30,7 +32,7 @@ pub const MOST_BACK: u64 = 3_600_000;
 pub const MOST_RUNS: u32 = 64;
 
 /// A schedule of the node.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     pub module: Arc<str>,
     pub name: Arc<str>,
@@ -68,6 +70,8 @@ pub struct Entry {
 pub struct Due {
     pub key: Key,
     pub due: u64,
+    /// Whether it is due because the module began to serve.
+    pub immediate: bool,
 }
 
 /// What happened to a schedule that may have been due.
@@ -77,6 +81,8 @@ enum Taken {
     /// Due times have passed, and it is too late for a run.
     Missed,
     Run(u64),
+    /// The module began to serve.
+    Begin(u64),
 }
 
 /// A worker that has a schedule.
@@ -133,7 +139,8 @@ impl Plan {
             match entry.take_due(now) {
                 Taken::Nothing => continue,
                 Taken::Missed => {}
-                Taken::Run(time) => due.push(Due { key: key.clone(), due: time }),
+                Taken::Run(time) => due.push(Due { key: key.clone(), due: time, immediate: false }),
+                Taken::Begin(time) => due.push(Due { key: key.clone(), due: time, immediate: true }),
             }
             handled += 1;
             if handled == most {
@@ -173,6 +180,20 @@ impl Plan {
         let skips = entry.schedule.kind == ScheduleKind::Worker && entry.is_full(None);
         entry.counts.skipped += u64::from(skips);
         skips
+    }
+
+    /// Counts a run that is skipped because an earlier one has not ended on another node.
+    pub fn skip(&mut self, key: &Key) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.counts.skipped += 1;
+        }
+    }
+
+    /// Counts a run that is missed.
+    pub fn miss(&mut self, key: &Key) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.counts.missed += 1;
+        }
     }
 
     /// Assigns a due run to workers, and counts it as running there. Skips workers where too many
@@ -294,7 +315,7 @@ impl Entry {
             if self.schedule.immediate {
                 self.last = self.last.max(now);
                 self.schedule_next();
-                return Taken::Run(now);
+                return Taken::Begin(now);
             }
         }
         if self.next.is_none_or(|next| next > now) {
@@ -350,6 +371,7 @@ pub fn run_plan(timing: &crate::registry::Timing, clock: &[u64]) {
         timing: timing.clone(),
         immediate: false,
         overlap: Overlap::Allow,
+        when_alone: WhenAlone::Skip,
         off: None,
         data: crate::call::Payload::None,
     };

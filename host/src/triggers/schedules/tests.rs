@@ -1,6 +1,7 @@
 //! The scheduler with a clock that the tests move.
 
 mod changes;
+mod claims;
 mod overlap;
 mod runs;
 mod times;
@@ -143,6 +144,7 @@ fn schedule(name: &str, settings: &str) -> Schedule {
         timing: Timing::of(&settings).unwrap(),
         immediate: settings.immediate.unwrap_or_default(),
         overlap: settings.overlap.unwrap_or(Overlap::Allow),
+        when_alone: settings.when_alone.unwrap_or_default(),
         off: None,
         data: Payload::None,
     }
@@ -185,6 +187,11 @@ fn installed(schedules: Vec<Schedule>) -> Vec<InstalledSchedules> {
 impl Fixture {
     /// Starts at a time with two workers that are ready.
     fn at(start: u64, schedules: Vec<Schedule>) -> Fixture {
+        Fixture::of(start, schedules, None)
+    }
+
+    /// The same with other nodes.
+    fn of(start: u64, schedules: Vec<Schedule>, ticks: Option<Arc<dyn Ticks>>) -> Fixture {
         let clock = Arc::new(FakeClock::default());
         clock.set(start);
         let ready = |worker| WorkerState { worker, ready: true, failed: false };
@@ -201,7 +208,8 @@ impl Fixture {
         let events = Arc::new(EventLog::new(true, true));
         let (shared, stopping) = (Arc::new(Shared(clock.clone())), CancellationToken::new());
         let tasks = TaskTracker::new();
-        let schedules = Schedules::new("node-1", backend.clone(), shared, events.clone(), tasks.clone(), stopping);
+        let schedules =
+            Schedules::new("node-1", backend.clone(), shared, ticks, events.clone(), tasks.clone(), stopping);
         schedules.open();
         let fixture = Fixture { clock, backend, schedules, events, tasks };
         fixture.schedules.turn();

@@ -1,0 +1,25 @@
+//! How nodes agree: by changing values of the bucket, and by knowing which nodes are there.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Cluster;
+use super::bucket::Edit;
+use crate::call::CallError;
+
+impl Cluster {
+    /// Changes a value of the bucket, unless this node does not take part in the cluster.
+    pub(super) async fn change<T: Default + Serialize + DeserializeOwned, R>(
+        &self,
+        key: &str,
+        edit: impl FnMut(&mut T) -> (Edit, R),
+    ) -> Result<R, CallError> {
+        self.client()?;
+        self.bucket.change(key, edit).await
+    }
+
+    /// Whether a start of a host takes part in the cluster, as far as this node knows.
+    pub(super) fn is_there(&self, boot: &str) -> bool {
+        self.view.load().nodes.values().any(|node| node.info.boot == boot)
+    }
+}

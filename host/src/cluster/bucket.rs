@@ -1,0 +1,168 @@
+//! The bucket of the cluster: small values in JetStream that outlive a node. Nodes change them by
+//! compare-and-set.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::context::ContextBuilder;
+use async_nats::jetstream::kv::{Operation, Store, UpdateErrorKind};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::link::Link;
+use crate::call::CallError;
+
+/// How often a node tries to change a value that others change at the same time.
+const ATTEMPTS: u32 = 64;
+
+/// The most copies of the bucket in a cluster of NATS servers.
+const MOST_COPIES: usize = 3;
+
+/// The bucket.
+pub(super) struct Bucket {
+    name: String,
+    /// How long each request waits.
+    timeout: Duration,
+    link: Arc<Link>,
+    /// `None` until it was opened, and after a failure.
+    store: Mutex<Option<Store>>,
+}
+
+/// Whether a value was changed, and so has to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Edit {
+    Write,
+    Keep,
+}
+
+impl Bucket {
+    pub(super) fn new(name: &str, timeout: Duration, link: Arc<Link>) -> Bucket {
+        Bucket { name: name.to_owned(), timeout, link, store: Mutex::default() }
+    }
+
+    /// Changes a value, which is the default one if there is none. `edit` may run several times. If
+    /// this fails, the value may have been written.
+    pub(super) async fn change<T: Default + Serialize + DeserializeOwned, R>(
+        &self,
+        key: &str,
+        edit: impl FnMut(&mut T) -> (Edit, R),
+    ) -> Result<R, CallError> {
+        let lost = self.link.lost();
+        let changed = tokio::select! {
+            biased;
+            changed = self.try_change(key, edit) => changed,
+            () = lost.cancelled() => Err("the connection to NATS was lost".to_owned()),
+        };
+        changed.map_err(|error| {
+            self.link.counts.bucket_failed.inc();
+            *self.store.lock() = None;
+            CallError::Unavailable(format!("JetStream bucket {}: {error}", self.name))
+        })
+    }
+
+    async fn try_change<T: Default + Serialize + DeserializeOwned, R>(
+        &self,
+        key: &str,
+        mut edit: impl FnMut(&mut T) -> (Edit, R),
+    ) -> Result<R, String> {
+        let store = self.open().await?;
+        for _ in 0..ATTEMPTS {
+            let entry = store.entry(key).await.map_err(|error| error.to_string())?;
+            let revision = entry.as_ref().map_or(0, |entry| entry.revision);
+            let mut value = match entry.filter(|entry| entry.operation == Operation::Put) {
+                Some(entry) => serde_json::from_slice(&entry.value)
+                    .map_err(|error| format!("the value of {key} cannot be read: {error}"))?,
+                None => T::default(),
+            };
+            let (edited, result) = edit(&mut value);
+            if edited == Edit::Keep {
+                return Ok(result);
+            }
+            let bytes = serde_json::to_vec(&value).map_err(|error| error.to_string())?;
+            match store.update(key, bytes.into(), revision).await {
+                Ok(_) => return Ok(result),
+                Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Err(format!("other nodes changed {key} {ATTEMPTS} times meanwhile"))
+    }
+
+    async fn open(&self) -> Result<Store, String> {
+        if let Some(store) = self.store.lock().clone() {
+            return Ok(store);
+        }
+        let client = self.link.up_client().ok_or("this node is not connected to NATS")?.clone();
+        let urls: BTreeSet<String> =
+            client.try_server_info().map(|info| info.connect_urls).unwrap_or_default().into_iter().collect();
+        let context = ContextBuilder::new().timeout(self.timeout).build(client);
+        let name = &self.name;
+        let store = match context.get_key_value(name).await {
+            Ok(store) => store,
+            Err(_) => {
+                let made = context.create_stream(stream_of(name, 1));
+                // A server lists its own addresses as those of a cluster, too.
+                if urls.len() < MOST_COPIES || context.create_stream(stream_of(name, MOST_COPIES)).await.is_err() {
+                    made.await.map_err(|error| {
+                        format!("it cannot be made, is JetStream enabled (nats-server --jetstream)? {error}")
+                    })?;
+                }
+                context.get_key_value(name).await.map_err(|error| error.to_string())?
+            }
+        };
+        *self.store.lock() = Some(store.clone());
+        Ok(store)
+    }
+}
+
+/// The stream of a bucket. `create_key_value` of the client asks for facts about the account that a
+/// server of version 2.9 does not have, and for the permission to read them.
+fn stream_of(bucket: &str, copies: usize) -> Config {
+    Config {
+        name: format!("KV_{bucket}"),
+        description: Some("What the nodes of a Fanfare cluster agree on".to_owned()),
+        subjects: vec![format!("$KV.{bucket}.>")],
+        max_messages_per_subject: 1,
+        max_messages: -1,
+        max_bytes: -1,
+        discard: DiscardPolicy::New,
+        storage: StorageType::File,
+        num_replicas: copies,
+        allow_rollup: true,
+        deny_delete: true,
+        allow_direct: true,
+        ..Config::default()
+    }
+}
+
+/// A key: parts with dots between them. Characters that keys cannot have become `=` and two
+/// hexadecimal digits.
+pub(super) fn key(parts: &[&str]) -> String {
+    let mut key = String::new();
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            key.push('.');
+        }
+        for byte in part.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => key.push(byte.into()),
+                _ => key.push_str(&format!("={byte:02x}")),
+            }
+        }
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_differ_when_their_parts_do() {
+        assert_eq!(key(&["tick", "m", "a b.c"]), "tick.m.a=20b=2ec");
+        assert_eq!(key(&["tick", "m", "é="]), "tick.m.=c3=a9=3d");
+    }
+}
