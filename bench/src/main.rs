@@ -5,6 +5,7 @@ mod bare;
 mod broadcast;
 mod calls;
 mod channels;
+mod cluster;
 mod events;
 mod foreign;
 mod http;
@@ -43,7 +44,7 @@ pub struct Effort {
 
 type Bench = fn(Effort) -> Report;
 
-const ALL: [(&str, Bench); 17] = [
+const ALL: [(&str, Bench); 18] = [
     ("calls", calls::run),
     ("languages", languages::run),
     ("http", http::run),
@@ -57,6 +58,7 @@ const ALL: [(&str, Bench); 17] = [
     ("events", events::run),
     ("schedules", schedules::run),
     ("redis", redis::run),
+    ("cluster", cluster::run),
     ("start", start::run),
     ("swap", swap::run),
     ("kills", kills::run),
@@ -68,7 +70,7 @@ const SOAK: &str = "soak";
 
 const USAGE: &str =
     "usage: target/release/fanfare-bench [--quick] [--rounds N] [--swaps N] [--kills N] [--dry] [name..]
-  names: calls, languages, http, foreign, broadcast, rpc, messages, streams, websockets, channels, events, schedules, redis, start, swap, kills, soak; without a name, all except soak
+  names: calls, languages, http, foreign, broadcast, rpc, messages, streams, websockets, channels, events, schedules, redis, cluster, start, swap, kills, soak; without a name, all except soak
   --rounds: the number of rounds; default 5
   --swaps: the number of swaps of soak, at least 10; default 10000
   --kills: the number of kills, at least 8; default 1000
