@@ -54,7 +54,7 @@ impl Up {
     fn process(&self, id: &str) -> Pid {
         let text = self.text();
         let of = |line: &str| line.trim_start().strip_prefix(id)?.split_once("| starts as process ")?.1.parse().ok();
-        let last = text.lines().filter_map(of).last().unwrap_or_else(|| panic!("no process of {id}: {text}"));
+        let last = text.lines().rev().find_map(of).unwrap_or_else(|| panic!("no process of {id}: {text}"));
         Pid::from_raw(last).unwrap()
     }
 
@@ -213,6 +213,24 @@ async fn stop_ends_all_servers_and_the_command() {
     assert_eq!((stopped.code, stopped.out.as_str()), (0, expected), "{}", stopped.err);
     assert_eq!(up.ended().await.code(), Some(0), "{}", up.text());
     assert!(!up.text().contains("starts again"), "{}", up.text());
+}
+
+#[tokio::test]
+async fn servers_that_no_nats_connects_are_stopped_too() {
+    let project = project(None, three(free_ports(4)));
+    let mut up = Up::start(&project, &[]);
+    for id in ["chat-1", "chat-2", "gate-1"] {
+        up.says(&format!("{id} |       operator http")).await;
+    }
+    let unknown = project.run(&["cluster", "stop", "--node", "chat-9"]).await;
+    let says = unknown.err.contains("must be the id of a server in cluster.servers, found \"chat-9\"");
+    assert!(unknown.code == 1 && says, "no other server answers in its place: {}", unknown.err);
+    let removed = project.run(&["cluster", "remove", "chat-2"]).await;
+    assert_eq!((removed.code, removed.out.as_str()), (0, "chat-2 stops\n"), "{}", removed.err);
+    up.says("chat-2 | has stopped").await;
+    let stopped = project.run(&["cluster", "stop", "--node", "chat-1"]).await;
+    assert_eq!((stopped.code, stopped.out.as_str()), (0, "gate-1 stops\nchat-1 stops\n"), "{}", stopped.err);
+    assert_eq!(up.ended().await.code(), Some(0), "{}", up.text());
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Chooses the host that a command talks to: that of the project around the current folder.
 
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -70,12 +70,7 @@ impl AdminArgs {
     pub fn client(&self, module: Option<&str>) -> Result<AdminClient, ClientError> {
         let dir = module.and_then(|argument| module_of(argument).1).unwrap_or_else(|| PathBuf::from("."));
         let place = around(&dir);
-        let file = FileArgs { config: self.config.clone(), env: self.env.clone(), modules: None };
-        let settings = SettingsArgs { node: self.node.clone(), ..file.alone() };
-        let mut sources = settings.sources(place.project);
-        // The value of this variable may be a URL here. The flag reads it.
-        sources.variables.remove("FANFARE_ADMIN_LISTEN");
-        let (config, faults) = Config::load_with_faults(&sources);
+        let (config, faults) = self.settings(place.project);
         let named = self.admin.as_deref().filter(|text| !text.is_empty());
         let endpoint = match named {
             Some(text) => text.parse().map_err(|error| ClientError::Address { text: text.to_owned(), error })?,
@@ -84,6 +79,31 @@ impl AdminArgs {
         let is_project = place.is_project || config.file.is_some();
         let project = is_project.then_some(config.root);
         Ok(AdminClient { endpoint, project, is_named: named.is_some(), json: self.json })
+    }
+}
+
+impl AdminArgs {
+    fn settings(&self, project: PathBuf) -> (Config, Faults) {
+        let file = FileArgs { config: self.config.clone(), env: self.env.clone(), modules: None };
+        let settings = SettingsArgs { node: self.node.clone(), ..file.alone() };
+        let mut sources = settings.sources(project);
+        // The value of this variable may be a URL here. The flag reads it.
+        sources.variables.remove("FANFARE_ADMIN_LISTEN");
+        Config::load_with_faults(&sources)
+    }
+
+    /// Clients of the servers of this machine that run, by their ids and types, frontends first.
+    pub fn local_clients(&self) -> Vec<(String, String, AdminClient)> {
+        let place = around(Path::new("."));
+        let (config, _) = self.settings(place.project);
+        let mut running: Vec<_> = servers(&config).collect();
+        running.sort_by_key(|(server, _)| !server.frontend);
+        let client = |(server, endpoint): (&ServerConfig, Endpoint)| {
+            let (project, is_named) = (Some(config.root.clone()), self.admin.is_some());
+            let client = AdminClient { endpoint, project, is_named, json: self.json };
+            (server.id.clone(), server.server.clone(), client)
+        };
+        running.into_iter().map(client).collect()
     }
 }
 
@@ -99,31 +119,27 @@ const CONNECT: Duration = Duration::from_millis(500);
 /// The listener of the server that the settings name, else of the first one of this machine that
 /// accepts a connection. `None` without servers, and if none runs.
 fn server(config: &Config) -> Option<Endpoint> {
-    let endpoint = |server: &ServerConfig| match is_here(&server.host) {
-        true => Endpoint::of_listener(SocketAddr::new(address(config), server.port)),
-        false => format!("{}:{}", server.host, server.port).parse().ok(),
-    };
-    if let Some(own) = &config.server {
-        return match is_here(&own.host) {
-            true => Endpoint::of_listener(config.admin.listen),
-            false => endpoint(own),
-        };
+    match &config.server {
+        Some(own) if is_here(&own.host) => Endpoint::of_listener(config.admin.listen),
+        Some(own) => format!("{}:{}", own.host, own.port).parse().ok(),
+        None => servers(config).map(|(_, endpoint)| endpoint).next(),
     }
-    let answers = |endpoint: &Endpoint| {
-        let address = endpoint.authority.as_str().parse::<SocketAddr>();
-        address.is_ok_and(|address| TcpStream::connect_timeout(&address, CONNECT).is_ok())
-    };
-    config.servers.iter().filter(|server| is_here(&server.host)).filter_map(endpoint).find(answers)
 }
 
-/// The address of the admin listeners of this machine.
-fn address(config: &Config) -> IpAddr {
-    config.admin.listen.ip()
+/// The servers of this machine that accept a connection, and their admin listeners.
+fn servers(config: &Config) -> impl Iterator<Item = (&ServerConfig, Endpoint)> {
+    let here = config.servers.iter().filter(|server| is_here(&server.host));
+    here.filter_map(|server| {
+        let endpoint = Endpoint::of_listener(SocketAddr::new(config.admin.listen.ip(), server.port))?;
+        let address = endpoint.authority.as_str().parse().ok()?;
+        TcpStream::connect_timeout(&address, CONNECT).is_ok().then_some((server, endpoint))
+    })
 }
 
 /// The listener that the settings name. Faults in other sections do not matter.
 fn listener(config: &Config, faults: Faults) -> Result<Endpoint, ClientError> {
-    if hide(&faults, "admin") {
+    // With a fault of `node.id`, another server than the one that is meant would answer.
+    if hide(&faults, "admin") || faults.list().iter().any(|fault| fault.key == "node.id") {
         return Err(ClientError::Settings(faults));
     }
     if let Some(endpoint) = server(config) {

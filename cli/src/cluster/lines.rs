@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -34,9 +34,8 @@ pub struct Writer(JoinHandle<()>);
 impl Lines {
     /// `width` is that of the longest name.
     pub fn start(width: usize) -> std::io::Result<(Lines, Writer)> {
-        let (queue, lines) = sync_channel::<String>(QUEUE);
-        let lost = Arc::new(AtomicUsize::new(0));
-        let counted = lost.clone();
+        let (all, lines) = Lines::new(width);
+        let counted = all.lost.clone();
         let thread = std::thread::Builder::new().name("lines".to_owned()).spawn(move || {
             while let Ok(line) = lines.recv() {
                 print(&line);
@@ -46,7 +45,13 @@ impl Lines {
                 }
             }
         })?;
-        Ok((Lines { queue, lost, width }, Writer(thread)))
+        Ok((all, Writer(thread)))
+    }
+
+    /// The second value receives the lines.
+    fn new(width: usize) -> (Lines, Receiver<String>) {
+        let (queue, lines) = sync_channel(QUEUE);
+        (Lines { queue, lost: Arc::default(), width }, lines)
     }
 
     /// Writes a line of a process.
@@ -79,5 +84,30 @@ impl Writer {
         while !self.0.is_finished() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_line_that_is_too_long_becomes_several() {
+        let (lines, written) = Lines::new(5);
+        let most = usize::try_from(MAX_LINE).unwrap();
+        let text = format!("{}\n{}\nend", "a".repeat(most - 1), "b".repeat(most + 1));
+        lines.copy("id".to_owned(), text.as_bytes()).await;
+        let sizes: Vec<usize> = written.iter().map(|line| line.len() - "id    | \n".len()).collect();
+        assert_eq!(sizes, [most - 1, most, 1, 3]);
+    }
+
+    #[test]
+    fn lines_beyond_the_queue_are_lost_and_counted() {
+        let (lines, written) = Lines::new(0);
+        (0..QUEUE).for_each(|number| lines.say("id", &number.to_string()));
+        assert_eq!(lines.lost.load(Relaxed), 0);
+        lines.say("id", "one too many");
+        assert_eq!(lines.lost.load(Relaxed), 1);
+        assert_eq!(written.try_iter().count(), QUEUE);
     }
 }

@@ -26,18 +26,25 @@ pub struct RemoveArgs {
 }
 
 pub fn run(args: &StopArgs) -> ExitCode {
-    client::run(&args.admin, Effect::Changes, None, async |client| stop(client, &[]).await)
+    client::run(&args.admin, Effect::Changes, None, async |client| stop(&args.admin, client, &[]).await)
 }
 
 pub fn remove(args: &RemoveArgs) -> ExitCode {
-    client::run(&args.admin, Effect::Changes, None, async |client| stop(client, &args.names).await)
+    client::run(&args.admin, Effect::Changes, None, async |client| stop(&args.admin, client, &args.names).await)
 }
 
 /// Asks the nodes with these names to stop; without names, all nodes.
-async fn stop(client: &AdminClient, names: &[String]) -> Result<Output, ClientError> {
+async fn stop(args: &AdminArgs, client: &AdminClient, names: &[String]) -> Result<Output, ClientError> {
     let status: ClusterStatus = client.send(Method::GET, "/v1/nodes", None).await?.parse()?;
     let nodes = in_order(&status.nodes);
-    let all: Vec<Named> = nodes.iter().map(|node| Named { id: &node.info.id, server: &node.info.server }).collect();
+    let own = nodes.iter().find(|node| node.own).map(|node| node.info.id.as_str());
+    // Servers that do not know each other are asked one by one.
+    let alone = status.cluster.is_none() && args.admin.is_none();
+    let local = if alone { args.local_clients() } else { Vec::new() };
+    let others = local.iter().filter(|(id, _, _)| own != Some(id.as_str()));
+    let others = others.map(|(id, server, _)| Named { id, server });
+    let known = nodes.iter().map(|node| Named { id: &node.info.id, server: &node.info.server });
+    let all: Vec<Named> = others.chain(known).collect();
     let chosen = match select(names, &all) {
         Ok(chosen) => chosen,
         Err(error) => return Ok(Output { text: String::new(), failure: Some(printable(&error)) }),
@@ -45,7 +52,8 @@ async fn stop(client: &AdminClient, names: &[String]) -> Result<Output, ClientEr
     let (mut text, mut failed) = (String::new(), Vec::new());
     for Named { id, .. } in chosen {
         let path = format!("/v1/nodes/{}/stop", encoded(id));
-        match client.send(Method::POST, &path, None).await {
+        let direct = local.iter().find(|(local, _, _)| local == id).map(|(_, _, client)| client);
+        match direct.unwrap_or(client).send(Method::POST, &path, None).await {
             Ok(_) => text += &format!("{} stops\n", printable(id)),
             Err(error @ ClientError::Refused(_)) => failed.push(format!("{}: {error}", printable(id))),
             Err(error) => return Err(error),

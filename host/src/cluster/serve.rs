@@ -21,7 +21,7 @@ impl Cluster {
         let mut calls = client.subscribe(self.subjects.calls(&id)).await?;
         let mut questions = client.subscribe(self.subjects.info(&id)).await?;
         let (cluster, stop) = (self.clone(), self.end.child_token());
-        self.serve_stops(&client, &id, stop.clone()).await?;
+        self.serve_stops(client, &id, stop.clone()).await?;
         // A node that hears of this one can call it.
         client.flush().await?;
         *self.stop_serving.lock() = stop.clone();
