@@ -31,7 +31,7 @@ fn with_route(path: &str) -> Value {
 }
 
 /// The component of a guest with a new digest, so that it has to be compiled.
-fn never_compiled(guest: &str) -> Vec<u8> {
+pub fn never_compiled(guest: &str) -> Vec<u8> {
     let component = fs::read(source_of(guest).join(format!("{guest}.wasm"))).unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
     let name = vector(b"test".iter().map(|byte| [*byte]));

@@ -16,6 +16,7 @@ use super::faults::process;
 use super::{on, sees, start, three};
 use crate::harness::{Connection, Nats, Started, TestHost, eventually, node};
 use crate::reload::canary::canary_manifest;
+use crate::reload::never_compiled;
 use crate::rpc::end;
 
 /// A manifest of `echo` with a route more.
@@ -244,6 +245,39 @@ async fn the_turn_of_a_killed_node_goes_to_another_one() {
     eventually("a has the turn", || async { on_a.is_finished() }).await;
     assert_eq!(on_a.await.unwrap().unwrap().outcome, fanfare::api::ReloadOutcome::Swapped);
     reload.abort();
+}
+
+#[tokio::test]
+async fn a_node_whose_turn_was_taken_over_does_not_swap() {
+    let Some(nats) = Nats::start().await else { return };
+    let cable = Cable::to(nats.address(), Duration::ZERO).await;
+    let a = start(&nats, "a-1", "alpha", &["echo"]).await;
+    let b = TestHost::waits_for(&["echo"]).config(node("b-1", "beta", &format!("nats://{}", cable.address)));
+    let b = b.gated_compiler("echo").start().await;
+    for host in [&a, &b] {
+        sees(host, &[("a-1", "echo"), ("b-1", "echo")]).await;
+    }
+    a.put_manifest("echo", &canary_manifest("new", "1s", 0));
+    let on_a = a.start_canary("echo").await;
+    b.put_manifest("echo", &manifest("late"));
+    let (before, on_b) = (generation(&b).await, changed(&b));
+    eventually("b waits", || async { b.log.contains(&["waits for another node to change the module", "a-1"]) }).await;
+    // When it has its turn, it has to compile other files.
+    b.put("echo", "echo.wasm", &never_compiled("echo"));
+    on_a.await.unwrap().unwrap();
+    eventually("b compiles", || async { b.dir.path().join("reached").exists() }).await;
+    cable.pull();
+    a.put_manifest("echo", &manifest("other"));
+    let on_a = changed(&a);
+    eventually("a has the turn", || async { on_a.is_finished() }).await;
+    cable.plug_in();
+    eventually("b is connected", || async { b.admin("GET", "/v1/nodes", "").await.json()["state"] == "up" }).await;
+    b.dir.write("open", "");
+    let refused = on_b.await.unwrap().unwrap_err().to_string();
+    assert!(refused.contains("has taken over the turn to change the module"), "{refused}");
+    assert_eq!(generation(&b).await, before);
+    // The next one has a turn of its own.
+    changed(&b).await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::sees;
 use crate::cli::project::{Project, Serving};
-use crate::harness::{Nats, Started, TestHost, eventually};
+use crate::harness::{Nats, Started, TestHost, eventually, node};
 
 /// A node with the guest `schedules`, and these schedules in its manifest.
 async fn scheduled(nats: &Nats, id: &str, schedules: Value) -> Started {
@@ -130,6 +130,23 @@ async fn without_nats_a_schedule_is_missed_unless_it_fires_alone() {
     let before = all_ended(&hosts, "once").await;
     nats.run().await;
     eventually("it runs again", || async { all_ended(&hosts, "once").await.len() > before.len() }).await;
+    let once = all_ended(&hosts, "once").await;
+    assert_eq!(once.iter().collect::<BTreeSet<_>>().len(), once.len(), "{once:?}");
+}
+
+#[tokio::test]
+async fn a_schedule_continues_when_one_of_three_servers_ends() {
+    let Some(mut servers) = Nats::three().await else { return };
+    let url = servers.iter().map(Nats::url).collect::<Vec<_>>().join(",");
+    let start = async |id: &str| {
+        let schedules = json!({ "schedules": { "once": { "path": "tick", "interval": "200ms" } } });
+        TestHost::with("schedules").manifest("schedules", schedules).config(node(id, "node", &url)).start().await
+    };
+    let hosts = [start("a-1").await, start("b-1").await];
+    eventually("it runs", || async { all_ended(&hosts, "once").await.len() >= 3 }).await;
+    servers[0].kill();
+    let before = all_ended(&hosts, "once").await.len();
+    eventually("it still runs", || async { all_ended(&hosts, "once").await.len() >= before + 5 }).await;
     let once = all_ended(&hosts, "once").await;
     assert_eq!(once.iter().collect::<BTreeSet<_>>().len(), once.len(), "{once:?}");
 }
