@@ -95,19 +95,23 @@ pub struct Cluster {
 
 /// The parts of the node that calls of other nodes reach.
 #[derive(Default)]
-struct Node(OnceLock<(Weak<Dispatch>, Weak<Roster>, Weak<dyn Reloads>)>);
+struct Node {
+    dispatch: OnceLock<Weak<Dispatch>>,
+    roster: OnceLock<Weak<Roster>>,
+    reloads: OnceLock<Weak<dyn Reloads>>,
+}
 
 impl Node {
     fn dispatch(&self) -> Option<Arc<Dispatch>> {
-        self.0.get().and_then(|(dispatch, ..)| dispatch.upgrade())
+        self.dispatch.get().and_then(Weak::upgrade)
     }
 
     fn roster(&self) -> Option<Arc<Roster>> {
-        self.0.get().and_then(|(_, roster, _)| roster.upgrade())
+        self.roster.get().and_then(Weak::upgrade)
     }
 
     fn reloads(&self) -> Option<Arc<dyn Reloads>> {
-        self.0.get().and_then(|(.., reloads)| reloads.upgrade())
+        self.reloads.get().and_then(Weak::upgrade)
     }
 }
 
@@ -163,8 +167,10 @@ impl Cluster {
     ) {
         // The host calls this once.
         _ = self.asked_to_stop.set(asked_to_stop.clone());
-        let reloads = Arc::downgrade(reloads) as Weak<dyn Reloads>;
-        _ = self.node.0.set((Arc::downgrade(dispatch), Arc::downgrade(roster), reloads));
+        _ = self.node.dispatch.set(Arc::downgrade(dispatch));
+        _ = self.node.roster.set(Arc::downgrade(roster));
+        let reloads = Arc::downgrade(reloads);
+        _ = self.node.reloads.set(reloads);
         let (cluster, end) = (self.clone(), self.end.clone());
         links.spawn(async move { end.run_until_cancelled(cluster.take_part()).await });
     }

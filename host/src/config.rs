@@ -64,6 +64,7 @@ mod schedules;
 pub mod schema;
 pub mod secret;
 pub mod sections;
+mod server_url;
 mod servers;
 pub mod settings;
 mod sources;

@@ -1,10 +1,10 @@
 //! The addresses of NATS servers.
 
 use std::fmt;
-use std::net::Ipv6Addr;
 
-/// The port of NATS.
-const PORT: u16 = 4_222;
+use super::server_url::{Scheme, ServerUrl};
+
+const SCHEME: Scheme = Scheme { plain: "nats", tls: "tls", port: 4_222 };
 
 /// The most servers of a list.
 pub const MOST: usize = 64;
@@ -28,39 +28,14 @@ impl NatsAddress {
 
     /// Parses `nats://<host>[:<port>]` or `tls://..`.
     fn of(url: &str) -> Option<NatsAddress> {
-        let (scheme, rest) = url.split_once("://")?;
-        let tls = match scheme {
-            "nats" => false,
-            "tls" => true,
-            _ => return None,
-        };
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let (host, port) = match rest.strip_prefix('[') {
-            Some(rest) => {
-                let (host, port) = rest.split_once(']')?;
-                host.parse::<Ipv6Addr>().ok()?;
-                (host, port)
-            }
-            None => rest.split_at(rest.find(':').unwrap_or(rest.len())),
-        };
-        let port = match port.strip_prefix(':') {
-            Some(port) => port.bytes().all(|b| b.is_ascii_digit()).then_some(port)?.parse().ok()?,
-            None if port.is_empty() => PORT,
-            None => return None,
-        };
-        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b".-_:".contains(&b);
-        let valid = !host.is_empty() && host.bytes().all(is_plain);
-        valid.then(|| NatsAddress { host: host.to_owned(), port, tls })
+        let ServerUrl { host, port, tls } = SCHEME.parse(url)?;
+        Some(NatsAddress { host, port, tls })
     }
 }
 
 impl fmt::Display for NatsAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls { "tls" } else { "nats" };
-        match self.host.contains(':') {
-            true => write!(f, "{scheme}://[{}]:{}", self.host, self.port),
-            false => write!(f, "{scheme}://{}:{}", self.host, self.port),
-        }
+        SCHEME.write(f, &self.host, self.port, self.tls)
     }
 }
 

@@ -3,10 +3,12 @@
 use super::*;
 use crate::ports::{BoxFuture, Claim, Tick};
 
+type Answer = oneshot::Sender<Result<Claim, CallError>>;
+
 /// Nodes that answer a claim when the test says so.
 #[derive(Default)]
 struct Nodes {
-    asked: Mutex<VecDeque<(Tick, oneshot::Sender<Result<Claim, CallError>>)>>,
+    asked: Mutex<VecDeque<(Tick, Answer)>>,
     ended: Mutex<Vec<u64>>,
 }
 
