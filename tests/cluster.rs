@@ -7,6 +7,7 @@ pub mod faults;
 pub mod presence;
 mod rollouts;
 mod schedules;
+mod security;
 mod up;
 
 use serde_json::{Value, json};

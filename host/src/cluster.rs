@@ -12,6 +12,7 @@ mod calls;
 mod counts;
 mod join;
 mod link;
+mod login;
 mod modules;
 mod operate;
 mod presence;

@@ -57,11 +57,27 @@ impl Nats {
 
     /// Starts a current server with a file of settings.
     pub async fn configured(text: &str) -> Option<Nats> {
+        let Some(server) = current() else {
+            not_run(CURRENT);
+            return None;
+        };
+        Some(Nats::of_file(server, text).await)
+    }
+
+    /// Starts a current server with a file of settings, and one of the version that Debian has.
+    pub async fn all_configured(text: &str) -> Vec<Nats> {
+        let mut all = Vec::from_iter(Nats::configured(text).await);
+        match program(&["nats-server"]) {
+            Some(server) => all.push(Nats::of_file(server, text).await),
+            None => not_run(OLD),
+        }
+        all
+    }
+
+    async fn of_file(server: PathBuf, text: &str) -> Nats {
         let dir = TempDir::new();
-        let file = dir.write("nats.conf", text);
-        let server = Nats::with(&["--config", &file.display().to_string()]).await?;
-        drop(dir);
-        Some(server)
+        let file = dir.write("nats.conf", text).display().to_string();
+        Nats::in_dir(dir, server, &["--config", &file]).await
     }
 
     /// Starts a cluster of three servers. `None` if they are not installed.
@@ -81,7 +97,10 @@ impl Nats {
     }
 
     async fn of(server: PathBuf, options: &[&str]) -> Nats {
-        let dir = TempDir::new();
+        Nats::in_dir(TempDir::new(), server, options).await
+    }
+
+    async fn in_dir(dir: TempDir, server: PathBuf, options: &[&str]) -> Nats {
         let store = dir.path().join("store").display().to_string();
         Nats::plain(server, dir, &[&["--jetstream", "--store_dir", &store], options].concat()).await
     }

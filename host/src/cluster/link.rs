@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, ConnectOptions, Event, Server};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::counts::Counts;
+use super::login;
 use crate::blocking::run_blocking;
 use crate::call::text::{MESSAGE, line};
 use crate::config::nats_address::NatsAddress;
@@ -87,7 +88,7 @@ impl Link {
         name: &str,
         inbox: String,
     ) -> Result<(), String> {
-        let link = Arc::downgrade(self);
+        let (link, attempts) = (Arc::downgrade(self), Arc::downgrade(self));
         let options = self.options().await?.name(name).custom_inbox_prefix(inbox);
         let options = options
             .retry_on_initial_connect()
@@ -95,6 +96,13 @@ impl Link {
             .request_timeout(Some(config.timeout))
             .ping_interval(config.gone_after)
             .subscription_capacity(MOST_UNREAD)
+            // The only way to learn why an attempt has failed.
+            .reconnect_to_server_callback(move |servers, _| {
+                if let Some(link) = attempts.upgrade() {
+                    link.refused(&servers);
+                }
+                std::future::ready(None)
+            })
             .skip_subject_validation(true)
             .event_callback(move |event| {
                 let link = link.clone();
@@ -112,35 +120,19 @@ impl Link {
     }
 
     async fn options(&self) -> Result<ConnectOptions, String> {
-        let secrets = self.secrets.clone();
-        let read = move || -> Result<_, String> {
-            let texts = (secrets.password.read()?, secrets.token.read()?, secrets.nkey.read()?);
-            Ok((texts, secrets.credentials.read_lines()?))
-        };
-        let ((password, token, nkey), credentials) = run_blocking(read).await?;
-        let mut options = ConnectOptions::new();
-        if let (Some(user), Some(password)) = (self.secrets.username.clone(), password) {
-            options = options.user_and_password(user, password);
+        let (secrets, tls) = (self.secrets.clone(), self.servers.iter().any(|server| server.tls));
+        run_blocking(move || login::options(&secrets, tls)).await
+    }
+
+    /// Why the attempts to connect have failed.
+    fn refused(&self, servers: &[Server]) {
+        let reasons = servers.iter().filter_map(|server| server.last_error.as_deref());
+        // A refused login is more useful than a server that is away.
+        let is_login = |reason: &&str| !login::is_away(reason);
+        let Some(reason) = reasons.clone().find(is_login).or_else(|| reasons.clone().next()) else { return };
+        if !self.connected.load(Ordering::Acquire) {
+            self.down(&login::explained(&self.secrets, &line(reason, MESSAGE)));
         }
-        if let Some(token) = token {
-            options = options.token(token);
-        }
-        if let Some(seed) = nkey {
-            options = options.nkey(seed);
-        }
-        if let Some(credentials) = credentials {
-            options = options.credentials(&credentials).map_err(|error| format!("cluster.credentialsFile: {error}"))?;
-        }
-        if self.servers.iter().any(|server| server.tls) {
-            options = options.require_tls(true);
-        }
-        if let Some(ca) = self.secrets.ca.clone() {
-            options = options.add_root_certificates(ca);
-        }
-        if let Some((certificate, key)) = self.secrets.certificate.clone() {
-            options = options.add_client_certificate(certificate, key);
-        }
-        Ok(options)
     }
 
     fn on_event(&self, event: Event) {
@@ -158,14 +150,16 @@ impl Link {
                 self.counts.slow.inc();
             }
             Event::ServerError(error) => self.note(&error.to_string()),
-            Event::ClientError(error) => self.note(&error.to_string()),
+            // Of an attempt to connect, `refused` knows more.
+            Event::ClientError(error) if self.is_connected() => self.note(&error.to_string()),
+            Event::ClientError(_) => {}
             Event::LameDuckMode | Event::Draining => {}
         }
     }
 
     /// What a server or the client complains about. Without a connection it is the reason.
     fn note(&self, reason: &str) {
-        let reason = line(reason, MESSAGE);
+        let reason = login::explained(&self.secrets, &line(reason, MESSAGE));
         match self.connected.load(Ordering::Acquire) {
             true => tracing::warn!(%reason, "NATS refuses something"),
             false => self.down(&reason),
