@@ -43,8 +43,8 @@ impl Bucket {
         Bucket { name: name.to_owned(), timeout, link, store: Mutex::default() }
     }
 
-    /// Changes a value, which is the default one if there is none. `edit` may run several times. If
-    /// this fails, the value may have been written.
+    /// Changes a value. Where a key has no value yet, `edit` gets the default. It may run several
+    /// times. If this fails, the value may have been written.
     pub(super) async fn change<T: Default + Serialize + DeserializeOwned, R>(
         &self,
         key: &str,
