@@ -84,7 +84,7 @@ pub enum CommandError {
     ForeignSdk(String),
 
     // types
-    #[error("{0}: no module here shows its language; name one with --lang")]
+    #[error("{0}: no module here shows a language that has stubs; name one with --lang")]
     NoModuleLanguage(String),
     #[error("{}\nrun `fanfare types` to write what is not up to date", .0.join("\n"))]
     StaleTypes(Vec<String>),

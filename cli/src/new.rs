@@ -18,8 +18,7 @@ use fanfare::tooling::files;
 use names::{crate_of, file_of};
 use sdk::Placement;
 pub use sdk::contract;
-pub use template::Language;
-use template::Template;
+use template::{Language, Template};
 
 mod names;
 mod sdk;
@@ -231,6 +230,7 @@ impl Module<'_> {
         };
         let watch = match language {
             Language::Rust => "\"src\", \"Cargo.toml\"",
+            Language::Go => "\"{{entry}}\", \"go.mod\"",
             _ => "\"{{entry}}\"",
         };
         let entry = language.entry(&file);
@@ -263,8 +263,8 @@ mod tests {
         {
             assert_eq!(chosen(line).unwrap(), language, "{line:?}");
         }
-        let error = chosen("go\n").unwrap_err().to_string();
-        assert_eq!(error, "`go` is not a language of `fanfare new`; choose one of rust, js, ts, python, c");
+        let error = chosen("lua\n").unwrap_err().to_string();
+        assert_eq!(error, "`lua` is not a language of `fanfare new`; choose one of rust, js, ts, python, c, zig, go");
     }
 
     #[test]
@@ -273,6 +273,8 @@ mod tests {
             ("first-module", Language::Rust, "hello", CHECKOUT, "\n#[cfg(test)]"),
             ("javascript", Language::Js, "greeting", OUTSIDE, "\0"),
             ("python", Language::Python, "greeting", OUTSIDE, "\0"),
+            ("zig", Language::Zig, "greeting", OUTSIDE, "\0"),
+            ("go", Language::Go, "greeting", OUTSIDE, "\0"),
         ] {
             let file = format!("../docs/{page}.md");
             let guide = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&file)).unwrap();
@@ -280,7 +282,8 @@ mod tests {
             let module = Module { name, language, template, sdk: &sdk, listen: "" };
             for (path, text) in template.files(language).unwrap() {
                 let path = module.filled(&path);
-                if path == "module.json" || path.ends_with(".rs") || path.ends_with(".js") || path.ends_with(".py") {
+                let endings = [".rs", ".js", ".py", ".zig", ".go", ".mod"];
+                if path == "module.json" || endings.iter().any(|ending| path.ends_with(ending)) {
                     let text = module.filled(&text);
                     let shown = text.split(tests).next().unwrap().trim_end();
                     assert!(guide.contains(shown), "{file} shows another {path} than `fanfare new` writes");

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
 
+use super::build::tools;
 use super::config::FileArgs;
 use super::error::CommandError;
-use super::new::Language;
 use super::project::Selection;
 use super::terminal::{exit_code, print};
 use fanfare::Faults;
@@ -46,7 +46,32 @@ pub struct TypesArgs {
     pub check: bool,
 }
 
+/// A language that has stubs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Language {
+    /// Rust
+    Rust,
+    /// JavaScript
+    Js,
+    /// TypeScript
+    Ts,
+    /// Python
+    Python,
+    /// C
+    C,
+}
+
 impl Language {
+    /// The language, by whose files a module shows that it uses it.
+    fn tools(self) -> &'static tools::Language {
+        match self {
+            Language::Rust => &tools::RUST,
+            Language::Js | Language::Ts => &tools::JAVASCRIPT,
+            Language::Python => &tools::PYTHON,
+            Language::C => &tools::C,
+        }
+    }
+
     /// The files of the stubs: the name and the text of each.
     fn stubs(self, modules: &[model::Module]) -> Vec<(&'static str, String)> {
         match self {

@@ -9,9 +9,9 @@
 //	}
 //
 // An instance runs one call at a time. What a handler returns becomes the reply: nil is no content,
-// a string is text, []byte is bytes, a Reply is itself, and any other value is JSON. An error becomes
-// a failure: a Failure with its name and status, any other error with the name `error` and status
-// 500.
+// a string is text, []byte is bytes, a Reply and a Pass are themselves, and any other value is JSON.
+// An error becomes a failure: a Failure with its name and status, the error of a function of the host
+// with its kind, and any other error with the name `error` and status 500.
 package fanfare
 
 import (
@@ -27,14 +27,47 @@ import (
 type Call struct {
 	ID      uint64
 	Handler string
-	// Trigger says what caused the call: `http`, `broadcast`, `rpc` and so on.
-	Trigger    string
-	Params     []Pair
+	Trigger Trigger
+	// The tenant, or empty.
+	Subdomain string
+	Params    []Pair
+	// Without its `?`, not decoded.
 	Query      string
 	Body       []byte
 	DeadlineMs uint32
-	// Facts that middlewares passed on.
+	// Facts that middlewares passed on, each named `<module>.<name>`.
 	Extra []Pair
+}
+
+// A Trigger is what caused a call. A field that the kind does not have is empty.
+type Trigger struct {
+	// `http`, `broadcast`, `rpc`, `schedule`, `subscription`, `client`, `channel`, `hook`, `startup`,
+	// or a later kind, such as `stream`.
+	Kind string
+	// http: such as `GET`. `HEAD` arrives as `GET`.
+	Method string
+	// broadcast, schedule, subscription, hook, startup: the name in the manifest. client: the name of
+	// the message.
+	Name string
+	// broadcast: its number on its node, its position in the module's order, and whether this worker
+	// emitted it.
+	Number, Seq  uint64
+	SameAsCaller bool
+	// schedule: when it was due, in milliseconds since 1970, and the id of the run in the cluster.
+	DueMs uint64
+	Run   string
+	// subscription: `event`, `redis` or `channel`; the type or channel; the position.
+	Source, Topic, Position string
+	// client, and channel if a client acts: the id of the session.
+	Session string
+	// client: whether it waits for a reply.
+	WantsReply bool
+	// channel: its name, and `subscribe`, `unsubscribe`, `publish`, `deliver`, `join` or `leave`.
+	Channel, Action string
+	// startup: `start`, `swap` or `restart`.
+	Reason string
+	// A later kind: JSON. For a stream `{"key": .., "lastEventId": ..}`.
+	Data string
 }
 
 // A Pair is a name and its value.
@@ -66,10 +99,22 @@ type Reply struct {
 	Body any
 }
 
+// A Pass lets a call continue with its next step, for middlewares, filters and routes of channels.
+type Pass struct {
+	// Replaces the payload of the call. nil keeps it. A string is text, []byte is bytes, and any other
+	// value is sent as JSON.
+	Payload any
+	// Facts for the next steps, which find each in Extra as `<module>.<name>`.
+	Facts []Pair
+}
+
 // A Failure refuses a call.
 type Failure struct {
 	Name, Message string
 	Status        int
+	// For the caller's program: nil, a string, []byte, or a value that is sent as JSON.
+	Data  any
+	Extra []Pair
 }
 
 func (f *Failure) Error() string { return f.Name + ": " + f.Message }
@@ -134,27 +179,47 @@ func callers() []uintptr {
 	return stack[:runtime.Callers(4, stack)]
 }
 
-// run runs a handler. A panic of the handler is an error of the call, and a line of the log.
-func run(call *Call) (reply Reply, failure *Failure) {
+// run runs a handler. It returns a Reply or a Pass, with what they carry as string or []byte. A panic
+// of the handler is an error of the call, and a line of the log.
+func run(call *Call) (end any, failure *Failure) {
 	defer func() {
 		if problem := recover(); problem != nil {
 			Log(LevelError, fmt.Sprint(problem, place()))
-			reply, failure = Reply{}, &Failure{Name: "error", Message: fmt.Sprint(problem), Status: 500}
+			end, failure = nil, &Failure{Name: "error", Message: fmt.Sprint(problem), Status: 500}
 		}
 	}()
 	handler, ok := handlers[call.Handler]
 	if !ok {
-		return Reply{}, &Failure{Name: "no-such-handler", Message: "there is no handler " + call.Handler, Status: 500}
+		return nil, &Failure{Name: "no-such-handler", Message: "there is no handler " + call.Handler, Status: 500}
 	}
 	result, err := handler(call)
-	if err != nil {
-		if errors.As(err, &failure) {
-			return Reply{}, failure
-		}
-		Log(LevelError, err.Error())
-		return Reply{}, &Failure{Name: "error", Message: err.Error(), Status: 500}
+	if err == nil {
+		end, err = ended(result)
 	}
+	if err == nil {
+		return end, nil
+	}
+	if !errors.As(err, &failure) {
+		Log(LevelError, err.Error())
+		failure = &Failure{Name: "error", Message: err.Error(), Status: 500}
+	}
+	copied := *failure
+	if copied.Data, _, err = encode(copied.Data); err != nil {
+		copied.Data = nil
+	}
+	return nil, &copied
+}
+
+// ended returns how a call ends with the result of its handler.
+func ended(result any) (any, error) {
+	var err error
+	var reply Reply
 	switch result := result.(type) {
+	case Pass:
+		result.Payload, _, err = encode(result.Payload)
+		return result, err
+	case *Pass:
+		return ended(*result)
 	case Reply:
 		reply = result
 	case *Reply:
@@ -162,15 +227,24 @@ func run(call *Call) (reply Reply, failure *Failure) {
 	default:
 		reply.Body = result
 	}
-	switch reply.Body.(type) {
+	body, isJSON, err := encode(reply.Body)
+	if isJSON {
+		reply.Headers = append([]Pair{{"content-type", "application/json"}}, reply.Headers...)
+	}
+	reply.Body = body
+	return reply, err
+}
+
+// encode returns a value as what a payload can be: nil, a string or []byte. It also returns whether
+// it made JSON of the value.
+func encode(value any) (any, bool, error) {
+	switch value.(type) {
 	case nil, string, []byte:
-		return reply, nil
+		return value, false, nil
 	}
-	text, err := json.Marshal(reply.Body)
+	text, err := json.Marshal(value)
 	if err != nil {
-		return Reply{}, &Failure{Name: "invalid-result", Message: err.Error(), Status: 500}
+		return nil, false, Fail("invalid-result", 500, err.Error())
 	}
-	reply.Body = string(text)
-	reply.Headers = append([]Pair{{"content-type", "application/json"}}, reply.Headers...)
-	return reply, nil
+	return string(text), true, nil
 }

@@ -42,6 +42,14 @@ func getBytes(at uintptr) []byte {
 
 func getString(at uintptr) string { return string(getBytes(at)) }
 
+// getOptional reads an `option<string>`. None is the empty string.
+func getOptional(at uintptr) string {
+	if get[uint8](at) == 0 {
+		return ""
+	}
+	return getString(at + 4)
+}
+
 func getPairs(at uintptr) []Pair {
 	first, count := uintptr(get[uint32](at)), uintptr(get[uint32](at+4))
 	pairs := make([]Pair, count)
@@ -65,14 +73,28 @@ func putBytes[T string | []byte](at uintptr, value T) {
 	put(at+4, length)
 }
 
-func putPairs(at uintptr, pairs []Pair) {
+// putOptional writes an `option<string>`. The empty string is none.
+func putOptional(at uintptr, value string) {
+	if value != "" {
+		put(at, uint8(1))
+		putBytes(at+4, value)
+	}
+}
+
+// holdPairs copies pairs for the host, and returns their address and number.
+func holdPairs(pairs []Pair) (uint32, uint32) {
 	first := hold(len(pairs) * 16)
 	for i, pair := range pairs {
 		putBytes(first+uintptr(i)*16, pair.Name)
 		putBytes(first+uintptr(i)*16+8, pair.Value)
 	}
-	put(at, uint32(first))
-	put(at+4, uint32(len(pairs)))
+	return uint32(first), uint32(len(pairs))
+}
+
+func putPairs(at uintptr, pairs []Pair) {
+	first, count := holdPairs(pairs)
+	put(at, first)
+	put(at+4, count)
 }
 
 // holdPayload returns a payload as the three numbers of an argument.
@@ -98,6 +120,17 @@ func putPayload(at uintptr, value any) {
 func getPayload(at uintptr) []byte {
 	if get[uint8](at) == 0 {
 		return nil
+	}
+	return getBytes(at + 4)
+}
+
+// getBody reads a payload as nil, a string or []byte.
+func getBody(at uintptr) any {
+	switch get[uint8](at) {
+	case 0:
+		return nil
+	case 1:
+		return getString(at + 4)
 	}
 	return getBytes(at + 4)
 }

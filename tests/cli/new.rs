@@ -107,13 +107,13 @@ async fn new_refuses_invalid_and_existing_names_and_writes_nothing() {
 async fn new_refuses_languages_and_templates_that_do_not_exist() {
     let project = Project::none();
     for (args, code, why) in [
-        (["--lang", "go"], 2, "[possible values: rust, js, ts, python, c]"),
+        (["--lang", "lua"], 2, "[possible values: rust, js, ts, python, c, zig, go]"),
         (["--template", "grpc"], 2, "[possible values: http, broadcast, sse, chat-filter, wasi-http]"),
     ] {
         let ran = project.run(&[&["new", "hello"][..], &args].concat()).await;
         assert!(ran.code == code && ran.err.contains(why), "{}", ran.err);
     }
-    for language in ["c", "ts"] {
+    for language in ["c", "ts", "zig", "go"] {
         let ran = project.run(&["new", "hello", "--lang", language, "--template", "wasi-http"]).await;
         let why = format!(
             "error: there is no template wasi-http in {language}: {language} has http, broadcast, sse, chat-filter, and \
@@ -141,12 +141,12 @@ async fn new_asks_for_the_language_on_a_terminal() {
         (CommandOutput::of(shell).await.out, project)
     };
     let (asked, project) = answer("js", "").await;
-    assert!(asked.contains("language (rust, js, ts, python, c) [rust]: "), "{asked}");
+    assert!(asked.contains("language (rust, js, ts, python, c, zig, go) [rust]: "), "{asked}");
     assert!(project.path().join("modules/hello/hello.js").is_file(), "{asked}");
     let (asked, project) = answer("", "").await;
     assert!(project.path().join("modules/hello/src/lib.rs").is_file(), "{asked}");
-    let (asked, project) = answer("go", "").await;
-    assert!(asked.contains("`go` is not a language of `fanfare new`; choose one of rust, js, "), "{asked}");
+    let (asked, project) = answer("lua", "").await;
+    assert!(asked.contains("`lua` is not a language of `fanfare new`; choose one of rust, js, "), "{asked}");
     assert!(!project.path().join("modules").exists());
     let (asked, project) = answer("js", "c").await;
     assert!(!asked.contains("language (") && project.path().join("modules/hello/hello.c").is_file(), "{asked}");
@@ -159,7 +159,12 @@ async fn new_names_the_tools_that_a_language_lacks() {
         ("rust", "Rust lacks tools here: "),
         ("ts", "JavaScript lacks tools here: Node.js 20 or later: install it from https://nodejs.org; npm: "),
         ("python", "Python lacks tools here: Python 3.11 or later: install it from https://www.python.org; "),
-        ("c", "C lacks tools here: Python 3 with venv and pip: install it with the package manager"),
+        (
+            "c",
+            "C lacks tools here: bash: install it with the package manager of the system; Python 3 with venv and pip: ",
+        ),
+        ("zig", "Zig lacks tools here: bash: install it with the package manager of the system; Python 3 with venv "),
+        ("go", "Go lacks tools here: bash: install it with the package manager of the system; Python 3 with venv "),
     ] {
         let mut command = project.command(&["new", &format!("in-{language}"), "--lang", language]);
         command.env("PATH", project.path().join("bin"));

@@ -257,31 +257,38 @@ async fn packages_of_python_are_in_an_environment_of_the_module() {
 }
 
 #[tokio::test]
-async fn the_compiler_of_the_c_sdk_is_installed_before_the_first_build() {
+async fn the_compiler_of_an_sdk_is_installed_before_the_first_build() {
     let script = r#"#!/bin/sh
 case $1 in
     --install) mkdir -p .tools/bin; echo > .tools/bin/python; echo compiler >> ../installs ;;
     -o) cp source.wasm "$2" ;;
 esac
 "#;
-    let project = with_command("../../sdk/build -o made.wasm made.c", "made.wasm")
-        .file("sdk/include/fanfare.h", "")
-        .file("sdk/build", script);
-    programs(&project, &[("python3", PYTHON)]);
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(project.path().join("sdk/build"), executable).unwrap();
-    let ran = build(&project).await;
-    assert_eq!(ran.code, 0, "{}", ran.err);
-    assert!(ran.err.starts_with("made: installing the compiler and its tools with pip ..\n"), "{}", ran.err);
-    assert_eq!((build(&project).await.code, installs(&project)), (0, vec!["compiler".to_owned()]));
-    // Another version of the SDK may need another compiler.
-    fs::write(project.path().join("sdk/build"), format!("{script}# newer")).unwrap();
-    assert_eq!((build(&project).await.code, installs(&project).len()), (0, 2));
-    // The compiler is in another folder for all projects.
-    let mut elsewhere = with_programs(&project, &["build"]);
-    elsewhere.env("FANFARE_C_TOOLS", project.path().join("tools"));
-    assert_eq!((CommandOutput::of(elsewhere).await.code, installs(&project).len()), (0, 3));
-    assert!(project.path().join("tools/.fanfare-installed").exists());
+    for (file, variable) in [("include/fanfare.h", "FANFARE_C_TOOLS"), ("fanfare.go", "FANFARE_GO_TOOLS")] {
+        let project = with_command("../../sdk/build -o made.wasm", "made.wasm")
+            .file(&format!("sdk/{file}"), "")
+            .file("sdk/build", script);
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(project.path().join("sdk/build"), executable).unwrap();
+        programs(&project, &[]);
+        let ran = build(&project).await;
+        let missing = "error: these tools are missing:\n  bash, for made: install it with the package manager of the \
+                       system\n  Python 3 with venv and pip, for made: ";
+        assert!(ran.code == 1 && ran.err.starts_with(missing), "{}", ran.err);
+        programs(&project, &[("python3", PYTHON), ("bash", "")]);
+        let ran = build(&project).await;
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert!(ran.err.starts_with("made: installing the compiler and its tools with pip ..\n"), "{}", ran.err);
+        assert_eq!((build(&project).await.code, installs(&project)), (0, vec!["compiler".to_owned()]));
+        // Another version of the SDK may need another compiler.
+        fs::write(project.path().join("sdk/build"), format!("{script}# newer")).unwrap();
+        assert_eq!((build(&project).await.code, installs(&project).len()), (0, 2));
+        // The compiler is in another folder for all projects.
+        let mut elsewhere = with_programs(&project, &["build"]);
+        elsewhere.env(variable, project.path().join("tools"));
+        assert_eq!((CommandOutput::of(elsewhere).await.code, installs(&project).len()), (0, 3));
+        assert!(project.path().join("tools/.fanfare-installed").exists());
+    }
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ async fn build_and_test(project: &Project, module: &str, prepare: impl FnOnce(&m
 async fn every_template_lacks_only_its_component() {
     let project = Project::with(&[]);
     let mut count = 0;
-    for language in ["rust", "js", "ts", "python", "c"] {
+    for language in ["rust", "js", "ts", "python", "c", "zig", "go"] {
         for template in TEMPLATES {
             new(&project, language, template).await;
             count += 1;
@@ -81,10 +81,14 @@ async fn a_module_in_a_checkout_uses_its_sdk() {
         ("js", "package.json", "\"fanfare\": \"file:../../sdk/js\""),
         ("python", "requirements.txt", "../../sdk/python[build]\n"),
         ("c", "module.json", "\"command\": \"../../sdk/c/build -o c-sse.wasm c-sse.c\""),
+        ("zig", "module.json", "\"command\": \"../../sdk/c/build -o zig-sse.wasm zig-sse.zig\""),
+        ("go", "go.mod", "replace fanfare => ../../sdk/go\n"),
     ] {
         let module = new(&checkout, language, "sse").await;
         assert!(checkout.read(&format!("modules/{module}/{file}")).contains(text), "{file}");
     }
+    let command = "\"command\": \"../../sdk/go/build -o go-sse.wasm\"";
+    assert!(checkout.read("modules/go-sse/module.json").contains(command));
     assert!(!checkout.path().join("modules/_sdk").exists());
 }
 
@@ -98,6 +102,8 @@ async fn reserved_names_give_files_that_the_language_accepts() {
         ("my-own", "python", "my_own.py", "my_own.wasm"),
         ("import", "js", "import.js", "import.wasm"),
         ("tests", "c", "tests-module.c", "tests-module.wasm"),
+        ("std", "zig", "std.zig", "std.wasm"),
+        ("fmt", "go", "main.go", "fmt.wasm"),
     ] {
         assert_eq!(project.run(&["new", name, "--lang", language]).await.code, 0, "{name}");
         assert!(project.path().join("modules").join(name).join(source).is_file(), "{name}");
@@ -224,4 +230,57 @@ async fn sse_in_c_passes_its_tests() {
 #[tokio::test]
 async fn chat_filter_in_c_passes_its_tests() {
     passes_in_c("chat-filter").await;
+}
+
+/// Builds and tests a module in a language whose compiler the SDK installs, with the one that
+/// `tests/guests/languages/build` has installed.
+async fn passes_with(language: &str, sdk: &str, template: &str) {
+    let tools = root().join("target/languages-tools").join(sdk);
+    if !tools.join("bin/wasm-tools").exists() {
+        return not_run(&format!("{language}: run tests/guests/languages/build {sdk}-sdk"));
+    }
+    let project = Project::with(&[]).own_state();
+    let module = new(&project, language, template).await;
+    let variable = format!("FANFARE_{}_TOOLS", sdk.to_uppercase());
+    build_and_test(&project, &module, |build| _ = build.env(variable, &tools)).await;
+}
+
+#[tokio::test]
+async fn http_in_zig_passes_its_tests() {
+    passes_with("zig", "c", "http").await;
+}
+
+#[tokio::test]
+async fn broadcast_in_zig_passes_its_tests() {
+    passes_with("zig", "c", "broadcast").await;
+}
+
+#[tokio::test]
+async fn sse_in_zig_passes_its_tests() {
+    passes_with("zig", "c", "sse").await;
+}
+
+#[tokio::test]
+async fn chat_filter_in_zig_passes_its_tests() {
+    passes_with("zig", "c", "chat-filter").await;
+}
+
+#[tokio::test]
+async fn http_in_go_passes_its_tests() {
+    passes_with("go", "go", "http").await;
+}
+
+#[tokio::test]
+async fn broadcast_in_go_passes_its_tests() {
+    passes_with("go", "go", "broadcast").await;
+}
+
+#[tokio::test]
+async fn sse_in_go_passes_its_tests() {
+    passes_with("go", "go", "sse").await;
+}
+
+#[tokio::test]
+async fn chat_filter_in_go_passes_its_tests() {
+    passes_with("go", "go", "chat-filter").await;
 }

@@ -99,7 +99,7 @@ async fn the_languages_are_those_of_a_module_or_those_that_are_named() {
     let ran = none.run(&["types"]).await;
     assert_eq!(
         (ran.code, ran.err.as_str()),
-        (1, "error: modules: no module here shows its language; name one with --lang\n")
+        (1, "error: modules: no module here shows a language that has stubs; name one with --lang\n")
     );
 }
 

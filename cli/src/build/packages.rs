@@ -1,5 +1,5 @@
 //! Installs what the command of a module needs besides sources, in folders of the module: packages
-//! of npm, a virtual environment of Python, the compiler of the C SDK.
+//! of npm, a virtual environment of Python, the compiler of the SDK for C or Go.
 //!
 //! A file in the folder with the packages has the digest of what they were installed from. Times of
 //! files would not do, because `git checkout` and copies change them. While an install runs, the
@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use tokio::process::Command;
 use tokio::time::{interval_at, sleep};
 
-use super::tools::{C, JAVASCRIPT, Language, PYTHON};
+use super::tools::{C, GO, JAVASCRIPT, Language, PYTHON};
 use super::{Group, run_in};
 use crate::terminal::eprint;
 use fanfare::tooling::document::source::shown;
@@ -62,8 +62,43 @@ enum Kind {
     Npm,
     /// Of this file: `requirements.txt` or `pyproject.toml`.
     Pip(&'static str),
-    /// The compiler, which the `build` of the C SDK installs.
+    /// The compiler, which the `build` of an SDK installs.
+    Compiler(Sdk),
+}
+
+/// An SDK whose script `build` builds components, and installs the compiler for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sdk {
+    /// Also for Zig.
     C,
+    Go,
+}
+
+impl Sdk {
+    const ALL: [Sdk; 2] = [Sdk::C, Sdk::Go];
+
+    fn language(self) -> &'static Language {
+        match self {
+            Sdk::C => &C,
+            Sdk::Go => &GO,
+        }
+    }
+
+    /// A file by which its folder is known.
+    fn file(self) -> &'static str {
+        match self {
+            Sdk::C => "include/fanfare.h",
+            Sdk::Go => "fanfare.go",
+        }
+    }
+
+    /// The variable that names the folder of the compiler. Without it, that is `.tools` in the SDK.
+    fn variable(self) -> &'static str {
+        match self {
+            Sdk::C => "FANFARE_C_TOOLS",
+            Sdk::Go => "FANFARE_GO_TOOLS",
+        }
+    }
 }
 
 /// Why packages were not installed. The installer's own output was printed before.
@@ -89,10 +124,10 @@ impl Packages {
             all.push(Packages { kind: Kind::Pip(file), dir: dir.clone(), folder: dir.join(".venv") });
         }
         let command = manifest.build.as_ref().map(|build| build.command.as_str()).unwrap_or_default();
-        if let Some(sdk) = sources::c_sdk(dir, command) {
-            let tools = std::env::var_os("FANFARE_C_TOOLS").filter(|tools| !tools.is_empty());
-            let folder = tools.map_or_else(|| sdk.join(".tools"), |tools| dir.join(tools));
-            all.push(Packages { kind: Kind::C, dir: sdk, folder });
+        if let Some((sdk, place)) = sources::sdk(dir, command) {
+            let tools = std::env::var_os(sdk.variable()).filter(|tools| !tools.is_empty());
+            let folder = tools.map_or_else(|| place.join(".tools"), |tools| dir.join(tools));
+            all.push(Packages { kind: Kind::Compiler(sdk), dir: place, folder });
         }
         all
     }
@@ -102,7 +137,7 @@ impl Packages {
         match self.kind {
             Kind::Npm => &JAVASCRIPT,
             Kind::Pip(_) => &PYTHON,
-            Kind::C => &C,
+            Kind::Compiler(sdk) => sdk.language(),
         }
     }
 
@@ -192,7 +227,7 @@ impl Packages {
     }
 
     fn what(&self) -> &'static str {
-        if self.kind == Kind::C { "the compiler and its tools" } else { "packages" }
+        if matches!(self.kind, Kind::Compiler(_)) { "the compiler and its tools" } else { "packages" }
     }
 
     fn set_stamp(&self, text: &str) -> io::Result<()> {
@@ -241,7 +276,7 @@ impl Packages {
                 let venv = owned(&["python3", "-m", "venv", ".venv"]);
                 if self.lacks_python() { vec![venv, packages] } else { vec![packages] }
             }
-            Kind::C => vec![owned(&["./build", "--install"])],
+            Kind::Compiler(_) => vec![owned(&["./build", "--install"])],
         }
     }
 
@@ -293,7 +328,7 @@ impl Packages {
         match self.kind {
             Kind::Npm => "correct package.json as it says".to_owned(),
             Kind::Pip(file) => format!("correct {file} as it says"),
-            Kind::C => "do what it says".to_owned(),
+            Kind::Compiler(_) => "do what it says".to_owned(),
         }
     }
 }

@@ -92,10 +92,19 @@ pub const PYTHON: Language = Language {
     ],
 };
 
-/// The SDK installs the compiler, which is in PyPI.
-pub const C: Language = Language { name: "C", has_file: |name| name.ends_with(".c"), tools: &[VENV] };
+const BASH: Tool = Tool { name: "bash", program: "bash", args: &[], output: "", page: "", packages: ["bash"; 4] };
 
-pub const LANGUAGES: [&Language; 4] = [&RUST, &JAVASCRIPT, &PYTHON, &C];
+/// A script of the SDK builds modules, and installs the compiler, which is in PyPI.
+const OF_SDK: &[Tool] = &[BASH, VENV];
+
+pub const C: Language = Language { name: "C", has_file: |name| name.ends_with(".c"), tools: OF_SDK };
+
+/// With the SDK for C.
+pub const ZIG: Language = Language { name: "Zig", has_file: |name| name.ends_with(".zig"), tools: OF_SDK };
+
+pub const GO: Language = Language { name: "Go", has_file: |name| name == "go.mod", tools: OF_SDK };
+
+pub const LANGUAGES: [&Language; 6] = [&RUST, &JAVASCRIPT, &PYTHON, &C, &ZIG, &GO];
 
 /// A tool that a build lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -329,6 +338,8 @@ mod tests {
             ("requirements.txt", "Python"),
             ("a.py", "Python"),
             ("a.c", "C"),
+            ("a.zig", "Zig"),
+            ("go.mod", "Go"),
             ("a.js", ""),
         ] {
             assert_eq!(languages(file), language, "{file}");

@@ -51,7 +51,7 @@ pub fn file_of(language: Language, module: &str) -> String {
         Language::Python if is_in(PYTHON, &snake) => snake + "_module",
         Language::Python => snake,
         Language::C if is_in(C, module) => format!("{module}-module"),
-        Language::C => module.to_owned(),
+        Language::C | Language::Zig | Language::Go => module.to_owned(),
     }
 }
 
@@ -92,6 +92,8 @@ mod tests {
             (Language::C, "my-module", "my-module"),
             (Language::C, "tests", "tests-module"),
             (Language::C, "int", "int"),
+            (Language::Zig, "tests", "tests"),
+            (Language::Go, "my-module", "my-module"),
         ] {
             assert_eq!(file_of(language, name), file);
         }

@@ -118,7 +118,7 @@ fn read(dir: &Path) -> io::Result<Vec<File>> {
             let path = entry?.path();
             let place = path.strip_prefix(dir).unwrap_or(&path).to_string_lossy().into_owned();
             match place.as_str() {
-                "target" | "Cargo.lock" | "js/node_modules" | "python/build" | "c/.tools" | VERSION => {}
+                "target" | "Cargo.lock" | "js/node_modules" | "python/build" | "c/.tools" | "go/.tools" | VERSION => {}
                 _ if place.ends_with("__pycache__") || place.ends_with(".egg-info") => {}
                 _ if path.is_dir() => folders.push(path),
                 _ => files.push((place, fs::read(&path)?.into())),
@@ -177,7 +177,8 @@ mod tests {
         "sdk/c/tests",
         "sdk/cases",
         "sdk/generate",
-        "sdk/go",
+        "sdk/go/.tools",
+        "sdk/go/contract",
         "sdk/js/.gitignore",
         "sdk/js/.prettierrc.json",
         "sdk/js/conformance",
@@ -238,6 +239,7 @@ mod tests {
 
         for made in [
             "c/.tools/x",
+            "go/.tools/x",
             "js/node_modules/x",
             "python/build/x",
             "python/fanfare/__pycache__/x",

@@ -18,6 +18,10 @@ pub enum Language {
     Python,
     /// C
     C,
+    /// Zig
+    Zig,
+    /// Go
+    Go,
 }
 
 /// What a new module shows.
@@ -50,6 +54,8 @@ struct Sources {
     js_tests: &'static str,
     python: &'static str,
     python_tests: &'static str,
+    zig: &'static str,
+    go: &'static str,
     /// All files.
     c: &'static [File],
 }
@@ -72,6 +78,8 @@ macro_rules! sources {
             js_tests: text!($folder, "/test.js.txt"),
             python: text!($folder, "/module.py.txt"),
             python_tests: text!($folder, "/test.py.txt"),
+            zig: text!($folder, "/module.zig.txt"),
+            go: text!($folder, "/main.go.txt"),
             c: $c,
         }
     };
@@ -152,7 +160,11 @@ impl Sources {
                 ("requirements.txt", "{{sdk}}/python[build]\n"),
                 PYTHON_IGNORED,
             ],
-            Language::C => [self.c, &[(".gitignore", "*.wasm\n")]].concat(),
+            Language::C => [self.c, &[COMPONENT_IGNORED]].concat(),
+            Language::Zig => vec![manifest, entry(self.zig), cases, COMPONENT_IGNORED],
+            Language::Go => {
+                vec![manifest, entry(self.go), ("go.mod", text!("files/go.mod.txt")), cases, COMPONENT_IGNORED]
+            }
         }
     }
 }
@@ -165,6 +177,8 @@ impl Language {
             Language::Js | Language::Ts => &tools::JAVASCRIPT,
             Language::Python => &tools::PYTHON,
             Language::C => &tools::C,
+            Language::Zig => &tools::ZIG,
+            Language::Go => &tools::GO,
         }
     }
 
@@ -176,6 +190,9 @@ impl Language {
             Language::Ts => "ts",
             Language::Python => "py",
             Language::C => "c",
+            Language::Zig => "zig",
+            // The package is the folder, whatever the names of its files.
+            Language::Go => return "main.go".to_owned(),
         };
         format!("{file}.{ending}")
     }
@@ -227,7 +244,8 @@ impl Template {
             (_, Language::Js) => "npx fanfare-js build {{entry}} -o {{component}}",
             (_, Language::Ts) => "npx tsc && npx fanfare-js build {{entry}} -o {{component}}",
             (_, Language::Python) => ".venv/bin/python -m fanfare.build {{entry}}",
-            (_, Language::C) => "{{sdk}}/c/build -o {{component}} {{entry}}",
+            (_, Language::C | Language::Zig) => "{{sdk}}/c/build -o {{component}} {{entry}}",
+            (_, Language::Go) => "{{sdk}}/go/build -o {{component}}",
         }
     }
 
@@ -251,6 +269,7 @@ impl Template {
 const RUST_IGNORED: File = (".gitignore", "target/\n");
 const JS_IGNORED: File = (".gitignore", "node_modules/\n*.wasm\n");
 const PYTHON_IGNORED: File = (".gitignore", ".venv/\n__pycache__/\n*.wasm\n");
+const COMPONENT_IGNORED: File = (".gitignore", "*.wasm\n");
 
 /// The lock file of a crate that the host's tests build with the same dependency.
 const WSTD_LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/guests/http-2/Cargo.lock"));
@@ -284,7 +303,8 @@ fn wasi_http(language: Language) -> Option<Vec<File>> {
             contract,
             PYTHON_IGNORED,
         ],
-        // An engine that has `fetch` compiles no TypeScript, and C would need generated bindings.
-        Language::Ts | Language::C => return None,
+        // An engine that has `fetch` compiles no TypeScript, and the others would need generated
+        // bindings.
+        Language::Ts | Language::C | Language::Zig | Language::Go => return None,
     })
 }

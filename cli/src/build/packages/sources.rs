@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Kind, json};
+use super::{Kind, Sdk, json};
 
 /// Lock files of package managers other than npm. A module with one installs its packages itself.
 const OTHERS: [&str; 5] = ["yarn.lock", "pnpm-lock.yaml", "pnpm-workspace.yaml", "bun.lock", "bun.lockb"];
@@ -59,8 +59,8 @@ pub(super) fn python_file(dir: &Path) -> Option<&'static str> {
     (has("[project]") && has("dependencies")).then_some("pyproject.toml")
 }
 
-/// The folder of the C SDK whose `build` a command runs.
-pub(super) fn c_sdk(dir: &Path, command: &str) -> Option<PathBuf> {
+/// The SDK whose `build` a command runs, and its folder.
+pub(super) fn sdk(dir: &Path, command: &str) -> Option<(Sdk, PathBuf)> {
     let command = command.trim_start();
     let quote = command.chars().next().filter(|first| matches!(first, '"' | '\''));
     let program = match quote {
@@ -68,8 +68,9 @@ pub(super) fn c_sdk(dir: &Path, command: &str) -> Option<PathBuf> {
         None => command.split_whitespace().next(),
     };
     let script = dir.join(program?);
-    let sdk = script.parent().filter(|_| script.ends_with("build"))?;
-    sdk.join("include/fanfare.h").is_file().then(|| sdk.to_owned())
+    let folder = script.parent().filter(|_| script.ends_with("build"))?;
+    let sdk = Sdk::ALL.into_iter().find(|sdk| folder.join(sdk.file()).is_file())?;
+    Some((sdk, folder.to_owned()))
 }
 
 /// The paths and contents of the files that decide what is installed.
@@ -80,7 +81,7 @@ pub(super) fn of(kind: Kind, dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
             [dir.join("package.json"), dir.join("package-lock.json")].into_iter().chain(linked).collect()
         }
         Kind::Pip(file) => vec![dir.join(file)],
-        Kind::C => vec![dir.join("build")],
+        Kind::Compiler(_) => vec![dir.join("build")],
     };
     let mut read = Vec::new();
     let mut next = 0;

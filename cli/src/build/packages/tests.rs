@@ -34,12 +34,16 @@ fn a_pyproject_with_settings_of_tools_lists_no_packages() {
 }
 
 #[test]
-fn the_c_sdk_is_found_from_the_command() {
-    let temp = folder(&[("the sdk/include/fanfare.h", ""), ("m/module.json", "")]);
-    let found = |command: &str| sources::c_sdk(&temp.path().join("m"), command);
-    let sdk = Some(temp.path().join("m/../the sdk"));
+fn the_sdk_is_found_from_the_command() {
+    let temp = folder(&[("the sdk/include/fanfare.h", ""), ("go/fanfare.go", ""), ("m/module.json", "")]);
+    let found = |command: &str| {
+        let (sdk, folder) = sources::sdk(&temp.path().join("m"), command)?;
+        Some((sdk.language().name, folder))
+    };
+    let sdk = Some(("C", temp.path().join("m/../the sdk")));
     assert_eq!(found("'../the sdk/build' -o a.wasm a.c"), sdk);
     assert_eq!(found("\"../the sdk/build\" -o a.wasm a.c"), sdk);
+    assert_eq!(found("../go/build -o a.wasm"), Some(("Go", temp.path().join("m/../go"))));
     for other in ["", "'", "build", "'../the sdk/test' a.c", "../other/build -o a.wasm a.c", "cargo build"] {
         assert_eq!(found(other), None, "{other}");
     }
@@ -74,7 +78,7 @@ fn only_folders_with_packages_are_removed() {
         |kind, folder: &str| Packages { kind, dir: temp.path().to_owned(), folder: temp.path().join(folder) };
     packages(Kind::Npm, "node_modules").clear().unwrap();
     assert!(!temp.path().join("node_modules").exists());
-    packages(Kind::C, "tools").clear().unwrap();
+    packages(Kind::Compiler(Sdk::C), "tools").clear().unwrap();
     assert!(temp.path().join("tools/precious").exists());
 }
 
@@ -156,5 +160,5 @@ fn a_failed_install_says_what_to_correct() {
     }
     assert_eq!(remedy(Kind::Npm, "npm error code E404"), "correct package.json as it says");
     assert_eq!(remedy(Kind::Pip("pyproject.toml"), "no"), "correct pyproject.toml as it says");
-    assert_eq!(remedy(Kind::C, "no"), "do what it says");
+    assert_eq!(remedy(Kind::Compiler(Sdk::C), "no"), "do what it says");
 }
