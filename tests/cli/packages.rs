@@ -260,7 +260,9 @@ async fn packages_of_python_are_in_an_environment_of_the_module() {
 async fn the_compiler_of_an_sdk_is_installed_before_the_first_build() {
     let script = r#"#!/bin/sh
 case $1 in
-    --install) mkdir -p .tools/bin; echo > .tools/bin/python; echo compiler >> ../installs ;;
+    --install)
+        tools=${FANFARE_C_TOOLS:-${FANFARE_GO_TOOLS:-.tools}}
+        mkdir -p $tools/bin; echo > $tools/bin/python; echo compiler >> ../installs ;;
     -o) cp source.wasm "$2" ;;
 esac
 "#;
@@ -268,17 +270,20 @@ esac
         let project = with_command("../../sdk/build -o made.wasm", "made.wasm")
             .file(&format!("sdk/{file}"), "")
             .file("sdk/build", script);
+        let manifest = project.read("modules/made/module.json");
+        let wasm = fs::read(project.path().join("modules/made/source.wasm")).unwrap();
+        let project = project.file("modules/again/module.json", manifest).file("modules/again/source.wasm", wasm);
         let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(project.path().join("sdk/build"), executable).unwrap();
         programs(&project, &[]);
         let ran = build(&project).await;
-        let missing = "error: these tools are missing:\n  bash, for made: install it with the package manager of the \
-                       system\n  Python 3 with venv and pip, for made: ";
+        let missing = "error: these tools are missing:\n  bash, for again, made: install it with the package manager of \
+                       the system\n  Python 3 with venv and pip, for again, made: ";
         assert!(ran.code == 1 && ran.err.starts_with(missing), "{}", ran.err);
         programs(&project, &[("python3", PYTHON), ("bash", "")]);
         let ran = build(&project).await;
         assert_eq!(ran.code, 0, "{}", ran.err);
-        assert!(ran.err.starts_with("made: installing the compiler and its tools with pip ..\n"), "{}", ran.err);
+        assert!(ran.err.starts_with("again: installing the compiler and its tools with pip ..\n"), "{}", ran.err);
         assert_eq!((build(&project).await.code, installs(&project)), (0, vec!["compiler".to_owned()]));
         // Another version of the SDK may need another compiler.
         fs::write(project.path().join("sdk/build"), format!("{script}# newer")).unwrap();

@@ -160,6 +160,8 @@ impl Packages {
     fn digest(&self) -> String {
         let mut digest = Sha256::new();
         for (path, bytes) in sources::of(self.kind, &self.dir) {
+            // Each module that uses the SDK names its folder by another path.
+            let path = if let Kind::Compiler(_) = self.kind { Path::new("") } else { &path };
             let path = path.to_string_lossy();
             for part in [path.as_bytes(), &bytes] {
                 digest.update(part.len().to_le_bytes());

@@ -275,6 +275,6 @@ FANFARE_MODULE(
     { "greedy", greedy }, { "times", read_clocks }, { "overflow", overflow }, { "origin", origin },
     { "fetched", fetched },
     { "emit", emit }, { "gather", gather }, { "told", told }, { "renew", renew }, { "warm", warm }, { "warmed", warmed },
-    { "tick", tick }, { "publish", publish }, { "admit", admit }, { "tell", tell }, { "heard", heard },
+    { "tick", tick }, { "tenant", tenant }, { "visited", visited }, { "publish", publish }, { "admit", admit }, { "tell", tell }, { "heard", heard },
     { "subscribe", subscribe }, { "message", message }, { "upgrade", upgrade }, { "room", room }, { "left", left },
     { "clients", clients }, { "channel", channel }, { "may", may })

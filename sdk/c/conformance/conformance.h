@@ -43,6 +43,8 @@ ff_reply renew(ff_call *call);
 ff_reply warm(ff_call *call);
 ff_reply warmed(ff_call *call);
 ff_reply tick(ff_call *call);
+ff_reply tenant(ff_call *call);
+ff_reply visited(ff_call *call);
 ff_reply publish(ff_call *call);
 ff_reply admit(ff_call *call);
 ff_reply tell(ff_call *call);

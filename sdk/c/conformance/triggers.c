@@ -91,6 +91,30 @@ ff_reply tick(ff_call *call)
     return ff_json(found);
 }
 
+// ---- Subdomains
+
+ff_reply tenant(ff_call *call)
+{
+    const ff_rpc theirs = { .subdomain = ff_read_text(call) };
+    if (ff_rpc_notify("/inner/visited", ff_text_body("first"), &theirs) < 0) return ff_failed();
+    cJSON *found = cJSON_CreateObject();
+    put_text(found, "subdomain", call->subdomain);
+    return ff_json(found);
+}
+
+ff_reply visited(ff_call *call)
+{
+    const char *visit = ff_read_text(call);
+    cJSON *seen = cJSON_CreateObject();
+    put_text(seen, "visit", visit);
+    put_text(seen, "subdomain", call->subdomain);
+    ff_sse_publish(KEY, (ff_event){ .data = ff_json_body(seen), .event = "visited" }, FF_EVERYWHERE);
+    if (!strcmp(visit, "first")) ff_rpc_notify("/inner/visited", ff_text_body("second"), NULL);
+    const ff_broadcast other = { .subdomain = "other" };
+    if (!strcmp(visit, "second")) ff_broadcast_emit("visited", ff_text_body("third"), &other);
+    return ff_none();
+}
+
 // ---- Live streams
 
 // A value as the data of an event: a text as it is, anything else as JSON.

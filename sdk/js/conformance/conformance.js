@@ -277,6 +277,19 @@ export const tick = handler((call) => {
     return { kind, name, due: dueMs > 0, run: run.length > 0, data: call.json };
 });
 
+// Subdomains.
+
+export const tenant = handler((call) => {
+    rpc.notify("/inner/visited", "first", { subdomain: call.text });
+    return { subdomain: call.subdomain ?? null };
+});
+
+export const visited = handler(({ text, subdomain }) => {
+    sse.publish(KEY, { visit: text, subdomain: subdomain ?? null }, { event: "visited" });
+    if (text === "first") rpc.notify("/inner/visited", "second");
+    if (text === "second") broadcast.emit("visited", "third", { subdomain: "other" });
+});
+
 // Live streams.
 
 export const publish = handler((call) => {

@@ -420,6 +420,24 @@ def tick(call: Call) -> dict[str, Any]:
     }
 
 
+# Subdomains.
+
+
+@handler
+def tenant(call: Call) -> dict[str, Any]:
+    rpc.notify("/inner/visited", "first", subdomain=call.text)
+    return {"subdomain": call.subdomain}
+
+
+@handler
+def visited(call: Call) -> None:
+    sse.publish(KEY, sse.event({"visit": call.text, "subdomain": call.subdomain}, event="visited"))
+    if call.text == "first":
+        rpc.notify("/inner/visited", "second")
+    if call.text == "second":
+        broadcast.emit("visited", "third", subdomain="other")
+
+
 # Live streams.
 
 

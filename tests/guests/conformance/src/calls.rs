@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use fanfare_sdk::prelude::*;
 use fanfare_sdk::serde_json::{self, Map};
+use fanfare_sdk::sse::Event;
 use fanfare_sdk::types::{Entry, Group, Origin, Target};
 
 use crate::kind_of;
+use crate::live::KEY;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -119,4 +121,22 @@ pub fn told(cx: Context, body: Text) -> Result<Json<Value>> {
 #[handler]
 pub fn renew() -> Json<Value> {
     Json(json!({ "kind": kind_of(broadcast::reload("no-such-module")) }))
+}
+
+#[handler]
+pub fn tenant(cx: Context, body: Text) -> Result<Json<Value>> {
+    rpc::to(Target::Any).subdomain(&body).notify("/inner/visited", "first")?;
+    Ok(Json(json!({ "subdomain": cx.subdomain() })))
+}
+
+#[handler]
+pub fn visited(cx: Context, visit: Text) -> Result<()> {
+    let seen = json!({ "visit": &**visit, "subdomain": cx.subdomain() });
+    sse::publish(KEY, Event::new(seen).with_event("visited"))?;
+    match &**visit {
+        "first" => _ = rpc::notify("/inner/visited", "second")?,
+        "second" => _ = broadcast::named("visited").subdomain("other").emit("third")?,
+        _ => {}
+    }
+    Ok(())
 }

@@ -266,7 +266,7 @@ fanfare_sdk::module! {
         fail, fault, unsendable, state, hold, release, spin, random, whoami, note, settings, options, master, asked, hoard,
         warm, warmed, tick,
         calls::ask, calls::refused, calls::caught, calls::every, calls::deep, calls::late, calls::origin, calls::emit,
-        calls::gather, calls::told, calls::renew,
+        calls::gather, calls::told, calls::renew, calls::tenant, calls::visited,
         live::publish, live::admit, live::tell, live::heard, live::subscribe, live::message, live::channel, live::may,
         clients::upgrade, clients::room, clients::left, clients::clients,
     ],
