@@ -4,6 +4,7 @@ mod broadcasts;
 mod cable;
 pub mod calls;
 pub mod faults;
+mod nodes;
 pub mod presence;
 mod rollouts;
 mod schedules;

@@ -11,6 +11,7 @@ mod bucket;
 mod calls;
 mod counts;
 mod join;
+mod known;
 mod link;
 mod login;
 mod modules;
@@ -38,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use counts::{PeerSnapshot, Snapshot};
 pub use join::JoinError;
-pub use status::alone;
+pub use status::{alone, own_node};
 
 use crate::api::NodeInfo;
 use crate::call::VERSION;
@@ -46,7 +47,7 @@ use crate::config::{ClusterConfig, NatsSecrets};
 use crate::dispatch::Dispatch;
 use crate::events::EventLog;
 use crate::isolate::NodeFacts;
-use crate::ports::Reloads;
+use crate::ports::{KnownNode, Reloads};
 use crate::registry::Roster;
 use bucket::Bucket;
 use link::{Link, Outgoing};
@@ -67,6 +68,8 @@ pub struct Cluster {
     queue: Mutex<Option<mpsc::Receiver<Outgoing>>>,
     /// The facts about this node.
     info: Mutex<NodeInfo>,
+    /// The same, for guests.
+    own: Arc<KnownNode>,
     presence: Mutex<Presence>,
     /// What `presence` says, for readers.
     view: ArcSwap<View>,
@@ -139,6 +142,7 @@ impl Cluster {
             link,
             queue: Mutex::new(Some(queue)),
             info: Mutex::new(info),
+            own: Arc::new(own_node(facts)),
             presence: Mutex::new(Presence::new(own, config.gone_after)),
             view: ArcSwap::default(),
             waiting: Arc::default(),

@@ -29,11 +29,11 @@ pub use sections::{
     AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, MasterConfig, NodeConfig, ShutdownConfig,
     SwapConfig,
 };
-pub use servers::ServerType;
+pub use servers::{MAX_SERVERS, ServerType};
 pub use settings::Config;
 pub use sources::{FILE_NAME, Flags, Sources};
 pub use sse::{HistoryConfig, QueueConfig, SseConfig, StreamAccess, history_schema};
-pub use topology::{ServerConfig, is_loopback};
+pub use topology::{MAX_SERVER_SETTINGS, ServerConfig, is_loopback};
 pub use websocket::{ChannelAccess, SocketListener, WebSocketConfig};
 pub use websocket_auth::{AuthConfig, TokenAlgorithm, VerifyKey};
 

@@ -8,6 +8,7 @@ mod events;
 mod future;
 mod master;
 mod messages;
+mod nodes;
 mod peers;
 mod reloads;
 mod rollouts;
@@ -25,6 +26,7 @@ pub use events::{Events, NoEvents};
 pub use future::BoxFuture;
 pub use master::{Master, NoMaster};
 pub use messages::{Messages, NoMessages, check_message};
+pub use nodes::{KnownNode, NoNodes, Nodes, OneNode};
 pub use peers::{NoPeers, Peers, Reached};
 pub use reloads::{LateReloads, NoReloads, Reloads, StepResult};
 pub use rollouts::{Known, NoRollouts, Rejection, Rollouts, Turn, Verdict};
@@ -42,6 +44,7 @@ pub struct Ports {
     pub streams: Arc<dyn Streams>,
     pub events: Arc<dyn Events>,
     pub messages: Arc<dyn Messages>,
+    pub nodes: Arc<dyn Nodes>,
     pub sessions: Arc<dyn Sessions>,
     pub channels: Arc<dyn Channels>,
 }
@@ -51,7 +54,7 @@ pub type ChangePorts = Box<dyn FnOnce(&mut Ports) + Send>;
 
 impl Ports {
     /// The ports of a host that only inspects components. Every use returns `unavailable`, and
-    /// there are no options.
+    /// there are no options and no nodes.
     pub fn none() -> Ports {
         Ports {
             calls: Arc::new(NoCalls),
@@ -60,6 +63,7 @@ impl Ports {
             streams: Arc::new(NoStreams),
             events: Arc::new(NoEvents),
             messages: Arc::new(NoMessages),
+            nodes: Arc::new(NoNodes),
             sessions: Arc::new(NoSessions),
             channels: Arc::new(NoChannels),
         }
@@ -86,7 +90,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_without_a_part_behind_it_returns_unavailable() {
-        let Ports { calls, reloads, master, streams, events, messages, sessions, channels } = Ports::none();
+        let Ports { calls, reloads, master, streams, events, messages, nodes, sessions, channels } = Ports::none();
         let caller = || Caller {
             module: "m".into(),
             isolate: IsolateId::Worker(0),
@@ -131,5 +135,6 @@ mod tests {
         }
         assert_eq!((master.option(""), streams.count(None), sessions.count()), (None, 0, (0, 0)));
         assert_eq!(channels.count("c"), 0);
+        assert_eq!((nodes.list(None), nodes.get("a")), (Vec::new(), None));
     }
 }

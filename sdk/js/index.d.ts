@@ -286,6 +286,29 @@ export namespace master {
     function send(payload: Sendable, options?: { timeout?: number }): Promise<Payload>;
 }
 
+/** A node of the cluster. */
+export interface Node {
+    id: string;
+    /** Its server type. */
+    server: string;
+    /** Whether clients connect to it. */
+    frontend: boolean;
+    workers: number;
+    /** The keys of its entry in `cluster.servers` that the host does not know. */
+    settings: Record<string, any>;
+    /** When it started, in milliseconds since 1970-01-01 UTC. */
+    sinceMs: number;
+    extra: Record<string, string>;
+}
+
+/** The nodes of the cluster. Without a cluster, there is only this node. */
+export namespace nodes {
+    /** Returns the nodes that calls can reach now, of a server type or all, sorted by id. */
+    function list(server?: string): Node[];
+    /** Returns the node with this id, or `undefined` when no such node can be reached. */
+    function get(id: string): Node | undefined;
+}
+
 /** Live streams: server-sent events to clients. */
 export namespace sse {
     /** The clients that a function reaches. */

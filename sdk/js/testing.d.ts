@@ -1,6 +1,6 @@
 /** Tests in memory: a module in workers that run in this process, without a host. */
 
-import type { Call, CallError, Entry, Level, Position, Reply, Result, Sendable, Session, channels } from "fanfare";
+import type { Call, CallError, Entry, Level, Node, Position, Reply, Result, Sendable, Session, channels } from "fanfare";
 
 /** A function in place of a route of another module. */
 export type Stub = (call: Call) => Result | Promise<Result>;
@@ -16,6 +16,8 @@ export interface Options {
     config?: Record<string, unknown>;
     /** What `master.options` reads. */
     options?: Record<string, unknown>;
+    /** Other nodes of the cluster. The node of the test is `test`, of the server type `test`. */
+    nodes?: (Partial<Node> & { id: string; server: string })[];
     /** What `host.env` reads. */
     env?: Record<string, string>;
     /** Replies in place of routes of other modules, by route: `"shop/rates"`. */

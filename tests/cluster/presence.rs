@@ -7,7 +7,7 @@ use fanfare::StartError;
 use fanfare::api::HostEvent;
 use serde_json::{Value, json};
 
-use super::{on, sees, start, two};
+use super::{heard, on, sees, start, two};
 use crate::harness::{Nats, Started, TestHost, eventually};
 use crate::rpc::{end, message};
 
@@ -77,7 +77,7 @@ async fn an_id_is_free_again_when_its_node_has_ended() {
 }
 
 /// Publishes as another program of the cluster does.
-fn publish(nats: &Nats, subject: &str, payload: &str) {
+pub fn publish(nats: &Nats, subject: &str, payload: &str) {
     let mut stream = TcpStream::connect(nats.address()).unwrap();
     let text = format!("CONNECT {{\"verbose\":false}}\r\nPUB {subject} {}\r\n{payload}\r\nPING\r\n", payload.len());
     stream.write_all(text.as_bytes()).unwrap();
@@ -113,6 +113,67 @@ async fn nodes_with_another_version_of_the_protocol_are_named_and_not_called() {
     publish(&nats, "fanfare.broadcast.waits", "\u{1}broken");
     eventually("all are counted", || async { a.metric("fanfare_cluster_malformed_total", &[]).await == 4.0 }).await;
     assert_eq!(end(&a.nested(0, on("a-1", "waits/ok")).await), "ok");
+}
+
+/// What the node answers to a message of another program, which it has received whole.
+fn answered(nats: &Nats, subject: &str, message: &str) -> String {
+    let mut stream = TcpStream::connect(nats.address()).unwrap();
+    let size = message.len();
+    let text = format!("CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {size}\r\n{message}\r\n");
+    stream.write_all(text.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    loop {
+        let mut chunk = [0; 4_096];
+        let size = std::io::Read::read(&mut stream, &mut chunk).unwrap();
+        assert_ne!(size, 0, "{}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&chunk[..size]);
+        let text = String::from_utf8_lossy(&answer);
+        if text
+            .split_once("MSG answer")
+            .is_some_and(|(_, rest)| rest.ends_with("\r\n") && rest.matches("\r\n").count() > 1)
+        {
+            return text.into_owned();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_of_another_version_is_refused_with_both_versions_until_its_node_is_updated() {
+    let Some(nats) = Nats::start().await else { return };
+    let a = start(&nats, "a-1", "alpha", &[]).await;
+    let beat = |version: u8, boot: &str, since: u64| {
+        let beat = json!({ "version": version, "node": "z-7", "boot": boot, "since": since, "revision": 1 });
+        let mut beat = beat.as_object().unwrap().clone();
+        beat.insert("phase".to_owned(), json!("here"));
+        publish(&nats, "fanfare.nodes", &Value::from(beat).to_string());
+    };
+    let z = async || {
+        let status = a.admin("GET", "/v1/nodes", "").await.json();
+        status["nodes"].as_array().unwrap().iter().find(|node| node["id"] == "z-7").cloned().unwrap_or_default()
+    };
+    eventually("the other version is listed", || async {
+        beat(2, "old", 1);
+        z().await["protocol"] == 2
+    })
+    .await;
+    let both = "it has version 2 of the protocol between nodes, and this node has version 1";
+    let refused = answered(&nats, "fanfare.call.a-1", "\u{2}anything");
+    assert!(refused.contains(both) && refused.contains("invalid"), "{refused}");
+    publish(&nats, "fanfare.broadcast.waits", "\u{2}anything");
+    let logged = || async { a.log.contains(&["a broadcast of another node cannot be read", both, "waits"]) };
+    eventually("the broadcast is named in the log", logged).await;
+    assert_eq!(heard(&a, 0).await, json!([]));
+    assert_eq!(a.gather("waits", "wave", "x").await.len(), 2, "nobody waits for it");
+    // The next process of this node has the version of the others.
+    let facts = json!({ "id": "z-7", "boot": "new", "server": "zeta", "revision": 1, "workers": 1 });
+    super::nodes::answer_as(&nats, "z-7", facts);
+    eventually("it is one of the nodes", || async {
+        beat(1, "new", 2);
+        let z = z().await;
+        z["server"] == "zeta" && z["protocol"].is_null()
+    })
+    .await;
+    assert!(a.log.contains(&["a node is up", "z-7"]));
 }
 
 #[tokio::test]

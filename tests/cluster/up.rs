@@ -15,7 +15,7 @@ use crate::cli::project::{Project, pid_of};
 use crate::harness::{Connection, Nats, eventually};
 
 /// Free ports that follow each other, outside the range from which the system takes ports.
-fn free_ports(count: u16) -> u16 {
+pub(super) fn free_ports(count: u16) -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let seed = (std::process::id() % 1_000) as u16 * 10;
     loop {
@@ -83,7 +83,7 @@ fn three(port: u16) -> Value {
     })
 }
 
-fn project(nats: Option<&Nats>, servers: Value) -> Project {
+pub(super) fn project(nats: Option<&Nats>, servers: Value) -> Project {
     let mut cluster = nats.map_or_else(|| json!({}), |nats| nats.node("x", "x")["cluster"].clone());
     cluster["servers"] = servers;
     Project::with(&["echo", "waits"]).config(json!({

@@ -11,11 +11,13 @@ use futures_util::StreamExt;
 use tokio::runtime::Handle;
 use tokio::time::MissedTickBehavior;
 
+use super::known::fits;
 use super::presence::{Heartbeat, Phase, Step};
 use super::{Cluster, heartbeat, subjects};
 use crate::api::NodeInfo;
 use crate::call::text::{NAME, line};
 use crate::call::{Payload, VERSION};
+use crate::config::MAX_SERVERS;
 use crate::events::HostEvent;
 
 /// The largest heartbeat that is read.
@@ -115,7 +117,14 @@ impl Cluster {
     async fn ask(&self, node: &str) -> Option<NodeInfo> {
         let client = self.link.up_client()?;
         match client.request(self.subjects.info(node), Bytes::new()).await {
-            Ok(answer) => serde_json::from_slice(&answer.payload).ok(),
+            Ok(answer) => {
+                let info = serde_json::from_slice(&answer.payload).ok().filter(fits);
+                if info.is_none() {
+                    self.link.counts.malformed.inc();
+                    tracing::debug!(node, "the facts that a node tells cannot be read, or are too large");
+                }
+                info
+            }
             Err(error) => {
                 if error.kind() != RequestErrorKind::NoResponders {
                     tracing::debug!(%error, node, "a node does not say who it is");
@@ -255,6 +264,10 @@ impl Cluster {
                 Step::Incompatible { node, version } => {
                     let node = line(&node, NAME);
                     tracing::error!(%node, version, own = VERSION, "a node has another version of the protocol between nodes: the two do not reach each other until both have the same one");
+                }
+                Step::Full(node) => {
+                    let node = line(&node, NAME);
+                    tracing::error!(%node, most = MAX_SERVERS, "the cluster has too many nodes: this node does not know the further ones");
                 }
                 // Before the event, so that a reader of the event finds the node.
                 Step::Up(info) => {

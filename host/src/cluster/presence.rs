@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::counts::PeerCounts;
+use super::known::known;
 use crate::api::NodeInfo;
 use crate::call::{Peer, VERSION};
+use crate::config::MAX_SERVERS;
+use crate::ports::KnownNode;
 
 /// The state that a node tells the others with each heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +71,8 @@ pub(super) enum Step {
         node: String,
         version: u8,
     },
+    /// There is no room for a node.
+    Full(String),
 }
 
 /// A node that was heard.
@@ -75,11 +80,16 @@ struct Entry {
     beat: Heartbeat,
     last: Instant,
     /// `None` until the node has answered.
-    info: Option<Arc<NodeInfo>>,
-    /// The revision of `info`.
-    known: u64,
+    facts: Option<Facts>,
     gone: CancellationToken,
     counts: Arc<PeerCounts>,
+}
+
+/// What a node has answered.
+#[derive(Debug, Clone)]
+struct Facts {
+    info: Arc<NodeInfo>,
+    known: Arc<KnownNode>,
 }
 
 /// A node that calls can be sent to.
@@ -87,6 +97,8 @@ struct Entry {
 pub(super) struct Reachable {
     pub(super) peer: Peer,
     pub(super) info: Arc<NodeInfo>,
+    /// The same, for guests.
+    pub(super) known: Arc<KnownNode>,
     /// Cancelled when the node is gone.
     pub(super) gone: CancellationToken,
     pub(super) counts: Arc<PeerCounts>,
@@ -109,12 +121,14 @@ pub(super) struct Presence {
     swept: Option<Instant>,
     /// When this node heard itself last. `None` if it has told so already.
     own_heard: Option<Instant>,
+    /// Whether a node found no room since the last one that ended.
+    full: bool,
 }
 
 impl Presence {
     /// `own` says who this node is.
     pub(super) fn new(own: Heartbeat, gone_after: Duration) -> Presence {
-        Presence { own, gone_after, entries: BTreeMap::new(), swept: None, own_heard: None }
+        Presence { own, gone_after, entries: BTreeMap::new(), swept: None, own_heard: None, full: false }
     }
 
     /// A heartbeat has arrived.
@@ -142,28 +156,32 @@ impl Presence {
             steps.extend(self.end(&beat.node, "it stopped"));
             return steps;
         }
+        let is_new = !self.entries.contains_key(&beat.node);
+        // This node is one of them.
+        if is_new && self.entries.len() + 1 >= MAX_SERVERS {
+            steps.extend((!std::mem::replace(&mut self.full, true)).then_some(Step::Full(beat.node)));
+            return steps;
+        }
         if beat.phase == Phase::New {
             steps.push(Step::Greet);
         }
-        let is_new = !self.entries.contains_key(&beat.node);
         if beat.version != VERSION && is_new {
             steps.push(Step::Incompatible { node: beat.node.clone(), version: beat.version });
         }
         let entry = self.entries.entry(beat.node.clone()).or_insert_with(|| Entry {
             beat: beat.clone(),
             last: now,
-            info: None,
-            known: 0,
+            facts: None,
             gone: CancellationToken::new(),
             counts: Arc::default(),
         });
         entry.last = now;
         let has_left = beat.phase == Phase::Leaving && entry.beat.phase != Phase::Leaving;
-        if has_left && entry.info.is_some() {
+        if has_left && entry.facts.is_some() {
             steps.push(Step::Changed);
         }
         entry.beat = beat;
-        let outdated = entry.info.is_none() || entry.known != entry.beat.revision;
+        let outdated = entry.facts.as_ref().is_none_or(|facts| facts.info.revision != entry.beat.revision);
         if entry.beat.version == VERSION && entry.beat.phase != Phase::Leaving && outdated {
             steps.push(Step::Ask(entry.beat.node.clone()));
         }
@@ -175,10 +193,9 @@ impl Presence {
         let Some(entry) = self.entries.get_mut(&info.id).filter(|entry| entry.beat.boot == info.boot) else {
             return Vec::new();
         };
-        let is_new = entry.info.is_none();
-        entry.known = info.revision;
-        let info = entry.info.insert(Arc::new(info)).clone();
-        vec![if is_new { Step::Up(info) } else { Step::Changed }]
+        let (known, info) = (Arc::new(known(&info)), Arc::new(info));
+        let earlier = entry.facts.replace(Facts { info: info.clone(), known });
+        vec![if earlier.is_none() { Step::Up(info) } else { Step::Changed }]
     }
 
     /// Ends the nodes that have been silent for too long. When this node itself has not run for a
@@ -202,7 +219,8 @@ impl Presence {
     fn end(&mut self, node: &str, reason: &str) -> Option<Step> {
         let entry = self.entries.remove(node)?;
         entry.gone.cancel();
-        let info = entry.info?;
+        self.full = false;
+        let info = entry.facts?.info;
         Some(Step::Down { node: info.id.clone(), server: info.server.clone(), reason: reason.to_owned() })
     }
 
@@ -210,13 +228,13 @@ impl Presence {
     pub(super) fn view(&self) -> View {
         let mut view = View::default();
         for entry in self.entries.values().filter(|entry| entry.beat.phase != Phase::Leaving) {
-            let Some(info) = entry.info.clone() else { continue };
+            let Some(Facts { info, known }) = entry.facts.clone() else { continue };
             let peer = Peer { id: info.id.as_str().into(), server: info.server.as_str().into(), workers: info.workers };
             for module in info.modules.keys() {
                 view.holders.entry(module.clone()).or_default().push(peer.clone());
             }
             let (gone, counts) = (entry.gone.clone(), entry.counts.clone());
-            view.nodes.insert(info.id.clone(), Reachable { peer, info, gone, counts });
+            view.nodes.insert(info.id.clone(), Reachable { peer, info, known, gone, counts });
         }
         view
     }
@@ -355,6 +373,22 @@ mod tests {
         assert_eq!(presence.heard(beat("a", "x", 60), now), [Step::Conflict { keeps: false }]);
         let left = Heartbeat { phase: Phase::Left, ..beat("a", "x", 60) };
         assert_eq!(presence.heard(left, now), []);
+    }
+
+    #[test]
+    fn nodes_beyond_the_most_of_a_cluster_are_named_once_and_kept_out() {
+        let (mut presence, now) = (presence(), Instant::now());
+        for number in 1..MAX_SERVERS {
+            let node = format!("b-{number}");
+            assert_eq!(presence.heard(beat(&node, "1", 10), now), [Step::Ask(node)]);
+        }
+        assert_eq!(presence.heard(beat("c", "1", 10), now), [Step::Full("c".into())]);
+        assert_eq!(presence.heard(beat("d", "1", 10), now), [], "once");
+        assert_eq!(presence.learned(info("c", "1", 1)), []);
+        let left = Heartbeat { phase: Phase::Left, ..beat("b-1", "1", 10) };
+        assert_eq!(presence.heard(left, now), []);
+        assert_eq!(presence.heard(beat("c", "1", 10), now), [Step::Ask("c".into())], "there is room again");
+        assert_eq!(presence.heard(beat("d", "1", 10), now), [Step::Full("d".into())]);
     }
 
     #[test]

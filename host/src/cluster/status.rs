@@ -1,19 +1,27 @@
-//! The status and the metrics of the cluster.
+//! The status and the metrics of the cluster, and its nodes for guests.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use super::counts::{PeerSnapshot, Snapshot};
+use super::known::known;
 use super::modules::installed;
 use super::presence::{Phase, Reachable};
 use super::{Cluster, info};
 use crate::api::{ClusterState, ClusterStatus, NodeInfo, NodeStatus};
 use crate::isolate::NodeFacts;
+use crate::ports::{KnownNode, Nodes};
 use crate::registry::Roster;
 
 /// The status of a node without a cluster.
 pub fn alone(facts: &NodeFacts, roster: &Roster) -> ClusterStatus {
     let info = NodeInfo { modules: installed(roster), ..info(facts) };
     ClusterStatus { nodes: vec![NodeStatus { info, own: true, ..NodeStatus::default() }], ..ClusterStatus::default() }
+}
+
+/// What guests know of this node.
+pub fn own_node(facts: &NodeFacts) -> KnownNode {
+    known(&info(facts))
 }
 
 impl Cluster {
@@ -76,5 +84,22 @@ impl Cluster {
             counters: self.link.counts.snapshot(),
             peers: view.nodes.values().map(peer).collect(),
         }
+    }
+}
+
+impl Nodes for Cluster {
+    fn list(&self, server: Option<&str>) -> Vec<Arc<KnownNode>> {
+        let view = self.view.load();
+        let mut nodes: Vec<_> = view.nodes.values().map(|node| &node.known).chain([&self.own]).cloned().collect();
+        nodes.retain(|node| server.is_none_or(|server| server == node.server));
+        nodes.sort_by(|one, other| one.id.cmp(&other.id));
+        nodes
+    }
+
+    fn get(&self, id: &str) -> Option<Arc<KnownNode>> {
+        if id == self.own.id {
+            return Some(self.own.clone());
+        }
+        self.view.load().nodes.get(id).map(|node| node.known.clone())
     }
 }

@@ -20,7 +20,7 @@ use crate::document::tree::{Member, Node, Path as KeyPath, Value, quoted};
 const RESERVED: &[&str] = &["build", "cache", "dirs", "generations", "lock"];
 
 /// The most bytes of the keys of an entry that the host does not know, as JSON.
-const MAX_SETTINGS: usize = 16 << 10;
+pub const MAX_SERVER_SETTINGS: usize = 16 << 10;
 
 /// The keys of the file that an entry cannot override.
 const FIXED: &[&str] = &["$schema", "cluster", "environments", "node"];
@@ -200,10 +200,10 @@ impl Servers {
             );
         }
         let size = Json::from(entry.other.clone()).to_string().len();
-        if size > MAX_SETTINGS {
+        if size > MAX_SERVER_SETTINGS {
             return fault(
                 "id",
-                format!("has {size} bytes of keys for the modules, more than {MAX_SETTINGS}: use `options`"),
+                format!("has {size} bytes of keys for the modules, more than {MAX_SERVER_SETTINGS}: use `options`"),
             );
         }
         for name in entry.other.keys() {

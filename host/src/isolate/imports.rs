@@ -11,6 +11,7 @@ mod keyvalue;
 mod logging;
 mod master;
 mod messages;
+mod nodes;
 mod rpc;
 mod sessions;
 mod sse;
@@ -59,6 +60,7 @@ pub fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     wit::sse::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::events::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::messages::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::nodes::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::sessions::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::sessions_await::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::sessions_blocking::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;

@@ -111,6 +111,7 @@ const VERSIONS: &[(&str, &[&str])] = &[(
         "sse",
         "events",
         "messages",
+        "nodes",
         "sessions",
         "sessions-await",
         "sessions-blocking",

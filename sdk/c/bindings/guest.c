@@ -110,6 +110,14 @@ extern void __wasm_import_fanfare_module_events_unsubscribe(int32_t, int64_t, ui
 __attribute__((__import_module__("fanfare:module/messages@0.1.0"), __import_name__("publish")))
 extern void __wasm_import_fanfare_module_messages_publish(int32_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
 
+// Imported Functions from `fanfare:module/nodes@0.1.0`
+
+__attribute__((__import_module__("fanfare:module/nodes@0.1.0"), __import_name__("list")))
+extern void __wasm_import_fanfare_module_nodes_list(int32_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("fanfare:module/nodes@0.1.0"), __import_name__("get")))
+extern void __wasm_import_fanfare_module_nodes_get(uint8_t *, size_t, uint8_t *);
+
 // Imported Functions from `fanfare:module/sessions@0.1.0`
 
 __attribute__((__import_module__("fanfare:module/sessions@0.1.0"), __import_name__("current")))
@@ -1279,6 +1287,34 @@ void fanfare_module_messages_result_void_call_error_free(fanfare_module_messages
   if (!ptr->is_err) {
   } else {
     fanfare_module_messages_call_error_free(&ptr->val.err);
+  }
+}
+
+void fanfare_module_nodes_extra_free(fanfare_module_nodes_extra_t *ptr) {
+  fanfare_extra_free(ptr);
+}
+
+void fanfare_module_nodes_node_free(fanfare_module_nodes_node_t *ptr) {
+  guest_string_free(&ptr->id);
+  guest_string_free(&ptr->server);
+  guest_string_free(&ptr->settings);
+  fanfare_module_nodes_extra_free(&ptr->extra);
+}
+
+void fanfare_module_nodes_list_node_free(fanfare_module_nodes_list_node_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    fanfare_module_nodes_node_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      fanfare_module_nodes_node_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void fanfare_module_nodes_option_node_free(fanfare_module_nodes_option_node_t *ptr) {
+  if (ptr->is_some) {
+    fanfare_module_nodes_node_free(&ptr->val);
   }
 }
 
@@ -4352,6 +4388,60 @@ bool fanfare_module_messages_publish(fanfare_module_messages_call_id_t *maybe_ca
     *err = result.val.err;
     return 0;
   }
+}
+
+void fanfare_module_nodes_list(guest_string_t *maybe_server, fanfare_module_nodes_list_node_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(2*sizeof(void*))];
+  guest_option_string_t server;
+  server.is_some = maybe_server != NULL;if (maybe_server) {
+    server.val = *maybe_server;
+  }
+  int32_t option;
+  uint8_t * option1;
+  size_t option2;
+  if ((server).is_some) {
+    const guest_string_t *payload0 = &(server).val;
+    option = 1;
+    option1 = (uint8_t *) (*payload0).ptr;
+    option2 = (*payload0).len;
+  } else {
+    option = 0;
+    option1 = 0;
+    option2 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_fanfare_module_nodes_list(option, option1, option2, ptr);
+  *ret = (fanfare_module_nodes_list_node_t) { (fanfare_module_nodes_node_t*)(*((uint8_t **) (ptr + 0))), (*((size_t*) (ptr + sizeof(void*)))) };
+}
+
+bool fanfare_module_nodes_get(guest_string_t *id, fanfare_module_nodes_node_t *ret) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(24+8*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_fanfare_module_nodes_get((uint8_t *) (*id).ptr, (*id).len, ptr);
+  fanfare_module_nodes_option_node_t option;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      option.is_some = false;
+      break;
+    }
+    case 1: {
+      option.is_some = true;
+      option.val = (fanfare_module_nodes_node_t) {
+        (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) },
+        (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+2*sizeof(void*))))), (*((size_t*) (ptr + (8+3*sizeof(void*))))) },
+        (bool) (int32_t) *((uint8_t*) (ptr + (8+4*sizeof(void*)))),
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + (12+4*sizeof(void*))))),
+        (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+4*sizeof(void*))))), (*((size_t*) (ptr + (16+5*sizeof(void*))))) },
+        (uint64_t) (uint64_t) (*((int64_t*) (ptr + (16+6*sizeof(void*))))),
+        (fanfare_module_nodes_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (24+6*sizeof(void*))))), (*((size_t*) (ptr + (24+7*sizeof(void*))))) },
+      };
+      break;
+    }
+  }
+  *ret = option.val;
+  return option.is_some;
 }
 
 bool fanfare_module_sessions_current(fanfare_module_sessions_call_id_t call, fanfare_module_sessions_session_t *ret) {

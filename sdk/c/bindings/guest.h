@@ -985,6 +985,35 @@ typedef struct {
   } val;
 } fanfare_module_messages_result_void_call_error_t;
 
+typedef fanfare_extra_t fanfare_module_nodes_extra_t;
+
+typedef struct fanfare_module_nodes_node_t {
+  // The id of the node, such as `chat-server-1`.
+  guest_string_t   id;
+  // Its server type, such as `chat`.
+  guest_string_t   server;
+  // Whether clients connect to it.
+  bool   frontend;
+  // The number of its workers.
+  uint32_t   workers;
+  // The keys of its entry in `cluster.servers` that the host does not know, as the text of a
+  // JSON object: `{}` if there are none. At most 16 KiB.
+  guest_string_t   settings;
+  // When it started, in milliseconds since 1970-01-01 UTC.
+  uint64_t   since_ms;
+  fanfare_module_nodes_extra_t   extra;
+} fanfare_module_nodes_node_t;
+
+typedef struct {
+  fanfare_module_nodes_node_t *ptr;
+  size_t len;
+} fanfare_module_nodes_list_node_t;
+
+typedef struct {
+  bool is_some;
+  fanfare_module_nodes_node_t val;
+} fanfare_module_nodes_option_node_t;
+
 typedef fanfare_call_id_t fanfare_module_sessions_call_id_t;
 
 typedef fanfare_payload_t fanfare_module_sessions_payload_t;
@@ -1417,6 +1446,17 @@ extern bool fanfare_module_events_unsubscribe(fanfare_module_events_call_id_t *m
 // - `unavailable`: the broker is away, or the host is stopping.
 extern bool fanfare_module_messages_publish(fanfare_module_messages_call_id_t *maybe_caller, guest_string_t *connection, guest_string_t *topic, fanfare_module_messages_payload_t *payload, fanfare_module_messages_call_error_t *err);
 
+// Imported Functions from `fanfare:module/nodes@0.1.0`
+// Returns the nodes of a server type, or all nodes, sorted by id: this one, and the others
+// that calls can reach now. A node that has begun to stop, and one that was silent for
+// `cluster.goneAfter`, is no longer among them. The hooks `nodeUp` and `nodeDown` tell of
+// changes.
+// 
+// A cluster has at most 1,000 nodes.
+extern void fanfare_module_nodes_list(guest_string_t *maybe_server, fanfare_module_nodes_list_node_t *ret);
+// Returns the node with this id, if `list` has it.
+extern bool fanfare_module_nodes_get(guest_string_t *id, fanfare_module_nodes_node_t *ret);
+
 // Imported Functions from `fanfare:module/sessions@0.1.0`
 // Returns the session that a call belongs to, or `none`.
 extern bool fanfare_module_sessions_current(fanfare_module_sessions_call_id_t call, fanfare_module_sessions_session_t *ret);
@@ -1765,6 +1805,14 @@ void fanfare_module_messages_call_error_free(fanfare_module_messages_call_error_
 void fanfare_module_messages_option_call_id_free(fanfare_module_messages_option_call_id_t *ptr);
 
 void fanfare_module_messages_result_void_call_error_free(fanfare_module_messages_result_void_call_error_t *ptr);
+
+void fanfare_module_nodes_extra_free(fanfare_module_nodes_extra_t *ptr);
+
+void fanfare_module_nodes_node_free(fanfare_module_nodes_node_t *ptr);
+
+void fanfare_module_nodes_list_node_free(fanfare_module_nodes_list_node_t *ptr);
+
+void fanfare_module_nodes_option_node_free(fanfare_module_nodes_option_node_t *ptr);
 
 void fanfare_module_sessions_payload_free(fanfare_module_sessions_payload_t *ptr);
 

@@ -238,6 +238,24 @@ static ff_reply options(ff_call *call)
     return ff_json(found);
 }
 
+static ff_reply cluster(ff_call *call)
+{
+    (void)call;
+    const ff_identity *me = ff_host_whoami();
+    const ff_nodes *all = ff_nodes_list(NULL);
+    const ff_node *mine = ff_nodes_get(me->node);
+    cJSON *found = cJSON_CreateObject(), *own = cJSON_AddArrayToObject(found, "all");
+    for (size_t i = 0; i < all->count; i++) cJSON_AddItemToArray(own, cJSON_CreateBool(!strcmp(all->all[i].id, me->node)));
+    cJSON_AddNumberToObject(found, "mine", (double)ff_nodes_list(me->server)->count);
+    cJSON_AddNumberToObject(found, "others", (double)ff_nodes_list("no-such-type")->count);
+    cJSON_AddItemToObject(found, "unknown", ff_nodes_get("no-such-node") ? cJSON_CreateTrue() : cJSON_CreateNull());
+    cJSON_AddBoolToObject(found, "frontend", mine && mine->frontend);
+    cJSON_AddBoolToObject(found, "workers", mine && mine->workers == me->workers);
+    put(found, "settings", mine ? ff_parse(ff_text_body(mine->settings)) : NULL);
+    cJSON_AddBoolToObject(found, "since", mine && mine->since_ms > 1700000000000);
+    return ff_json(found);
+}
+
 static ff_reply master(ff_call *call)
 {
     cJSON *found = cJSON_CreateObject();
@@ -270,7 +288,7 @@ FANFARE_MODULE(
     { "later", later }, { "gate", gate }, { "gated", gated }, { "fail", fail }, { "fault", fault },
     { "unsendable", unsendable }, { "state", state }, { "hold", serial }, { "release", serial }, { "spin", spin },
     { "random", number_by_chance },
-    { "whoami", whoami }, { "note", note }, { "settings", settings }, { "options", options }, { "master", master }, { "asked", asked }, { "hoard", hoard },
+    { "whoami", whoami }, { "note", note }, { "settings", settings }, { "options", options }, { "cluster", cluster }, { "master", master }, { "asked", asked }, { "hoard", hoard },
     { "ask", ask }, { "refused", refused }, { "caught", caught }, { "every", every }, { "deep", deep }, { "late", late }, { "peer", peer }, { "relay", relay },
     { "greedy", greedy }, { "times", read_clocks }, { "overflow", overflow }, { "origin", origin },
     { "fetched", fetched },

@@ -46,6 +46,7 @@ fft_result fft_call(const char *handler, const fft_input *input);
 // Sets the text that an import returns: `fft_set("config /word", "\"hi\"")`, `options /workers`,
 // `sessions.get <name>`, `rpc.call <route>`. Of a response to `ff_fetch`: `fetch <url>` its body,
 // `fetch.status <url>` its status, 200 by default, and `fetch.location <url>` where it redirects to.
+// Of another node of the cluster: `nodes id`, `nodes server` and `nodes settings`.
 void fft_set(const char *what, const char *text);
 
 // Lets the next call of an import fail: `fft_refuse("rpc.call", FF_FORBIDDEN, "no grant")`.

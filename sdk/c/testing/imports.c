@@ -115,6 +115,56 @@ bool fanfare_module_master_blocking_send(uint64_t *caller, fanfare_payload_t *pa
     return true;
 }
 
+// ---- The nodes of the cluster
+
+// The node of the test, and the one that the test has set.
+static size_t give_nodes(fanfare_module_nodes_node_t to[2])
+{
+    const char *other = fft_get("nodes", (guest_string_t){ (uint8_t *)"id", 2 });
+    const char *server = fft_get("nodes", (guest_string_t){ (uint8_t *)"server", 6 });
+    const char *settings = fft_get("nodes", (guest_string_t){ (uint8_t *)"settings", 8 });
+    memset(to, 0, 2 * sizeof *to);
+    to[0] = (fanfare_module_nodes_node_t){ .id = fft_give("node-1"), .server = fft_give("test"), .frontend = true, .workers = 1 };
+    to[0].settings = fft_give("{}");
+    if (!other) return 1;
+    to[1] = (fanfare_module_nodes_node_t){ .id = fft_give(other), .server = fft_give(server ? server : "test"), .workers = 1 };
+    to[1].settings = fft_give(settings ? settings : "{}");
+    return 2;
+}
+
+static bool is_text(guest_string_t one, guest_string_t other) { return one.len == other.len && !memcmp(one.ptr, other.ptr, one.len); }
+
+void fanfare_module_nodes_list(guest_string_t *server, fanfare_module_nodes_list_node_t *to)
+{
+    fanfare_module_nodes_node_t all[2];
+    size_t count = give_nodes(all);
+    *to = (fanfare_module_nodes_list_node_t){ 0 };
+    for (size_t i = 0; i < count; i++) {
+        if (server && !is_text(all[i].server, *server)) {
+            fanfare_module_nodes_node_free(&all[i]);
+            continue;
+        }
+        if (!to->ptr) to->ptr = calloc(2, sizeof *to->ptr);
+        to->ptr[to->len++] = all[i];
+    }
+}
+
+bool fanfare_module_nodes_get(guest_string_t *id, fanfare_module_nodes_node_t *to)
+{
+    fanfare_module_nodes_node_t all[2];
+    size_t count = give_nodes(all);
+    bool found = false;
+    for (size_t i = 0; i < count; i++) {
+        if (!found && is_text(all[i].id, *id)) {
+            *to = all[i];
+            found = true;
+        } else {
+            fanfare_module_nodes_node_free(&all[i]);
+        }
+    }
+    return found;
+}
+
 // ---- Other servers
 
 bool fanfare_module_fetch_blocking_send(uint64_t *caller, fanfare_fetch_request_t *request, fanfare_fetch_response_t *response,

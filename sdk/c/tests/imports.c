@@ -84,6 +84,28 @@ static ff_reply host(ff_call *call)
     return ff_none();
 }
 
+static ff_reply cluster(ff_call *call)
+{
+    (void)call;
+    const ff_nodes *all = ff_nodes_list(NULL);
+    FFT_NUMBER((int64_t)all->count, 2);
+    FFT_TEXT(all->all[0].id, "node-1");
+    FFT_TEXT(all->all[0].settings, "{}");
+    FFT_TRUE(all->all[0].frontend && !all->all[1].frontend);
+    FFT_NUMBER((int64_t)ff_nodes_list("chat")->count, 1);
+    FFT_NUMBER((int64_t)ff_nodes_list("none")->count, 0);
+    const ff_node *chat = ff_nodes_get("chat-1");
+    FFT_TEXT(chat->server, "chat");
+    FFT_TEXT(chat->settings, "{\"weight\":3}");
+    FFT_NUMBER(chat->workers, 1);
+    FFT_TRUE(ff_nodes_get("chat-2") == NULL);
+    FFT_TRUE(ff_nodes_get(NULL) == NULL);
+    FFT_TEXT(ff_last_error()->name, "invalid");
+    FFT_TRUE(ff_nodes_list("\xff") == NULL);
+    FFT_TEXT(ff_last_error()->message, "the server type is not valid UTF-8");
+    return ff_none();
+}
+
 static ff_reply streams(ff_call *call)
 {
     (void)call;
@@ -280,6 +302,10 @@ int main(void)
     fft_set("options /workers", "4");
     fft_set_now(42);
     with(host, NULL, "master.post by-call hi\nmaster.send by-call hi 5\n");
+    fft_set("nodes id", "chat-1");
+    fft_set("nodes server", "chat");
+    fft_set("nodes settings", "{\"weight\":3}");
+    with(cluster, NULL, "");
     with(streams, NULL, "sse.publish by-call room tick 7 hi this-worker\n"
                         "sse.publish-all by-call - hi everywhere\n"
                         "sse.close by-call room this-node\n"

@@ -14,6 +14,7 @@ import {
     log,
     master as program,
     messages,
+    nodes,
     pass,
     reply,
     rpc,
@@ -162,6 +163,21 @@ export const options = handler(() => ({
     workers: program.options("/workers"),
     none: program.options("/none") ?? null,
 }));
+
+export const cluster = handler(() => {
+    const mine = host.whoami();
+    const found = nodes.get(mine.node);
+    return {
+        all: nodes.list().map(({ id }) => id === mine.node),
+        mine: nodes.list(mine.server).length,
+        others: nodes.list("no-such-type").length,
+        unknown: nodes.get("no-such-node") ?? null,
+        frontend: found.frontend,
+        workers: found.workers === mine.workers,
+        settings: found.settings,
+        since: found.sinceMs > 1_700_000_000_000,
+    };
+});
 
 export const master = handler(async ({ json }) => {
     const found = { send: "none", reply: null, failure: null, post: await kindOf(() => program.post(json)) };

@@ -12,6 +12,7 @@ const INTERFACES = [
     "master",
     "masterAwait",
     "messages",
+    "nodes",
     "rpc",
     "sessions",
     "sessionsAwait",

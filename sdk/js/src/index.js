@@ -10,6 +10,7 @@ export * as host from "./imports/host.js";
 export { log } from "./imports/host.js";
 export * as config from "./imports/config.js";
 export * as master from "./imports/master.js";
+export * as nodes from "./imports/nodes.js";
 export * as sse from "./imports/sse.js";
 export * as events from "./imports/events.js";
 export * as messages from "./imports/messages.js";

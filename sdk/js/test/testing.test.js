@@ -106,6 +106,23 @@ test("config and options are those of the test", async (t) => {
     assert.equal((await host.call("GET facts")).json.word, "hi");
 });
 
+test("nodes are this one and those of the test", async (t) => {
+    const alone = await start(t);
+    assert.deepEqual((await alone.call("GET cluster?id=chat-1")).json, { ids: ["test"], chat: [] });
+    const nodes = [
+        { id: "z-1", server: "z" },
+        { id: "chat-1", server: "chat", frontend: true, settings: { weight: 3 } },
+    ];
+    const host = await start(t, { nodes });
+    assert.deepEqual((await host.call("GET cluster?id=chat-1")).json, {
+        ids: ["chat-1", "test", "z-1"],
+        chat: ["chat-1"],
+        settings: { weight: 3 },
+        frontend: true,
+    });
+    assert.equal((await host.call("GET cluster?id=chat-2")).json.settings, undefined);
+});
+
 test("schedules, events and messages", async (t) => {
     const host = await start(t);
     const [ran] = await host.runSchedule("tick");

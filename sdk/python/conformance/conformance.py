@@ -25,6 +25,7 @@ from fanfare import (
     http,
     log,
     messages,
+    nodes,
     passed,
     reply,
     rpc,
@@ -247,6 +248,22 @@ def options() -> dict[str, Any]:
         "environment": program.options("/environment"),
         "workers": program.options("/workers"),
         "none": program.options("/none"),
+    }
+
+
+@handler
+def cluster() -> dict[str, Any]:
+    mine = host.whoami()
+    found = nodes.get(mine.node)
+    return {
+        "all": [node.id == mine.node for node in nodes.list()],
+        "mine": len(nodes.list(mine.server)),
+        "others": len(nodes.list("no-such-type")),
+        "unknown": nodes.get("no-such-node"),
+        "frontend": found and found.frontend,
+        "workers": found and found.workers == mine.workers,
+        "settings": found and found.settings,
+        "since": bool(found and found.since_ms > 1_700_000_000_000),
     }
 
 

@@ -17,6 +17,7 @@ from wit_world.imports import http as w_http
 from wit_world.imports import master as w_master
 from wit_world.imports import master_await as w_master_await
 from wit_world.imports import messages as w_messages
+from wit_world.imports import nodes as w_nodes
 from wit_world.imports import rpc as w_rpc
 from wit_world.imports import sessions as w_sessions
 from wit_world.imports import sessions_await as w_sessions_await
@@ -29,6 +30,7 @@ from ._component_types import (
     entry,
     from_payload,
     isolate,
+    node,
     receipt,
     record,
     reply,
@@ -181,6 +183,13 @@ class Component:
 
     async def send(self, caller: Caller, payload: Payload, timeout: int | None) -> Payload:
         return from_payload(await _waited(w_master_await.send(caller, to_payload(payload), timeout)))
+
+    def list_nodes(self, server: str | None) -> list[types.Node]:
+        return [node(one) for one in w_nodes.list(server)]
+
+    def get_node(self, id: str) -> types.Node | None:
+        found = w_nodes.get(id)
+        return None if found is None else node(found)
 
     def publish(self, caller: Caller, key: str, event: types.Event, reach: str) -> int:
         return int(_plain(w_sse.publish, caller, key, _event(event), _REACHES[reach]))

@@ -12,7 +12,7 @@ from . import types
 from ._call import Call
 from ._errors import CallError, Failure, failed, timed_out
 from ._outcome import serialised
-from ._payload import Payload
+from ._payload import Payload, from_json
 from ._payload import to_payload as payload_of_value
 
 _NONE = w.Payload_None_()
@@ -216,6 +216,14 @@ def receipt(raw: Any) -> types.Receipt:
 def record(raw: Any) -> types.SessionRecord:
     return types.SessionRecord(
         raw.id, raw.worker, raw.uid, raw.ip, raw.protocol, raw.claims, raw.since_ms, dict(raw.extra)
+    )
+
+
+def node(raw: Any) -> types.Node:
+    """Converts a node of the cluster."""
+    settings = from_json(raw.settings)
+    return types.Node(
+        raw.id, raw.server, raw.frontend, raw.workers, settings, raw.since_ms, dict(raw.extra)
     )
 
 

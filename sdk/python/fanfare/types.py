@@ -215,6 +215,23 @@ class Receipt:
 
 
 @dataclass(frozen=True)
+class Node:
+    """A node of the cluster."""
+
+    id: str
+    #: Its server type, such as `chat`.
+    server: str
+    #: Whether clients connect to it.
+    frontend: bool = False
+    workers: int = 1
+    #: The keys of its entry in `cluster.servers` that the host does not know.
+    settings: dict[str, Any] = field(default_factory=dict)
+    #: When it started, in milliseconds since 1970-01-01 UTC.
+    since_ms: int = 0
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Identity:
     """Where the module runs."""
 

@@ -6,6 +6,7 @@ import unittest
 from pathlib import Path
 
 from fanfare import CallError, Failure, passed, reply
+from fanfare.nodes import Node
 from fanfare.testing import TestHost
 
 SHOP = Path(__file__).parent / "modules/shop/shop.py"
@@ -182,6 +183,14 @@ class Workers(unittest.TestCase):
         self.assertEqual(self.host.call("settings").json, {"word": "hi", "none": 7, "env": "test"})
         self.host.config["word"] = "bye"
         self.assertEqual(self.host.call("settings").json["word"], "bye")
+
+    def test_the_nodes_are_this_one_and_those_of_the_test(self) -> None:
+        self.assertEqual(self.host.call("cluster?id=chat-1").json, {"ids": ["test"], "chat": []})
+        others = [Node("z-1", "z"), Node("chat-1", "chat", True, 2, {"weight": 3})]
+        host = TestHost(SHOP, nodes=others)
+        expected = {"ids": ["chat-1", "test", "z-1"], "chat": ["chat-1"], "settings": {"weight": 3}, "frontend": True}
+        self.assertEqual(host.call("cluster?id=chat-1").json, expected)
+        self.assertFalse("settings" in host.call("cluster?id=chat-2").json)
 
     def test_another_module_is_answered_by_the_test(self) -> None:
         self.host.answer("bank/rates", lambda call: [call.text, 1.5])

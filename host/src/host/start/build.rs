@@ -19,14 +19,14 @@ use super::Built;
 use crate::admin::{AdminState, Triggers};
 use crate::blocking;
 use crate::call::time::now;
-use crate::cluster::Cluster;
+use crate::cluster::{self, Cluster};
 use crate::config::{ChannelAccess, Config, is_development};
 use crate::dispatch::Dispatch;
 use crate::events::EventLog;
 use crate::hub::{Hub, ServiceLog, SessionSettings, TopicSettings};
 use crate::isolate::{Ids, NodeFacts, Services};
 use crate::net::{Descriptors, Sockets};
-use crate::ports::{LateReloads, NoPeers, NoRollouts, Peers, Ports, Rollouts, Ticks};
+use crate::ports::{LateReloads, NoPeers, NoRollouts, Nodes, OneNode, Peers, Ports, Rollouts, Ticks};
 use crate::registry::{Manifest, Roster};
 use crate::swap::Swapper;
 use crate::triggers::channels::{ChannelPort, ChannelService};
@@ -119,6 +119,7 @@ impl Built {
             streams: publisher.clone(),
             events: Arc::new(GuestEvents::new(Emitter::new(log.clone(), link.clone()), subscriptions.clone())),
             messages: redis.clone(),
+            nodes: nodes(cluster.as_ref(), &node),
             sessions: Arc::new(SessionPort::new(hub.clone(), web_sockets.clone())),
             channels: Arc::new(ChannelPort::new(channels.clone(), subscriptions.clone())),
         }
@@ -243,6 +244,14 @@ fn redis(config: &Config, events: &Arc<EventLog>, tasks: &Tasks) -> Arc<Redis> {
         max_payload: config.limits.max.payload,
     };
     Arc::new(Redis::new(&config.redis, &config.keyvalue, node, events.clone(), tasks.stopping.announced.clone()))
+}
+
+/// The nodes that guests see.
+fn nodes(cluster: Option<&Arc<Cluster>>, own: &NodeFacts) -> Arc<dyn Nodes> {
+    match cluster {
+        Some(cluster) => cluster.clone(),
+        None => Arc::new(OneNode(Arc::new(cluster::own_node(own)))),
+    }
 }
 
 /// The cluster of the settings.

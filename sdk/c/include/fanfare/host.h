@@ -138,6 +138,34 @@ bool ff_master_post(ff_body body);
 // milliseconds unless it is 0. NULL after an error.
 const ff_body *ff_master_send(ff_body body, uint32_t timeout_ms);
 
+// ---- The nodes of the cluster, as this node knows them. Without a cluster, there is only this node.
+
+typedef struct {
+    const char *id;
+    // The server type, such as `chat`.
+    const char *server;
+    // Whether clients connect to it.
+    bool frontend;
+    uint32_t workers;
+    // The keys of its entry in `cluster.servers` that the host does not know, as a JSON object.
+    const char *settings;
+    // When it started, in milliseconds since 1970-01-01 UTC.
+    uint64_t since_ms;
+    ff_pairs extra;
+} ff_node;
+
+typedef struct {
+    const ff_node *all;
+    size_t count;
+} ff_nodes;
+
+// Returns the nodes that calls can reach now, of a server type, or all of them for NULL, sorted by
+// id. This node is among them. NULL after an error: `invalid` or `out-of-memory`.
+const ff_nodes *ff_nodes_list(const char *server);
+
+// Returns the node with this id. NULL when no such node can be reached.
+const ff_node *ff_nodes_get(const char *id);
+
 // ---- Requests to other servers. The module needs the grant `http` for the origin of the URL.
 
 // What a request has besides its URL. NULL instead of the struct is the default of each field.

@@ -11,6 +11,7 @@ import http from "fanfare:module/http@0.1.0";
 import master from "fanfare:module/master@0.1.0";
 import masterAwait from "fanfare:module/master-await@0.1.0";
 import messages from "fanfare:module/messages@0.1.0";
+import nodes from "fanfare:module/nodes@0.1.0";
 import rpc from "fanfare:module/rpc@0.1.0";
 import sessions from "fanfare:module/sessions@0.1.0";
 import sessionsAwait from "fanfare:module/sessions-await@0.1.0";
@@ -36,6 +37,7 @@ onceStarted(() => {
         master,
         masterAwait,
         messages,
+        nodes,
         rpc,
         sessions,
         sessionsAwait,

@@ -19,6 +19,21 @@ function waiting(fn) {
     return later((async () => fn())());
 }
 
+/** The nodes of the cluster: that of the test, and those that it was given. */
+function nodes() {
+    const { host } = at();
+    const own = { id: host.node, server: "test", frontend: true, workers: host.workers };
+    const all = [own, ...host.nodes].map(({ settings = {}, sinceMs = 0, extra = {}, ...node }) => ({
+        frontend: false,
+        workers: 1,
+        ...node,
+        settings: JSON.stringify(settings),
+        sinceMs: BigInt(sinceMs),
+        extra: Object.entries(extra),
+    }));
+    return all.sort((one, other) => (one.id < other.id ? -1 : 1));
+}
+
 export const interfaces = {
     broadcast: {
         emit(call, { module, name }, payload) {
@@ -101,6 +116,11 @@ export const interfaces = {
     environment: { getEnvironment: () => Object.entries(at().host.env) },
 
     config: { get: (call, pointer) => pointed(at(call).host.config, pointer) },
+
+    nodes: {
+        list: (server) => nodes().filter((node) => server === null || node.server === server),
+        get: (id) => nodes().find((node) => node.id === id) ?? null,
+    },
 
     master: {
         options: (pointer) => pointed(at().host.options, pointer),

@@ -63,12 +63,13 @@ export class TestHost {
 
     constructor(
         manifest,
-        { name = "module", workers = 1, config, options = {}, env = {}, answers = {}, middlewares = {}, responses = {} },
+        { name = "module", workers = 1, config, options = {}, nodes = [], env = {}, answers = {}, middlewares = {}, responses = {} },
     ) {
         this.name = name;
         this.workers = workers;
         this.config = config ?? manifest.config ?? {};
         this.options = { environment: "test", workers, ...options };
+        this.nodes = nodes;
         this.env = env;
         this.#manifest = manifest;
         this.#routes = new Routes(manifest);

@@ -14,7 +14,7 @@ streams. It has no network, limits or deadlines: `fanfare test` has those.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,8 @@ class TestHost:
 
     `module` is the file of the module. Each worker runs the file once, so that it has a memory of
     its own. `manifest` is the file `module.json`, or what it contains; the default is the file
-    beside the module. Without a manifest every handler is a route with its own name.
+    beside the module. Without a manifest every handler is a route with its own name. `nodes` are the
+    other nodes of the cluster: the node of the test is `test`, of the server type `test`.
     """
 
     # Not a class with tests.
@@ -69,6 +70,7 @@ class TestHost:
         workers: int = 1,
         config: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
+        nodes: Iterable[types.Node] = (),
     ) -> None:
         entry = Path(module).resolve()
         if not entry.is_file():
@@ -81,7 +83,9 @@ class TestHost:
         else:
             data = {} if manifest is None else read_jsonc(Path(manifest).read_text())
         own_name = name or (entry.parent.name if beside.is_file() else entry.stem)
-        self._node = Node(entry, own_name, Manifest(data), workers, dict(config or {}), dict(options or {}))
+        self._node = Node(
+            entry, own_name, Manifest(data), workers, dict(config or {}), dict(options or {}), list(nodes)
+        )
         if "routes" not in data:
             routes = [
                 {"method": None, "path": name, "handler": name} for name in self._node.workers[0].handlers

@@ -141,6 +141,16 @@ class Imports(SessionImports, ChannelImports, StreamImports):
     def options(self, pointer: str) -> str | None:
         return pointed(self.node.options, pointer)
 
+    # nodes
+
+    def list_nodes(self, server: str | None) -> list[types.Node]:
+        own = types.Node("test", "test", True, len(self.node.workers))
+        nodes = sorted([own, *self.node.nodes], key=lambda node: node.id)
+        return [node for node in nodes if server in (None, node.server)]
+
+    def get_node(self, id: str) -> types.Node | None:
+        return next((node for node in self.list_nodes(None) if node.id == id), None)
+
     def post(self, caller: Caller, payload: Payload) -> None:
         raise CallError("unavailable", "nobody listens to the messages of modules")
 

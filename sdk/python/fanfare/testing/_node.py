@@ -43,10 +43,12 @@ class Node:
         workers: int,
         config: dict[str, Any],
         options: dict[str, Any],
+        nodes: list[types.Node],
     ) -> None:
         self.source, self.name, self.manifest = source, name, manifest
         self.config = {**manifest.config, **config}
         self.options = {"environment": "test", "workers": workers, **options}
+        self.nodes = nodes
         self.loop = asyncio.new_event_loop()
         self.imports = Imports(self)
         self.sessions, self.channels, self.clients = Sessions(self), Channels(self), Clients(self)

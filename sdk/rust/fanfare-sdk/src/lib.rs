@@ -39,7 +39,7 @@
 //! - **Results**: nothing, text, bytes, [`Json`], `(status, body)`, a [`Reply`], [`Pass`], or a
 //!   `Result` of these ([`IntoOutcome`]). With `?` every error becomes a [`Failure`].
 //! - **Host functions**: [`broadcast`], [`rpc`], [`sessions`], [`channels`], [`sse`], [`events`],
-//!   [`messages`], [`config`], [`host`], [`http`] and [`master`].
+//!   [`messages`], [`config`], [`host`], [`http`], [`master`] and [`nodes`].
 //! - **Memory**: the host keeps an instance between calls, so a `thread_local!` is the memory of
 //!   the module in its worker. An instance has one thread; the in-memory host of
 //!   [`testing`](mod@testing) gives each worker a thread of its own.
@@ -69,6 +69,7 @@ pub mod http;
 pub mod master;
 pub mod messages;
 mod module;
+pub mod nodes;
 mod outcome;
 mod params;
 mod payload;
@@ -111,7 +112,8 @@ pub mod prelude {
     pub use crate::types::{Isolate, Outcome, Payload, Reply, Schedule, Subscription, Trigger};
     pub use crate::{Bytes, CallError, Context, Failure, FromCall, IntoOutcome, IntoPayload, Json, Pass, Path, Query};
     pub use crate::{
-        Result, State, Text, broadcast, channels, config, events, handler, host, master, messages, rpc, sessions, sse,
+        Result, State, Text, broadcast, channels, config, events, handler, host, master, messages, nodes, rpc,
+        sessions, sse,
     };
     pub use crate::{debug, error, info, trace, warn};
     pub use serde::{Deserialize, Serialize};

@@ -205,6 +205,23 @@ fn options() -> Result<Json<Value>> {
 }
 
 #[handler]
+fn cluster() -> Json<Value> {
+    let me = host::whoami();
+    let found = nodes::get(&me.node);
+    let found = found.as_ref();
+    Json(json!({
+        "all": nodes::list().iter().map(|node| node.id == me.node).collect::<Vec<_>>(),
+        "mine": nodes::of_type(&me.server).len(),
+        "others": nodes::of_type("no-such-type").len(),
+        "unknown": nodes::get("no-such-node"),
+        "frontend": found.map(|node| node.frontend),
+        "workers": found.map(|node| node.workers == me.workers),
+        "settings": found.map(|node| node.settings.clone()),
+        "since": found.is_some_and(|node| node.since_ms > 1_700_000_000_000),
+    }))
+}
+
+#[handler]
 async fn master(body: Text) -> Result<Json<Value>> {
     let sent = program::send(&*body).await;
     let reply: Option<Value> = sent.as_ref().ok().map(Payload::json).transpose()?;
@@ -263,7 +280,8 @@ fn tick(schedule: Schedule, cx: Context, data: Json<Value>) -> Json<Value> {
 fanfare_sdk::module! {
     handlers: [
         echo, greet, named, query, request, json, text, reversed, number, nothing, made, later, pass_gate, gated,
-        fail, fault, unsendable, state, hold, release, spin, random, whoami, note, settings, options, master, asked, hoard,
+        fail, fault, unsendable, state, hold, release, spin, random, whoami, note, settings, options, cluster, master,
+        asked, hoard,
         warm, warmed, tick,
         calls::ask, calls::refused, calls::caught, calls::every, calls::deep, calls::late, calls::origin, calls::emit,
         calls::gather, calls::told, calls::renew, calls::tenant, calls::visited,

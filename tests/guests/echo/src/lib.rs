@@ -116,4 +116,20 @@ fn settings() -> Result<Json<Value>> {
     Ok(Json(config::all()?))
 }
 
-fanfare_sdk::module!(echo, who, params, headers, status, fail, big, pass, context, settings);
+#[derive(Deserialize)]
+struct Wanted {
+    server: Option<String>,
+    id: Option<String>,
+}
+
+/// Returns the nodes: of the server type of the body, or with its id.
+#[handler]
+fn nodes_as_told(Json(wanted): Json<Wanted>) -> Json<Value> {
+    Json(match (wanted.id, wanted.server) {
+        (Some(id), _) => json!(nodes::get(&id)),
+        (None, Some(server)) => json!(nodes::of_type(&server)),
+        (None, None) => json!(nodes::list()),
+    })
+}
+
+fanfare_sdk::module!(echo, who, params, headers, status, fail, big, pass, context, settings, nodes_as_told);

@@ -16,6 +16,7 @@ from fanfare import (
     log,
     master,
     messages,
+    nodes,
     passed,
     reply,
     rpc,
@@ -181,6 +182,14 @@ def settings():
         "none": config.get("/none", 7),
         "env": master.options("/environment"),
     }
+
+
+@handler
+def cluster(call):
+    found = nodes.get(call.query["id"])
+    return {"ids": [node.id for node in nodes.list()], "chat": [node.id for node in nodes.list("chat")]} | (
+        {"settings": found.settings, "frontend": found.frontend} if found else {}
+    )
 
 
 @handler

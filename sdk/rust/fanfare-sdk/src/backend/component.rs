@@ -14,6 +14,7 @@ pub(crate) use crate::wit::host::{log, whoami};
 pub(crate) use crate::wit::http::{head, header, headers};
 pub(crate) use crate::wit::master::{options as option, post};
 pub(crate) use crate::wit::messages::publish as publish_message;
+pub(crate) use crate::wit::nodes::{get as get_node, list as list_nodes};
 pub(crate) use crate::wit::rpc::notify;
 pub(crate) use crate::wit::sessions::{
     authenticate, bind, count as count_sessions, current as current_session, deauthenticate, disconnect,

@@ -11,8 +11,13 @@ use super::promise::Promise;
 use super::{LogLine, worker as thread};
 use crate::failure::CallError;
 use crate::types::{Address, HeaderFields, Identity, Isolate, Level, Outcome, Receipt, Reply, RequestHead, Target};
+use crate::wit::nodes::Node;
 use crate::wit::sse::{Event, Reach};
 use crate::wit::types::{self as wit, CallId, CallOptions, Emission, Group, Payload};
+
+/// The id and the server type of the node of a test.
+const OWN_NODE: &str = "test-1";
+const OWN_SERVER: &str = "test";
 
 pub(crate) fn emit(caller: Option<CallId>, emission: &Emission, payload: &Payload) -> Result<Receipt, wit::CallError> {
     let (node, worker) = thread::current();
@@ -128,13 +133,34 @@ pub(crate) fn head(call: CallId) -> Option<RequestHead> {
 pub(crate) fn whoami() -> Identity {
     let (node, worker) = thread::current();
     Identity {
-        node: "test-1".to_owned(),
-        server: "test".to_owned(),
+        node: OWN_NODE.to_owned(),
+        server: OWN_SERVER.to_owned(),
         isolate: Isolate::Worker(worker),
         workers: node.workers(),
         module: node.name.clone(),
         generation: "0".repeat(64),
     }
+}
+
+pub(crate) fn list_nodes(server: Option<&str>) -> Vec<Node> {
+    let (node, _) = thread::current();
+    let own = Node {
+        id: OWN_NODE.to_owned(),
+        server: OWN_SERVER.to_owned(),
+        frontend: true,
+        workers: node.workers(),
+        settings: "{}".to_owned(),
+        since_ms: 0,
+        extra: Vec::new(),
+    };
+    let mut nodes: Vec<Node> = node.nodes.iter().cloned().chain([own]).collect();
+    nodes.retain(|node| server.is_none_or(|server| server == node.server));
+    nodes.sort_by(|one, other| one.id.cmp(&other.id));
+    nodes
+}
+
+pub(crate) fn get_node(id: &str) -> Option<Node> {
+    list_nodes(None).into_iter().find(|node| node.id == id)
 }
 
 pub(crate) fn isolate() -> Isolate {

@@ -27,6 +27,7 @@ pub struct Builder {
     answers: Vec<(String, Answer)>,
     middlewares: Vec<(String, Middleware)>,
     options: Value,
+    nodes: Vec<crate::wit::nodes::Node>,
     on_message: Option<OnMessage>,
 }
 
@@ -42,6 +43,7 @@ impl Builder {
             answers: Vec::new(),
             middlewares: Vec::new(),
             options: Value::Object(serde_json::Map::new()),
+            nodes: Vec::new(),
             on_message: None,
         }
     }
@@ -191,6 +193,15 @@ impl Builder {
         self
     }
 
+    /// Adds another node of the cluster, which the module finds with
+    /// [`nodes::list`](crate::nodes::list). The node of the test is `test-1`, of the server type
+    /// `test`.
+    #[must_use]
+    pub fn node(mut self, node: crate::nodes::Node) -> Self {
+        self.nodes.push(node.into_wit());
+        self
+    }
+
     /// Handles the module's messages to the master, and replies to them.
     #[must_use]
     pub fn on_message(
@@ -251,6 +262,7 @@ impl Builder {
             answers: self.answers,
             middlewares: self.middlewares,
             options: self.options,
+            nodes: self.nodes,
             on_message: self.on_message,
             senders: Mutex::new(senders),
             state: Mutex::new(state),

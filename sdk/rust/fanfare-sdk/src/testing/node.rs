@@ -50,6 +50,8 @@ pub(super) struct Node {
     pub middlewares: Vec<(String, Middleware)>,
     /// The options of the host.
     pub options: Value,
+    /// The other nodes.
+    pub nodes: Vec<crate::wit::nodes::Node>,
     /// Handles the messages to the master.
     pub on_message: Option<OnMessage>,
     pub senders: Mutex<Vec<Sender<Message>>>,

@@ -5851,6 +5851,224 @@ pub mod fanfare {
 
     }
 
+    /// The nodes of the cluster, as this node knows them. Without a cluster, there is only this node.
+    #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+    pub mod nodes {
+      #[used]
+      #[doc(hidden)]
+      static __FORCE_SECTION_REF: fn() =
+      super::super::super::__link_custom_section_describing_imports;
+      
+      use super::super::super::_rt;
+      pub type Extra = super::super::super::fanfare::module::types::Extra;
+      #[derive(Clone, PartialEq)]
+      pub struct Node {
+        /// The id of the node, such as `chat-server-1`.
+        pub id: _rt::String,
+        /// Its server type, such as `chat`.
+        pub server: _rt::String,
+        /// Whether clients connect to it.
+        pub frontend: bool,
+        /// The number of its workers.
+        pub workers: u32,
+        /// The keys of its entry in `cluster.servers` that the host does not know, as the text of a
+        /// JSON object: `{}` if there are none. At most 16 KiB.
+        pub settings: _rt::String,
+        /// When it started, in milliseconds since 1970-01-01 UTC.
+        pub since_ms: u64,
+        pub extra: Extra,
+      }
+      impl ::core::fmt::Debug for Node {
+        fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+          f.debug_struct("Node").field("id", &self.id).field("server", &self.server).field("frontend", &self.frontend).field("workers", &self.workers).field("settings", &self.settings).field("since-ms", &self.since_ms).field("extra", &self.extra).finish()
+        }
+      }
+      #[allow(unused_unsafe, clippy::all)]
+      /// Returns the nodes of a server type, or all nodes, sorted by id: this one, and the others
+      /// that calls can reach now. A node that has begun to stop, and one that was silent for
+      /// `cluster.goneAfter`, is no longer among them. The hooks `nodeUp` and `nodeDown` tell of
+      /// changes.
+      ///
+      /// A cluster has at most 1,000 nodes.
+      #[allow(async_fn_in_trait)]
+      pub fn list(server: ::core::option::Option<&str>,) -> _rt::Vec::<Node>{
+        unsafe {
+
+          #[cfg_attr(target_pointer_width="64", repr(align(8)))]
+          #[cfg_attr(target_pointer_width="32", repr(align(4)))]
+          struct RetArea([::core::mem::MaybeUninit::<u8>; 2*::core::mem::size_of::<*const u8>()]);
+          let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 2*::core::mem::size_of::<*const u8>()]);
+          let (result1_0,result1_1,result1_2,) = match server {
+            Some(e) => {
+              let vec0 = e;
+              let ptr0 = vec0.as_ptr().cast::<u8>();
+              let len0 = vec0.len();
+
+              (1i32, ptr0.cast_mut(), len0)
+            },
+            None => {
+              (0i32, ::core::ptr::null_mut(), 0usize)
+            },
+          };let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
+          #[cfg(target_arch = "wasm32")]
+          #[link(wasm_import_module = "fanfare:module/nodes@0.1.0")]
+          unsafe extern "C" {
+            #[link_name = "list"]
+            fn wit_import3(_: i32, _: *mut u8, _: usize, _: *mut u8, );
+          }
+
+          #[cfg(not(target_arch = "wasm32"))]
+          unsafe extern "C" fn wit_import3(_: i32, _: *mut u8, _: usize, _: *mut u8, ) { unreachable!() }
+          wit_import3(result1_0, result1_1, result1_2, ptr2);
+          let l4 = *ptr2.add(0).cast::<*mut u8>();
+          let l5 = *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+          let base27 = l4;
+          let len27 = l5;
+          let mut result27 = _rt::Vec::with_capacity(len27);
+          for i in 0..len27 {
+            let base = base27.add(i * (16+8*::core::mem::size_of::<*const u8>()));
+            let e27 = {
+              let l6 = *base.add(0).cast::<*mut u8>();
+              let l7 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len8 = l7;
+              let bytes8 = _rt::Vec::from_raw_parts(l6.cast(), len8, len8);
+              let l9 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l10 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len11 = l10;
+              let bytes11 = _rt::Vec::from_raw_parts(l9.cast(), len11, len11);
+              let l12 = i32::from(*base.add(4*::core::mem::size_of::<*const u8>()).cast::<u8>());
+              let l13 = *base.add(4+4*::core::mem::size_of::<*const u8>()).cast::<i32>();
+              let l14 = *base.add(8+4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l15 = *base.add(8+5*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len16 = l15;
+              let bytes16 = _rt::Vec::from_raw_parts(l14.cast(), len16, len16);
+              let l17 = *base.add(8+6*::core::mem::size_of::<*const u8>()).cast::<i64>();
+              let l18 = *base.add(16+6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l19 = *base.add(16+7*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let base26 = l18;
+              let len26 = l19;
+              let mut result26 = _rt::Vec::with_capacity(len26);
+              for i in 0..len26 {
+                let base = base26.add(i * (4*::core::mem::size_of::<*const u8>()));
+                let e26 = {
+                  let l20 = *base.add(0).cast::<*mut u8>();
+                  let l21 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+                  let len22 = l21;
+                  let bytes22 = _rt::Vec::from_raw_parts(l20.cast(), len22, len22);
+                  let l23 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                  let l24 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                  let len25 = l24;
+                  let bytes25 = _rt::Vec::from_raw_parts(l23.cast(), len25, len25);
+
+                  (_rt::string_lift(bytes22), _rt::string_lift(bytes25))
+                };
+                result26.push(e26);
+              }
+              _rt::cabi_dealloc(base26, len26 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+
+              Node{
+                id: _rt::string_lift(bytes8),
+                server: _rt::string_lift(bytes11),
+                frontend: _rt::bool_lift(l12 as u8),
+                workers: l13 as u32,
+                settings: _rt::string_lift(bytes16),
+                since_ms: l17 as u64,
+                extra: result26,
+              }
+            };
+            result27.push(e27);
+          }
+          _rt::cabi_dealloc(base27, len27 * (16+8*::core::mem::size_of::<*const u8>()), 8);
+          let result28 = result27;
+          result28
+        }
+      }
+      #[allow(unused_unsafe, clippy::all)]
+      /// Returns the node with this id, if `list` has it.
+      #[allow(async_fn_in_trait)]
+      pub fn get(id: &str,) -> ::core::option::Option<Node>{
+        unsafe {
+
+          #[repr(align(8))]
+          struct RetArea([::core::mem::MaybeUninit::<u8>; 24+8*::core::mem::size_of::<*const u8>()]);
+          let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 24+8*::core::mem::size_of::<*const u8>()]);
+          let vec0 = id;
+          let ptr0 = vec0.as_ptr().cast::<u8>();
+          let len0 = vec0.len();
+          let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+          #[cfg(target_arch = "wasm32")]
+          #[link(wasm_import_module = "fanfare:module/nodes@0.1.0")]
+          unsafe extern "C" {
+            #[link_name = "get"]
+            fn wit_import2(_: *mut u8, _: usize, _: *mut u8, );
+          }
+
+          #[cfg(not(target_arch = "wasm32"))]
+          unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8, ) { unreachable!() }
+          wit_import2(ptr0.cast_mut(), len0, ptr1);
+          let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+          let result25 = match l3 {
+            0 => None,
+            1 => {
+              let e = {
+                let l4 = *ptr1.add(8).cast::<*mut u8>();
+                let l5 = *ptr1.add(8+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len6 = l5;
+                let bytes6 = _rt::Vec::from_raw_parts(l4.cast(), len6, len6);
+                let l7 = *ptr1.add(8+2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l8 = *ptr1.add(8+3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len9 = l8;
+                let bytes9 = _rt::Vec::from_raw_parts(l7.cast(), len9, len9);
+                let l10 = i32::from(*ptr1.add(8+4*::core::mem::size_of::<*const u8>()).cast::<u8>());
+                let l11 = *ptr1.add(12+4*::core::mem::size_of::<*const u8>()).cast::<i32>();
+                let l12 = *ptr1.add(16+4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l13 = *ptr1.add(16+5*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len14 = l13;
+                let bytes14 = _rt::Vec::from_raw_parts(l12.cast(), len14, len14);
+                let l15 = *ptr1.add(16+6*::core::mem::size_of::<*const u8>()).cast::<i64>();
+                let l16 = *ptr1.add(24+6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l17 = *ptr1.add(24+7*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let base24 = l16;
+                let len24 = l17;
+                let mut result24 = _rt::Vec::with_capacity(len24);
+                for i in 0..len24 {
+                  let base = base24.add(i * (4*::core::mem::size_of::<*const u8>()));
+                  let e24 = {
+                    let l18 = *base.add(0).cast::<*mut u8>();
+                    let l19 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+                    let len20 = l19;
+                    let bytes20 = _rt::Vec::from_raw_parts(l18.cast(), len20, len20);
+                    let l21 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                    let l22 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                    let len23 = l22;
+                    let bytes23 = _rt::Vec::from_raw_parts(l21.cast(), len23, len23);
+
+                    (_rt::string_lift(bytes20), _rt::string_lift(bytes23))
+                  };
+                  result24.push(e24);
+                }
+                _rt::cabi_dealloc(base24, len24 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+
+                Node{
+                  id: _rt::string_lift(bytes6),
+                  server: _rt::string_lift(bytes9),
+                  frontend: _rt::bool_lift(l10 as u8),
+                  workers: l11 as u32,
+                  settings: _rt::string_lift(bytes14),
+                  since_ms: l15 as u64,
+                  extra: result24,
+                }
+              };
+              Some(e)
+            }
+            _ => _rt::invalid_enum_discriminant(),
+          };
+          result25
+        }
+      }
+
+    }
+
     /// Connected clients. Each has a session, which lasts as long as its WebSocket: swaps, crashes and
     /// restarts of modules do not end it.
     ///
@@ -20440,8 +20658,8 @@ pub fn new<T: FuturePayload>(default: fn() -> T) -> (wit_bindgen::rt::async_supp
 #[unsafe(link_section = "component-type:wit-bindgen:0.63.0:fanfare:module@0.1.0:imports:encoded world")]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 7223] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb97\x01A\x02\x01A6\x01\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 7392] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xe28\x01A\x02\x01A8\x01\
 B`\x01w\x04\0\x07call-id\x03\0\0\x01o\x02ss\x01p\x02\x04\0\x05extra\x03\0\x03\x01\
 p\x02\x04\0\x0dheader-fields\x03\0\x05\x01p}\x01q\x03\x04none\0\0\x04text\x01s\0\
 \x05bytes\x01\x07\0\x04\0\x07payload\x03\0\x08\x01q\x03\x06worker\x01y\0\x06brok\
@@ -20557,66 +20775,71 @@ ribe\x01\x0c\x03\0\x1bfanfare:module/events@0.1.0\x05\x17\x01B\x0a\x02\x03\x02\x
 \x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\x02\x04\0\x07payload\x03\0\x02\x02\
 \x03\x02\x01\x06\x04\0\x0acall-error\x03\0\x04\x01k\x01\x01j\0\x01\x05\x01@\x04\x06\
 caller\x06\x0aconnections\x05topics\x07payload\x03\0\x07\x04\0\x07publish\x01\x08\
-\x03\0\x1dfanfare:module/messages@0.1.0\x05\x18\x02\x03\0\0\x07session\x02\x03\0\
-\0\x09recipient\x01B:\x02\x03\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\
+\x03\0\x1dfanfare:module/messages@0.1.0\x05\x18\x01B\x0b\x02\x03\x02\x01\x15\x04\
+\0\x05extra\x03\0\0\x01r\x07\x02ids\x06servers\x08frontend\x7f\x07workersy\x08se\
+ttingss\x08since-msw\x05extra\x01\x04\0\x04node\x03\0\x02\x01ks\x01p\x03\x01@\x01\
+\x06server\x04\0\x05\x04\0\x04list\x01\x06\x01k\x03\x01@\x01\x02ids\0\x07\x04\0\x03\
+get\x01\x08\x03\0\x1afanfare:module/nodes@0.1.0\x05\x19\x02\x03\0\0\x07session\x02\
+\x03\0\0\x09recipient\x01B:\x02\x03\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\
+\x02\x01\x02\x04\0\x07payload\x03\0\x02\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\
+\0\x04\x02\x03\x02\x01\x1a\x04\0\x07session\x03\0\x06\x02\x03\x02\x01\x1b\x04\0\x09\
+recipient\x03\0\x08\x01m\x03\x06refuse\x05share\x07replace\x04\0\x0awhen-taken\x03\
+\0\x0a\x01k\x07\x01@\x01\x04call\x01\0\x0c\x04\0\x07current\x01\x0d\x01k\x01\x01\
+j\x01\x0c\x01\x05\x01@\x02\x06caller\x0e\x07sessions\0\x0f\x04\0\x04look\x01\x10\
+\x01ps\x01j\x01\x11\x01\x05\x01@\x02\x06caller\x0e\x03uids\0\x12\x04\0\x04find\x01\
+\x13\x01ks\x01j\x01\x14\x01\x05\x01@\x03\x06caller\x0e\x07session\x14\x03keys\0\x15\
+\x04\0\x03get\x01\x16\x01o\x02ss\x01p\x17\x01j\x01\x18\x01\x05\x01@\x02\x06calle\
+r\x0e\x07session\x14\0\x19\x04\0\x06values\x01\x1a\x01j\0\x01\x05\x01@\x03\x06ca\
+ller\x0e\x07session\x14\x06values\x18\0\x1b\x04\0\x03set\x01\x1c\x01@\x03\x06cal\
+ler\x0e\x07session\x14\x04keys\x11\0\x1b\x04\0\x06remove\x01\x1d\x01@\x04\x06cal\
+ler\x0e\x07session\x14\x03uids\x05taken\x0b\0\x1b\x04\0\x04bind\x01\x1e\x01@\x02\
+\x06caller\x0e\x07session\x14\0\x1b\x04\0\x06unbind\x01\x1f\x01kw\x01@\x04\x06ca\
+ller\x0e\x07session\x14\x06claimss\x0aexpires-ms\x20\0\x1b\x04\0\x0cauthenticate\
+\x01!\x04\0\x0edeauthenticate\x01\x1f\x01j\x01y\x01\x05\x01@\x04\x06caller\x0e\x02\
+to\x09\x04names\x07payload\x03\0\"\x04\0\x04send\x01#\x01@\x04\x06caller\x0e\x07\
+session\x14\x04code{\x06reasons\0\x1b\x04\0\x0adisconnect\x01$\x01@\x03\x06calle\
+r\x0e\x05groups\x08sessions\x11\0\"\x04\0\x04join\x01%\x04\0\x05leave\x01%\x01@\x02\
+\x06caller\x0e\x05groups\0\x12\x04\0\x07members\x01&\x01o\x02yy\x01@\0\0'\x04\0\x05\
+count\x01(\x03\0\x1dfanfare:module/sessions@0.1.0\x05\x1c\x02\x03\0\0\x06pushed\x01\
+B*\x02\x03\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\x02\x04\0\x07pay\
+load\x03\0\x02\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\0\x04\x02\x03\x02\x01\
+\x1a\x04\0\x07session\x03\0\x06\x02\x03\x02\x01\x1b\x04\0\x09recipient\x03\0\x08\
+\x02\x03\x02\x01\x1d\x04\0\x06pushed\x03\0\x0a\x01k\x01\x01p\x09\x01j\x01\x0b\x01\
+\x05\x01e\x01\x0e\x01@\x04\x06caller\x0c\x02to\x0d\x04names\x07payload\x03\0\x0f\
+\x04\0\x04push\x01\x10\x01ky\x01j\x01\x03\x01\x05\x01e\x01\x12\x01@\x05\x06calle\
+r\x0c\x07sessions\x04names\x07payload\x03\x0atimeout-ms\x11\0\x13\x04\0\x03ask\x01\
+\x14\x01j\0\x01\x05\x01e\x01\x15\x01@\x01\x04call\x01\0\x16\x04\0\x05apply\x01\x17\
+\x01o\x02ss\x01p\x18\x01o\x02\x07\x19\x01j\x01\x1a\x01\x05\x01e\x01\x1b\x01@\x02\
+\x06caller\x0c\x07sessions\0\x1c\x04\0\x04read\x01\x1d\x01ps\x01@\x04\x06caller\x0c\
+\x07sessions\x03set\x19\x06remove\x1e\0\x16\x04\0\x05write\x01\x1f\x01p\x07\x01j\
+\x01\x20\x01\x05\x01e\x01!\x01@\x02\x06caller\x0c\x03uids\0\"\x04\0\x04find\x01#\
+\x03\0#fanfare:module/sessions-await@0.1.0\x05\x1e\x01B\x15\x02\x03\x02\x01\x01\x04\
+\0\x07call-id\x03\0\0\x02\x03\x02\x01\x02\x04\0\x07payload\x03\0\x02\x02\x03\x02\
+\x01\x06\x04\0\x0acall-error\x03\0\x04\x01k\x01\x01j\0\x01\x05\x01@\x03\x06calle\
+r\x06\x07channels\x07payload\x03\0\x07\x04\0\x07publish\x01\x08\x01j\x01s\x01\x05\
+\x01@\x03\x06caller\x06\x07channels\x05routes\0\x09\x04\0\x09subscribe\x01\x0a\x01\
+@\x02\x06caller\x06\x0csubscriptions\0\x07\x04\0\x0bunsubscribe\x01\x0b\x01@\x03\
+\x06caller\x06\x07channels\x07sessions\0\x07\x04\0\x03add\x01\x0c\x01@\x04\x06ca\
+ller\x06\x07channels\x07sessions\x07messages\0\x07\x04\0\x08kick-out\x01\x0d\x01\
+@\x01\x07channels\0y\x04\0\x05count\x01\x0e\x03\0\x1dfanfare:module/channels@0.1\
+.0\x05\x1f\x02\x03\0\0\x08position\x02\x03\0\0\x0cchannel-page\x02\x03\0\0\x0ech\
+annel-member\x01B\x1b\x02\x03\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\
 \x02\x04\0\x07payload\x03\0\x02\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\0\x04\
-\x02\x03\x02\x01\x19\x04\0\x07session\x03\0\x06\x02\x03\x02\x01\x1a\x04\0\x09rec\
-ipient\x03\0\x08\x01m\x03\x06refuse\x05share\x07replace\x04\0\x0awhen-taken\x03\0\
-\x0a\x01k\x07\x01@\x01\x04call\x01\0\x0c\x04\0\x07current\x01\x0d\x01k\x01\x01j\x01\
-\x0c\x01\x05\x01@\x02\x06caller\x0e\x07sessions\0\x0f\x04\0\x04look\x01\x10\x01p\
-s\x01j\x01\x11\x01\x05\x01@\x02\x06caller\x0e\x03uids\0\x12\x04\0\x04find\x01\x13\
-\x01ks\x01j\x01\x14\x01\x05\x01@\x03\x06caller\x0e\x07session\x14\x03keys\0\x15\x04\
-\0\x03get\x01\x16\x01o\x02ss\x01p\x17\x01j\x01\x18\x01\x05\x01@\x02\x06caller\x0e\
-\x07session\x14\0\x19\x04\0\x06values\x01\x1a\x01j\0\x01\x05\x01@\x03\x06caller\x0e\
-\x07session\x14\x06values\x18\0\x1b\x04\0\x03set\x01\x1c\x01@\x03\x06caller\x0e\x07\
-session\x14\x04keys\x11\0\x1b\x04\0\x06remove\x01\x1d\x01@\x04\x06caller\x0e\x07\
-session\x14\x03uids\x05taken\x0b\0\x1b\x04\0\x04bind\x01\x1e\x01@\x02\x06caller\x0e\
-\x07session\x14\0\x1b\x04\0\x06unbind\x01\x1f\x01kw\x01@\x04\x06caller\x0e\x07se\
-ssion\x14\x06claimss\x0aexpires-ms\x20\0\x1b\x04\0\x0cauthenticate\x01!\x04\0\x0e\
-deauthenticate\x01\x1f\x01j\x01y\x01\x05\x01@\x04\x06caller\x0e\x02to\x09\x04nam\
-es\x07payload\x03\0\"\x04\0\x04send\x01#\x01@\x04\x06caller\x0e\x07session\x14\x04\
-code{\x06reasons\0\x1b\x04\0\x0adisconnect\x01$\x01@\x03\x06caller\x0e\x05groups\
-\x08sessions\x11\0\"\x04\0\x04join\x01%\x04\0\x05leave\x01%\x01@\x02\x06caller\x0e\
-\x05groups\0\x12\x04\0\x07members\x01&\x01o\x02yy\x01@\0\0'\x04\0\x05count\x01(\x03\
-\0\x1dfanfare:module/sessions@0.1.0\x05\x1b\x02\x03\0\0\x06pushed\x01B*\x02\x03\x02\
-\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\x02\x04\0\x07payload\x03\0\x02\
-\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\0\x04\x02\x03\x02\x01\x19\x04\0\x07\
-session\x03\0\x06\x02\x03\x02\x01\x1a\x04\0\x09recipient\x03\0\x08\x02\x03\x02\x01\
-\x1c\x04\0\x06pushed\x03\0\x0a\x01k\x01\x01p\x09\x01j\x01\x0b\x01\x05\x01e\x01\x0e\
-\x01@\x04\x06caller\x0c\x02to\x0d\x04names\x07payload\x03\0\x0f\x04\0\x04push\x01\
-\x10\x01ky\x01j\x01\x03\x01\x05\x01e\x01\x12\x01@\x05\x06caller\x0c\x07sessions\x04\
-names\x07payload\x03\x0atimeout-ms\x11\0\x13\x04\0\x03ask\x01\x14\x01j\0\x01\x05\
-\x01e\x01\x15\x01@\x01\x04call\x01\0\x16\x04\0\x05apply\x01\x17\x01o\x02ss\x01p\x18\
-\x01o\x02\x07\x19\x01j\x01\x1a\x01\x05\x01e\x01\x1b\x01@\x02\x06caller\x0c\x07se\
-ssions\0\x1c\x04\0\x04read\x01\x1d\x01ps\x01@\x04\x06caller\x0c\x07sessions\x03s\
-et\x19\x06remove\x1e\0\x16\x04\0\x05write\x01\x1f\x01p\x07\x01j\x01\x20\x01\x05\x01\
-e\x01!\x01@\x02\x06caller\x0c\x03uids\0\"\x04\0\x04find\x01#\x03\0#fanfare:modul\
-e/sessions-await@0.1.0\x05\x1d\x01B\x15\x02\x03\x02\x01\x01\x04\0\x07call-id\x03\
-\0\0\x02\x03\x02\x01\x02\x04\0\x07payload\x03\0\x02\x02\x03\x02\x01\x06\x04\0\x0a\
-call-error\x03\0\x04\x01k\x01\x01j\0\x01\x05\x01@\x03\x06caller\x06\x07channels\x07\
-payload\x03\0\x07\x04\0\x07publish\x01\x08\x01j\x01s\x01\x05\x01@\x03\x06caller\x06\
-\x07channels\x05routes\0\x09\x04\0\x09subscribe\x01\x0a\x01@\x02\x06caller\x06\x0c\
-subscriptions\0\x07\x04\0\x0bunsubscribe\x01\x0b\x01@\x03\x06caller\x06\x07chann\
-els\x07sessions\0\x07\x04\0\x03add\x01\x0c\x01@\x04\x06caller\x06\x07channels\x07\
-sessions\x07messages\0\x07\x04\0\x08kick-out\x01\x0d\x01@\x01\x07channels\0y\x04\
-\0\x05count\x01\x0e\x03\0\x1dfanfare:module/channels@0.1.0\x05\x1e\x02\x03\0\0\x08\
-position\x02\x03\0\0\x0cchannel-page\x02\x03\0\0\x0echannel-member\x01B\x1b\x02\x03\
-\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\x02\x04\0\x07payload\x03\0\
-\x02\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\0\x04\x02\x03\x02\x01\x1f\x04\0\
-\x08position\x03\0\x06\x02\x03\x02\x01\x20\x04\0\x0cchannel-page\x03\0\x08\x02\x03\
-\x02\x01!\x04\0\x0echannel-member\x03\0\x0a\x01k\x01\x01k\x07\x01j\x01\x0d\x01\x05\
-\x01e\x01\x0e\x01@\x03\x06caller\x0c\x07channels\x07payload\x03\0\x0f\x04\0\x07p\
-ublish\x01\x10\x01j\x01\x09\x01\x05\x01e\x01\x11\x01@\x04\x06caller\x0c\x07chann\
-els\x05after\x0d\x04mosty\0\x12\x04\0\x07history\x01\x13\x01p\x0b\x01j\x01\x14\x01\
-\x05\x01e\x01\x15\x01@\x02\x06caller\x0c\x07channels\0\x16\x04\0\x07members\x01\x17\
-\x03\0#fanfare:module/channels-await@0.1.0\x05\"\x02\x03\0\0\x0dfetch-request\x02\
-\x03\0\0\x0efetch-response\x01B\x0d\x02\x03\x02\x01\x01\x04\0\x07call-id\x03\0\0\
-\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\0\x02\x02\x03\x02\x01#\x04\0\x0dfet\
-ch-request\x03\0\x04\x02\x03\x02\x01$\x04\0\x0efetch-response\x03\0\x06\x01k\x01\
-\x01j\x01\x07\x01\x03\x01e\x01\x09\x01@\x02\x06caller\x08\x07request\x05\0\x0a\x04\
-\0\x04send\x01\x0b\x03\0\x1afanfare:module/fetch@0.1.0\x05%\x04\0\x1cfanfare:mod\
-ule/imports@0.1.0\x04\0\x0b\x0d\x01\0\x07imports\x03\0\0\0G\x09producers\x01\x0c\
-processed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+\x02\x03\x02\x01\x20\x04\0\x08position\x03\0\x06\x02\x03\x02\x01!\x04\0\x0cchann\
+el-page\x03\0\x08\x02\x03\x02\x01\"\x04\0\x0echannel-member\x03\0\x0a\x01k\x01\x01\
+k\x07\x01j\x01\x0d\x01\x05\x01e\x01\x0e\x01@\x03\x06caller\x0c\x07channels\x07pa\
+yload\x03\0\x0f\x04\0\x07publish\x01\x10\x01j\x01\x09\x01\x05\x01e\x01\x11\x01@\x04\
+\x06caller\x0c\x07channels\x05after\x0d\x04mosty\0\x12\x04\0\x07history\x01\x13\x01\
+p\x0b\x01j\x01\x14\x01\x05\x01e\x01\x15\x01@\x02\x06caller\x0c\x07channels\0\x16\
+\x04\0\x07members\x01\x17\x03\0#fanfare:module/channels-await@0.1.0\x05#\x02\x03\
+\0\0\x0dfetch-request\x02\x03\0\0\x0efetch-response\x01B\x0d\x02\x03\x02\x01\x01\
+\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\0\x02\x02\x03\
+\x02\x01$\x04\0\x0dfetch-request\x03\0\x04\x02\x03\x02\x01%\x04\0\x0efetch-respo\
+nse\x03\0\x06\x01k\x01\x01j\x01\x07\x01\x03\x01e\x01\x09\x01@\x02\x06caller\x08\x07\
+request\x05\0\x0a\x04\0\x04send\x01\x0b\x03\0\x1afanfare:module/fetch@0.1.0\x05&\
+\x04\0\x1cfanfare:module/imports@0.1.0\x04\0\x0b\x0d\x01\0\x07imports\x03\0\0\0G\
+\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen\
+-rust\x060.63.0";
 
 #[inline(never)]
 #[doc(hidden)]
