@@ -4,11 +4,14 @@ mod broadcasts;
 mod cable;
 pub mod calls;
 pub mod faults;
+mod network;
 mod nodes;
 pub mod presence;
+mod rolling;
 mod rollouts;
 mod schedules;
 mod security;
+mod traces;
 mod up;
 
 use serde_json::{Value, json};

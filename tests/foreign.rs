@@ -5,7 +5,7 @@ mod bodies;
 mod commands;
 mod limits;
 mod mount;
-mod packages;
+pub mod packages;
 pub mod swaps;
 
 use std::net::SocketAddr;

@@ -1,7 +1,5 @@
 //! Calls between nodes.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::{on, sees, start, two};
@@ -179,24 +177,4 @@ pub async fn calls_beyond_the_limits_are_refused_and_counted() {
     assert_eq!(a.metric("fanfare_cluster_sent_total", &["node=\"b-1\""]).await, 2.0);
     assert_eq!(b.metric("fanfare_cluster_received_total", &["node=\"a-1\""]).await, 2.0);
     assert_eq!(a.metric("fanfare_cluster_in_flight", &[]).await, 0.0);
-}
-
-#[tokio::test]
-async fn a_cluster_works_over_a_slow_network() {
-    let Some(nats) = Nats::start().await else { return };
-    let delay = Duration::from_millis(100);
-    let cable = super::cable::Cable::to(nats.address(), delay).await;
-    let far = crate::harness::node("b-1", "beta", &format!("nats://{}", cable.address));
-    let a = start(&nats, "a-1", "alpha", &["echo"]).await;
-    let b = TestHost::waits_for(&["echo"]).config(far).start().await;
-    for host in [&a, &b] {
-        sees(host, &[("a-1", "waits"), ("b-1", "waits")]).await;
-    }
-    let calls = (0..20).map(|_| a.nested(0, on("b-1", "echo/who")));
-    for ended in futures_util::future::join_all(calls).await {
-        assert_eq!(end(&ended), "ok", "{ended}");
-    }
-    let micros = a.metric("fanfare_cluster_round_trip_microseconds", &["node=\"b-1\""]).await;
-    assert!(micros >= 200_000.0, "there and back: {micros}");
-    assert_eq!(b.metric("fanfare_cluster_downs_total", &[]).await, 0.0);
 }

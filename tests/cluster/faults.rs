@@ -1,6 +1,6 @@
 //! Nodes, servers and networks that fail. What is lost is what docs/cluster.md says.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::cable::Cable;
 use super::{on, sees, start, two};
 use crate::cli::project::{Project, Serving};
-use crate::harness::{Nats, Started, TestHost, eventually, node};
+use crate::harness::{Nats, Started, TestHost, eventually, json_of, node};
 use crate::rpc::{end, message};
 
 /// A node in a process of its own, and its folder.
@@ -170,6 +170,78 @@ async fn one_of_three_servers_may_end() {
         until(&a, call, "ok").await;
         server.run().await;
     }
+}
+
+/// The payloads that begin with a letter, among those that a worker of a process has heard.
+async fn heard_there(host: &Serving, worker: u32, letter: char) -> Vec<String> {
+    let path = format!("/v1/modules/waits/call?target=worker-{worker}&path=heard&method=GET");
+    let all = json_of(&host.operator("POST", &path).await.json());
+    let texts = all.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned());
+    texts.filter(|text| text.starts_with(letter)).collect()
+}
+
+#[tokio::test]
+async fn a_node_that_was_frozen_for_long_runs_what_has_arrived_for_it_once() {
+    let Some(nats) = Nats::start().await else { return };
+    let a = start(&nats, "a-1", "alpha", &["echo"]).await;
+    let c = start(&nats, "c-1", "alpha", &["echo"]).await;
+    let (_project, b) = process(&nats.url(), "b-1").await;
+    let all = [("a-1", "echo"), ("b-1", "echo"), ("c-1", "echo")];
+    let b_sees_all = || async { b.operator("GET", "/v1/nodes").await.json()["nodes"].as_array().unwrap().len() == 3 };
+    for host in [&a, &c] {
+        sees(host, &all).await;
+    }
+    eventually("b sees the others", b_sees_all).await;
+    b.freeze().await;
+    // Five times `cluster.goneAfter`.
+    let (begun, frozen) = (Instant::now(), Duration::from_secs(3));
+    let (mut ends, mut waves, mut pace) = (Vec::new(), Vec::new(), tokio::time::interval(Duration::from_millis(40)));
+    while begun.elapsed() < frozen {
+        pace.tick().await;
+        let number = waves.len();
+        let receipt = a.run(0, "waits", "emit", json!({ "name": "wave", "payload": format!("w{number}") })).await;
+        assert_eq!((&receipt["ok"]["accepted"], &receipt["ok"]["skipped"]), (&json!(2), &json!([])), "{receipt}");
+        waves.push(format!("w{number}"));
+        let payload = format!("c{number}");
+        let call =
+            json!({ "route": "waits/hear", "target": { "node": "b-1" }, "payload": payload, "timeoutMs": 20_000 });
+        let ended = a.nested(1, call).await;
+        ends.push((payload, end(&ended).to_owned()));
+    }
+    // The first call waits until the node counts as gone. Later ones do not start.
+    let (first, later) = ends.split_first().unwrap();
+    assert_eq!(first.1, "crashed", "{ends:?}");
+    assert!(later.len() > 10 && later.iter().all(|(_, end)| end == "not-found"), "{ends:?}");
+    let gathered = a.run(1, "waits", "gather", json!({ "name": "wave", "payload": "gathered" })).await;
+    let places: Vec<_> = gathered.as_array().unwrap().iter().map(|entry| entry["node"].as_str()).collect();
+    assert_eq!(places, [None, None, Some("c-1"), Some("c-1")], "{gathered}");
+
+    b.signal(Signal::CONT);
+    for host in [&a, &c] {
+        sees(host, &all).await;
+    }
+    eventually("b sees the others again", b_sees_all).await;
+    a.run(0, "waits", "emit", json!({ "name": "wave", "payload": "w-last" })).await;
+    waves.push("w-last".to_owned());
+    // NATS has kept the broadcasts for it, because c has the module too.
+    for worker in [0, 1] {
+        let last = || async { heard_there(&b, worker, 'w').await.last().is_some_and(|wave| wave == "w-last") };
+        eventually("b has heard the last one", last).await;
+        assert_eq!(heard_there(&b, worker, 'w').await, waves, "each once, in their order");
+        assert_eq!(heard_there(&b, worker, 'g').await, ["gathered"]);
+        for host in [&a, &c] {
+            let heard = super::heard(host, worker).await;
+            let heard: Vec<_> = heard.as_array().unwrap().iter().filter(|wave| **wave != "gathered").collect();
+            assert_eq!(heard, waves.iter().collect::<Vec<_>>());
+        }
+    }
+    assert_eq!(b.metric("fanfare_cluster_missed_total", &[]).await, 0.0);
+    // The call that ended as `crashed` has run once, and the others not at all.
+    let mut calls = heard_there(&b, 0, 'c').await;
+    calls.extend(heard_there(&b, 1, 'c').await);
+    assert_eq!(calls, ["c0"]);
+    let events = b.operator("GET", "/v1/events?follow=false").await.json();
+    assert!(!events.to_string().contains("nodeDown"), "{events}");
 }
 
 /// Emits on a node whose network carries nothing, until a receipt says that a queue is full.

@@ -1,7 +1,5 @@
 //! Reloads and rollbacks over the nodes.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fanfare::SwapError;
@@ -13,11 +11,10 @@ use tokio::task::JoinHandle;
 
 use super::cable::Cable;
 use super::faults::process;
-use super::{on, sees, start, three};
+use super::{sees, start, three};
 use crate::harness::{Connection, Nats, Started, TestHost, eventually, node};
 use crate::reload::canary::canary_manifest;
 use crate::reload::never_compiled;
-use crate::rpc::end;
 
 /// A manifest of `echo` with a route more.
 fn manifest(path: &str) -> Value {
@@ -294,49 +291,5 @@ async fn a_guest_reloads_a_module_on_every_node() {
     for host in [&a, &b] {
         let swapped = || async { host.events_named(&["swapCommitted"]).await.len() == 1 };
         eventually("the node has reloaded", swapped).await;
-    }
-}
-
-#[tokio::test]
-async fn a_rolling_reload_under_load_fails_no_call() {
-    let Some(nats) = Nats::start().await else { return };
-    let (a, b) = super::two(&nats, &["snapshot"]).await;
-    for host in [&a, &b] {
-        sees(host, &[("a-1", "snapshot"), ("b-1", "snapshot")]).await;
-    }
-    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let clients = [a.http, b.http, a.http, b.http].map(|address| {
-        let (stop, answered) = (stop.clone(), answered.clone());
-        tokio::spawn(async move {
-            // `send` fails when the host closes the connection.
-            let mut client = Connection::open(address).await;
-            while !stop.load(Ordering::Acquire) {
-                let answer = client.send("POST", "/api/snapshot/count", &[], "").await;
-                assert_eq!(answer.status, 200, "{}", answer.text());
-                answered.fetch_add(1, Ordering::AcqRel);
-            }
-        })
-    });
-    let crossing = async |host: &Started, other: &str| {
-        while !stop.load(Ordering::Acquire) {
-            let told = host.nested(0, on(other, "snapshot/count")).await;
-            assert_eq!(end(&told), "ok", "{told}");
-            answered.fetch_add(1, Ordering::AcqRel);
-        }
-    };
-    let rolling = async {
-        for round in 0..10 {
-            let (asked, other) = if round % 2 == 0 { (&a, "b-1") } else { (&b, "a-1") };
-            let reloaded = asked.reload("snapshot").await;
-            let node = &reloaded["nodes"][0];
-            assert_eq!((&node["node"], &node["outcome"]), (&json!(other), &json!("swapped")), "{reloaded}");
-            let before = answered.load(Ordering::Acquire);
-            eventually("calls go on", || async { answered.load(Ordering::Acquire) > before + 20 }).await;
-        }
-        stop.store(true, Ordering::Release);
-    };
-    tokio::join!(rolling, crossing(&a, "b-1"), crossing(&b, "a-1"));
-    for client in clients {
-        client.await.unwrap();
     }
 }

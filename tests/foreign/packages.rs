@@ -188,7 +188,7 @@ async fn once(program: &Path, arguments: &[&str], url: &str) -> Result<u64, Stri
 }
 
 /// Reads the output of `wrk` or `h2load`. Returns the number of requests if none has failed.
-fn succeeded(output: &str) -> Option<u64> {
+pub fn succeeded(output: &str) -> Option<u64> {
     let number = |text: &str| text.trim().split(' ').next().and_then(|number| number.parse::<u64>().ok());
     let line = |start: &str| output.lines().find_map(|line| line.trim().strip_prefix(start));
     // h2load: "requests: 200 total, 200 started, 200 done, 200 succeeded, 0 failed, .."
