@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Redis, Started, TestHost, eventually, json_of};
 
-const GUEST: &str = "subscriptions";
+pub const GUEST: &str = "subscriptions";
 
 /// A host that is connected to a server, with the guest `subscriptions`, and these subscriptions in
 /// its manifest. The guest may use every topic.
@@ -29,7 +29,7 @@ fn connected(redis: &Redis, subscriptions: Value) -> TestHost {
 
 impl Started {
     /// The messages that the guest has recorded in a worker, as topic and text.
-    async fn messages(&self, worker: u32) -> Vec<(String, String)> {
+    pub async fn messages(&self, worker: u32) -> Vec<(String, String)> {
         let got = self.call(&format!("worker-{worker}"), GUEST, "got", "").await;
         let got = json_of(&got);
         let text = |message: &Value, key: &str| message[key].as_str().unwrap_or_default().to_owned();
@@ -41,7 +41,7 @@ impl Started {
     }
 
     /// The texts of the messages of all workers, in any order of the workers.
-    async fn texts(&self, workers: u32) -> Vec<String> {
+    pub async fn texts(&self, workers: u32) -> Vec<String> {
         let mut texts = Vec::new();
         for worker in 0..workers {
             texts.extend(self.messages(worker).await.into_iter().map(|(_, text)| text));
@@ -69,7 +69,7 @@ impl Started {
     }
 
     /// Publishes from the guest. Returns the answer of the call.
-    async fn publish_message(&self, connection: &str, topic: &str, text: &str) -> Value {
+    pub async fn publish_message(&self, connection: &str, topic: &str, text: &str) -> Value {
         let spec = json!({ "connection": connection, "topic": topic, "text": text });
         self.call("worker-0", GUEST, "publish", spec.to_string()).await
     }

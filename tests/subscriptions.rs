@@ -60,7 +60,7 @@ impl Started {
     }
 
     /// The status of a subscription of the manifest.
-    async fn subscription(&self, name: &str) -> Value {
+    pub async fn subscription(&self, name: &str) -> Value {
         let all = self.all_subscriptions().await;
         all.into_iter().find(|one| one["name"] == name && one["isolate"].is_null()).unwrap_or_default()
     }

@@ -16,7 +16,7 @@ use fanfare::settings::Limits;
 use fanfare::tooling::document::source;
 use fanfare::tooling::manifest::{
     self, FolderState, MissingComponent, ModuleFolder, Stray, check_brokers, check_connections, check_grants,
-    effective_limits, effective_schedules, unknown_schedules,
+    check_subjects, effective_limits, effective_schedules, unknown_schedules,
 };
 use fanfare::tooling::{KeyPath, Manifest, NoManifest, PatternTable, check_client_keys};
 use fanfare::{Config, Fault, Faults, ValueOrigin};
@@ -83,9 +83,9 @@ pub fn check(args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
     };
     let settings_valid = !faults.list().iter().any(concerns_modules);
     let web_sockets_valid = !faults.list().iter().any(|fault| matches!(section(fault), "" | "websocket"));
-    let redis_valid = !faults.list().iter().any(|fault| matches!(section(fault), "" | "redis"));
+    let connections_valid = !faults.list().iter().any(|fault| matches!(section(fault), "" | "redis" | "cluster"));
     let patterns = Arc::default();
-    let checker = ModuleChecker { config: &config, settings_valid, redis_valid, check_component, patterns };
+    let checker = ModuleChecker { config: &config, settings_valid, connections_valid, check_component, patterns };
     report.add(faults);
     report.warnings.extend(config.warnings.iter().cloned());
     if !is_single_module {
@@ -212,7 +212,8 @@ pub(super) fn faults_besides_grants(manifest: &Manifest, config: &Config) -> Fau
     let mut faults = Faults::default();
     let limits = effective_limits(manifest, config);
     let schedules = effective_schedules(manifest, config, limits.as_ref().unwrap_or(&Limits::default())).err();
-    let refused = [check_brokers(manifest, config).err(), limits.err(), schedules];
+    let refused =
+        [check_brokers(manifest, config).err(), check_subjects(manifest, config).err(), limits.err(), schedules];
     refused.into_iter().flatten().for_each(|more| faults.extend(more));
     faults
 }
@@ -221,8 +222,8 @@ struct ModuleChecker<'a> {
     config: &'a Config,
     /// Whether the operator's settings for modules have no faults.
     settings_valid: bool,
-    /// Whether the section `redis` has no faults.
-    redis_valid: bool,
+    /// Whether the sections `redis` and `cluster` have no faults.
+    connections_valid: bool,
     check_component: ComponentCheck<'a>,
     /// The stream keys and channels of the modules that were checked.
     patterns: Arc<PatternTable>,
@@ -238,7 +239,7 @@ impl ModuleChecker<'_> {
         };
         let Some(manifest) = manifest else { return (state, faults) };
         faults.extend(manifest.schema_faults());
-        if self.redis_valid
+        if self.connections_valid
             && let Err(missing) = check_connections(manifest, self.config)
         {
             faults.extend(missing);

@@ -32,7 +32,7 @@ impl SubscriptionsArgs {
     }
 }
 
-/// A row for each subscription, and why messages failed last.
+/// A row for each subscription, why it receives nothing, and why messages failed last.
 pub fn table(subscriptions: &[SubscriptionStatus]) -> String {
     let head =
         ["MODULE", "SUBSCRIPTION", "SOURCE", "DELIVER", "OVERFLOW", "WAITING", "OK", "FAILED", "DROPPED", "GAPS"];
@@ -54,19 +54,24 @@ pub fn table(subscriptions: &[SubscriptionStatus]) -> String {
     }));
     let mut text = aligned(&rows);
     for one in subscriptions {
+        let name = format!("{}:{}", printable(&one.module), printable(&one.name));
+        if let Some(refusal) = &one.refusal {
+            _ = writeln!(text, "\n{name} receives nothing: {}", printable(refusal));
+        }
         if let Some(failure) = &one.failure {
             // Writing to a string cannot fail.
-            _ = writeln!(text, "\n{}:{} failed: {}", printable(&one.module), printable(&one.name), printable(failure));
+            _ = writeln!(text, "\n{name} failed: {}", printable(failure));
         }
     }
     text
 }
 
-/// The source, its topic, and the connection if it is not the default one.
+/// The source, its topic, the stream of JetStream, and the connection if it is not the default one.
 fn source(one: &SubscriptionStatus) -> String {
+    let stream = one.stream.as_deref().map(|name| format!(" in {}", printable(name))).unwrap_or_default();
     let connection = one.connection.as_deref().filter(|name| *name != "default");
     let connection = connection.map(|name| format!(" of {}", printable(name))).unwrap_or_default();
-    format!("{} {}{connection}", printable(&one.source), printable(&one.topic))
+    format!("{} {}{stream}{connection}", printable(&one.source), printable(&one.topic))
 }
 
 #[cfg(test)]
@@ -83,7 +88,9 @@ mod tests {
             {"module":"shop","name":"a -> b","isolate":"worker-1","source":"event","topic":"a","deliver":"one",
              "overflow":"drop-oldest"},
             {"module":"shop","name":"prices","source":"redisPattern","topic":"price:*","connection":"cache",
-             "delivered":5,"gaps":1}]"#;
+             "delivered":5,"gaps":1},
+            {"module":"shop","name":"jobs","source":"nats","topic":"jobs.>","stream":"JOBS","group":"g","deliver":"one",
+             "overflow":"wait","refusal":"the stream JOBS does not exist"}]"#;
         let (client, mut requests) = fake::admin(200, subscriptions).await;
         let output = SubscriptionsArgs { admin: AdminArgs::default() }.output(&client).await.unwrap();
         let expected = "\
@@ -91,8 +98,11 @@ MODULE  SUBSCRIPTION       SOURCE                         DELIVER  OVERFLOW     
 shop    orders             event order/*                  one      drop-oldest  3        7   1       2        0
 shop    a -> b (worker-1)  event a                        one      drop-oldest  0        0   0       0        0
 shop    prices             redisPattern price:* of cache  streams  -            0        5   0       0        1
+shop    jobs               nats jobs.> in JOBS            one      wait         0        0   0       0        0
 
 shop:orders failed: no \\u{1}stock
+
+shop:jobs receives nothing: the stream JOBS does not exist
 ";
         assert_eq!(output.text, expected);
         assert_eq!(requests.recv().await.unwrap().1, "/v1/subscriptions");

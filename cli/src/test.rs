@@ -238,6 +238,7 @@ fn host_config(
     (config.events.listen, config.events.connect) = (None, None);
     // A test must neither publish to the servers of the project nor take messages from them.
     config.redis.0.clear();
+    config.cluster.nats = None;
     socketcluster::serve(&mut config.websocket, &manifest.name, temp.path()).map_err(CommandError::at(temp.path()))?;
     // Tests the module as it is now: no reloads.
     (config.swap.watch, config.sources) = (false, None);

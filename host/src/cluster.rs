@@ -7,6 +7,7 @@
 //! does alone passes none of this, so that it continues without NATS.
 
 mod agree;
+mod broker;
 mod bucket;
 mod calls;
 mod counts;

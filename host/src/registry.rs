@@ -40,7 +40,7 @@ pub use instance_cost::InstanceCost;
 pub use instantiation::analyse;
 pub use loader::{Candidate, LoadError, Loader, PlacesOf};
 pub use manifest::{
-    Action, DeclaredSubscription, Deliver, Feed, Overflow, RedisSource, RedisTopic, Source, SourceKind,
+    Action, DeclaredSubscription, Deliver, Feed, NatsSource, Overflow, RedisSource, RedisTopic, Source, SourceKind,
     SubscriptionSettings,
 };
 pub use manifest::{Isolation, Manifest, MatchedSocket, PatternKind, PlaceKinds, Rollout, Schedule, ScheduleKind};

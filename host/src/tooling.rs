@@ -84,7 +84,7 @@ pub mod manifest {
     pub use crate::registry::manifest::raw::{Middleware, schema};
     pub use crate::registry::manifest::{
         Callee, CalleeName, FILE_NAME, FolderState, ManifestError, MissingComponent, ModuleFolder, PayloadSchema,
-        Route, Stray, check_brokers, check_connections, check_grants, effective_limits, effective_schedules,
-        folder_names, read_folder, scan, strays, unknown_schedules,
+        Route, Stray, check_brokers, check_connections, check_grants, check_subjects, effective_limits,
+        effective_schedules, folder_names, read_folder, scan, strays, unknown_schedules,
     };
 }

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use async_nats::Client;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -143,6 +144,11 @@ impl Nats {
     /// The settings of a node of its cluster, with short times.
     pub fn node(&self, id: &str, server: &str) -> Value {
         node(id, server, &self.url())
+    }
+
+    /// A client of the server, which is no node.
+    pub async fn client(&self) -> Client {
+        async_nats::connect(self.url()).await.unwrap()
     }
 
     fn pid(&self) -> Pid {

@@ -1,6 +1,6 @@
 //! Metrics. A request reads the counters where the other parts keep them, so that they need not
 //! know who wants to see them. There is one collector for each subject: [`calls`], [`channels`],
-//! [`cluster`], [`events`], [`hub`], [`instances`], [`node`], [`redis`], [`schedules`],
+//! [`cluster`], [`events`], [`hub`], [`instances`], [`nats`], [`node`], [`redis`], [`schedules`],
 //! [`subscriptions`], [`websocket`].
 
 mod calls;
@@ -9,6 +9,7 @@ mod cluster;
 mod events;
 mod hub;
 mod instances;
+mod nats;
 mod node;
 mod redis;
 mod schedules;
@@ -29,6 +30,7 @@ use cluster::Nodes;
 use events::{Events, Link};
 use hub::Streams;
 use instances::Instances;
+use nats::Nats;
 use node::Node;
 use redis::Redis;
 use schedules::Schedules;
@@ -49,6 +51,7 @@ pub fn answer(admin: &AdminState, headers: &HeaderMap) -> Answer {
     registry.register_collector(Box::new(Schedules(admin.schedules.counts())));
     registry.register_collector(Box::new(Subscriptions::of(admin.subscriptions.all())));
     registry.register_collector(Box::new(Redis(admin.redis.counts())));
+    registry.register_collector(Box::new(Nats(admin.nats.counts())));
     if let Some(cluster) = &admin.cluster {
         registry.register_collector(Box::new(Nodes(cluster.snapshot())));
     }

@@ -16,6 +16,7 @@ use crate::registry::Roster;
 use crate::swap::Swapper;
 use crate::triggers::channels::ChannelService;
 use crate::triggers::events::{EventService, ServiceLink};
+use crate::triggers::nats::Nats;
 use crate::triggers::redis::Redis;
 use crate::triggers::schedules::Schedules;
 use crate::triggers::subscriptions::Subscriptions;
@@ -51,6 +52,7 @@ pub struct AdminState {
     pub(super) event_link: Option<Arc<ServiceLink>>,
     pub(super) subscriptions: Arc<Subscriptions>,
     pub(super) redis: Arc<Redis>,
+    pub(super) nats: Arc<Nats>,
     pub(super) web_sockets: Arc<WebSockets>,
     pub(super) channels: Arc<ChannelService>,
     /// `None` if the node is alone.
@@ -64,6 +66,7 @@ pub struct Triggers {
     pub schedules: Arc<Schedules>,
     pub subscriptions: Arc<Subscriptions>,
     pub redis: Arc<Redis>,
+    pub nats: Arc<Nats>,
     pub web_sockets: Arc<WebSockets>,
     pub channels: Arc<ChannelService>,
 }
@@ -82,7 +85,7 @@ impl AdminState {
         http_connections: Vec<Arc<AtomicUsize>>,
         triggers: Triggers,
     ) -> AdminState {
-        let Triggers { schedules, subscriptions, redis, web_sockets, channels } = triggers;
+        let Triggers { schedules, subscriptions, redis, nats, web_sockets, channels } = triggers;
         AdminState {
             config: swapper.config.clone(),
             dispatch: swapper.dispatch.clone(),
@@ -102,6 +105,7 @@ impl AdminState {
             event_link: None,
             subscriptions,
             redis,
+            nats,
             web_sockets,
             channels,
             cluster: None,

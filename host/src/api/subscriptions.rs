@@ -13,16 +13,23 @@ pub struct SubscriptionStatus {
     /// The isolate of the guest that made it. Absent for a subscription of the manifest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub isolate: Option<String>,
-    /// `event`, `redis`, `redisPattern` or `redisStream`.
+    /// `event`, `redis`, `redisPattern`, `redisStream` or `nats`.
     pub source: String,
-    /// The pattern of event types, the channel, the pattern of channels, or the stream.
+    /// The pattern of event types, the channel, the pattern of channels, the stream of Redis, or
+    /// the subject of NATS.
     pub topic: String,
-    /// The consumer group of a Redis stream.
+    /// The stream of JetStream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    /// The consumer group of a Redis stream, the queue group of NATS, or the consumer of JetStream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// The connection to the outside server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<String>,
+    /// Why NATS delivers nothing at present.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
     /// `one` or `all`. Absent if it feeds live streams.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deliver: Option<String>,

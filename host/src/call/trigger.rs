@@ -174,7 +174,7 @@ pub struct SubscriptionCall {
     pub name: Arc<str>,
     /// Whether the name is in the manifest.
     pub declared: bool,
-    /// `event` or `redis`.
+    /// `event`, `redis`, `nats` or `channel`.
     pub source: &'static str,
     /// The type of the event, or the channel or stream.
     pub topic: Arc<str>,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use async_nats::{Client, ConnectOptions, Event, Server};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{OnceCell, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::counts::Counts;
@@ -16,9 +16,13 @@ use crate::call::text::{MESSAGE, line};
 use crate::config::nats_address::NatsAddress;
 use crate::config::{ClusterConfig, NatsSecrets};
 use crate::events::{EventLog, HostEvent};
+use crate::ports::NatsTroubles;
 
 /// The most messages of a subscription that the host has not read yet. NATS drops further ones.
 const MOST_UNREAD: usize = 65_536;
+
+/// The most subjects that are kept because a server has refused them.
+const MOST_REFUSED: usize = 256;
 
 /// A message that waits until it is sent.
 #[derive(Debug)]
@@ -43,6 +47,8 @@ pub(super) struct Link {
     /// The bytes in the queue.
     queued: AtomicU64,
     max_queued: u64,
+    /// For the subscriptions of modules.
+    troubles: watch::Sender<NatsTroubles>,
     events: Arc<EventLog>,
     pub(super) counts: Arc<Counts>,
 }
@@ -74,6 +80,7 @@ impl Link {
             queue,
             queued: AtomicU64::new(0),
             max_queued: config.queue.bytes,
+            troubles: watch::Sender::default(),
             events,
             counts: Arc::default(),
         };
@@ -148,6 +155,8 @@ impl Link {
             }
             Event::SlowConsumer(_) => {
                 self.counts.slow.inc();
+                // Which of the subscriptions lost a message is not known.
+                self.troubles.send_modify(|troubles| troubles.interruptions += 1);
             }
             Event::ServerError(error) => self.note(&error.to_string()),
             // Of an attempt to connect, `refused` knows more.
@@ -160,6 +169,14 @@ impl Link {
     /// What a server or the client complains about. Without a connection it is the reason.
     fn note(&self, reason: &str) {
         let reason = login::explained(&self.secrets, &line(reason, MESSAGE));
+        if let Some(subject) = refused_subject(&reason) {
+            self.troubles.send_modify(|troubles| {
+                let refused = Arc::make_mut(&mut troubles.refused);
+                if refused.len() < MOST_REFUSED {
+                    refused.insert(subject.to_owned(), reason.clone());
+                }
+            });
+        }
         match self.connected.load(Ordering::Acquire) {
             true => tracing::warn!(%reason, "NATS refuses something"),
             false => self.down(&reason),
@@ -173,6 +190,8 @@ impl Link {
         }
         (state.announced, state.reason, state.lost) = (Some(true), None, CancellationToken::new());
         drop(state);
+        // The server may accept now what it refused.
+        self.troubles.send_modify(|troubles| troubles.refused = Arc::default());
         let address = self.server().unwrap_or_default();
         tracing::info!(%address, "connected to NATS");
         self.events.raise(HostEvent::NatsUp { address });
@@ -187,6 +206,7 @@ impl Link {
         }
         if state.announced.replace(false) == Some(true) {
             self.counts.downs.inc();
+            self.troubles.send_modify(|troubles| troubles.interruptions += 1);
         }
         drop(state);
         tracing::warn!(%reason, "NATS is away");
@@ -230,6 +250,11 @@ impl Link {
 
     pub(super) fn is_up(&self) -> bool {
         self.connected.load(Ordering::Acquire) && !self.silent.load(Ordering::Acquire)
+    }
+
+    /// Interruptions and refusals.
+    pub(super) fn troubles(&self) -> watch::Receiver<NatsTroubles> {
+        self.troubles.subscribe()
     }
 
     /// Cancelled when the present connection is lost.
@@ -299,5 +324,26 @@ impl Link {
                 tracing::warn!(%error, "a message for other nodes was not sent");
             }
         }
+    }
+}
+
+/// The subject that a server does not let this node subscribe to.
+fn refused_subject(reason: &str) -> Option<&str> {
+    let (before, after) = reason.split_once('"')?;
+    let is_subscription = before.to_ascii_lowercase().contains("permissions violation for subscription");
+    after.split_once('"').map(|(subject, _)| subject).filter(|_| is_subscription)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refused_subject_is_read_from_the_error_of_a_server() {
+        let subject = |text| refused_subject(text);
+        assert_eq!(subject(r#"Permissions Violation for Subscription to "a.>""#), Some("a.>"));
+        assert_eq!(subject(r#"Permissions Violation for Subscription to "a" using queue "q""#), Some("a"));
+        assert_eq!(subject(r#"Permissions Violation for Publish to "a""#), None);
+        assert_eq!(subject("Permissions Violation"), None);
     }
 }

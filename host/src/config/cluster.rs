@@ -147,6 +147,11 @@ impl ClusterConfig {
         self.nats.as_deref().and_then(NatsAddress::list).unwrap_or_default()
     }
 
+    /// Whether nodes use a subject of NATS among themselves.
+    pub fn owns(&self, subject: &str) -> bool {
+        subject.split('.').next() == Some(&self.name)
+    }
+
     pub fn secrets(&self, root: &Path, variables: &BTreeMap<String, String>) -> NatsSecrets {
         let secret =
             |file: &Option<String>, variable: Option<&str>| Secret::new(file.as_deref(), variable, root, variables);

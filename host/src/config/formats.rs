@@ -74,9 +74,13 @@ formats! {
     /// A type of events, `prefix/*`, or `*` for all.
     EventTypes = "event-types", r"^[^\u0000-\u001f\u007f-\u009f]+$", at most event_type::MAX;
     /// A connection and a topic of it, such as `redis:news`, or `*` for all.
-    Topics = "topics", r"^(\*|redis(\.[^:\u0000-\u001f\u007f-\u009f]+)?:[^\u0000-\u001f\u007f-\u009f]+)$", at most topic::MAX_ENTRY;
+    Topics = "topics", r"^(\*|(nats|redis(\.[^:\u0000-\u001f\u007f-\u009f]+)?):[^\u0000-\u001f\u007f-\u009f]+)$", at most topic::MAX_ENTRY;
     /// A channel, a pattern of channels or a stream of Redis.
     RedisName = "redis-name", r"^[^\u0000-\u001f\u007f-\u009f]+$", at most topic::MAX;
+    /// A subject of NATS, with wildcards after its first token.
+    NatsSubject = "nats-subject", r"^[^\s.*>$_\u0000-\u001f\u007f-\u009f][^\s.*>\u0000-\u001f\u007f-\u009f]*(\.(\*|[^\s.*>\u0000-\u001f\u007f-\u009f]+))*(\.>)?$", at most topic::MAX;
+    /// The name of a stream or a consumer of JetStream.
+    NatsName = "nats-name", r"^[^\s.*>/\\\u0000-\u001f\u007f-\u009f]+$", at most MAX_NATS_NAME;
     /// The name of a connection to an outside server.
     ConnectionName = "connection", r"^[a-z][a-z0-9-]{0,63}$";
     /// The begin of the keys of a store on a Redis server.
@@ -176,6 +180,8 @@ pub fn check(format: &str, text: &str) -> Result<Option<u64>, String> {
             (1..=topic::MAX).contains(&text.len()) && !text.contains(char::is_control),
             "a name of 1 to 512 bytes without control characters",
         ),
+        "nats-subject" => ok(topic::is_nats_pattern(text), NATS_SUBJECT_RULE),
+        "nats-name" => ok(is_nats_name(text), NATS_NAME_RULE),
         "connection" => ok(
             is_module(text),
             "the name of a connection: a lower case letter followed by lower case letters, digits and `-`, at most 64 characters",
@@ -251,6 +257,23 @@ pub fn read_some_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
 
 /// The longest sub-protocol of a WebSocket, in bytes.
 const MAX_SUB_PROTOCOL: usize = 64;
+
+/// The longest name of a stream or a consumer of JetStream, in bytes.
+const MAX_NATS_NAME: usize = 128;
+
+/// The rule for a subject of NATS.
+const NATS_SUBJECT_RULE: &str = "a subject such as \"orders.new\" or \"orders.>\": tokens with dots between them, of \
+    at most 512 bytes, of which `*` stands for any token and a last `>` for one or more. The first token has no wildcard, \
+    and begins with neither `$` nor `_`";
+
+/// The rule for the name of a stream or a consumer of JetStream.
+const NATS_NAME_RULE: &str = "a name of 1 to 128 bytes without spaces and without any of `.*>/\\`";
+
+/// Whether streams and consumers of JetStream, and queue groups, may have this name.
+pub fn is_nats_name(text: &str) -> bool {
+    let forbidden = |c: char| c.is_whitespace() || c.is_control() || ".*>/\\".contains(c);
+    (1..=MAX_NATS_NAME).contains(&text.len()) && !text.contains(forbidden)
+}
 
 /// The longest argument of a program, in bytes.
 const MAX_ARGUMENT: usize = 4_096;

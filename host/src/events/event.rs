@@ -379,6 +379,23 @@ pub enum HostEvent {
         /// Why, in one line.
         reason: String,
     },
+    /// A message of JetStream was delivered as often as its consumer allows, and failed each time,
+    /// or it is larger than `limits.max.payload`. The stream keeps it. A subscription raises at
+    /// most one of these events in a second.
+    NatsMessageFailed {
+        /// The module and the name of the subscription.
+        subscription: String,
+        /// The stream.
+        stream: String,
+        /// The number of the message in the stream.
+        sequence: u64,
+        /// How often it was delivered.
+        tries: u64,
+        /// Why it failed last, in one line.
+        reason: String,
+        /// The number of messages that failed since the previous event.
+        failed: u64,
+    },
     /// This node can reach another node of the cluster.
     NodeUp {
         /// The node.

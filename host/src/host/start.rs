@@ -23,6 +23,7 @@ use crate::swap::{Swapper, Watcher};
 use crate::triggers::channels::ChannelService;
 use crate::triggers::events::{EventListener, ServiceLink};
 use crate::triggers::http::Settings;
+use crate::triggers::nats::Nats;
 use crate::triggers::redis::Redis;
 use crate::triggers::schedules::Schedules;
 use crate::triggers::sse::{Publisher, Streams};
@@ -82,6 +83,7 @@ struct Built {
     schedules: Arc<Schedules>,
     subscriptions: Arc<Subscriptions>,
     redis: Arc<Redis>,
+    nats: Arc<Nats>,
     roster: Arc<Roster>,
     swapper: Arc<Swapper>,
     operator: Arc<AdminState>,

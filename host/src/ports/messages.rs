@@ -5,8 +5,8 @@ use crate::call::{CallError, Payload, bounds, topic};
 
 /// The functions of brokers outside for the import `messages`. None of them waits.
 pub trait Messages: Send + Sync {
-    /// Queues a message for a topic. `connection` is `redis` or `redis.<name>`. The import has
-    /// checked the message.
+    /// Queues a message for a topic. `connection` is `redis`, `redis.<name>` or `nats`. The import
+    /// has checked the message.
     fn publish(&self, from: Caller, connection: String, topic: String, payload: Payload) -> Result<(), CallError>;
 }
 

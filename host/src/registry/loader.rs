@@ -192,6 +192,7 @@ impl Loader {
         for missing in [
             manifest::check_grants(&manifest, config),
             manifest::check_brokers(&manifest, config),
+            manifest::check_subjects(&manifest, config),
             manifest::check_mount(&manifest, config),
         ] {
             missing.err().into_iter().for_each(|missing| faults.extend(missing));

@@ -12,7 +12,7 @@ pub use payloads::{Callee, CalleeName, PayloadSchema};
 pub use places::PlaceKinds;
 pub use raw::{FILE_NAME, Isolation, Middleware, Rollout};
 pub use resolve::{
-    check_brokers, check_connections, check_grants, check_mount, effective_config, effective_limits,
+    check_brokers, check_connections, check_grants, check_mount, check_subjects, effective_config, effective_limits,
     effective_schedules, unknown_schedules,
 };
 pub use scan::{FolderState, ModuleFolder, folder_names, is_module, is_scanned, read_folder, scan};
@@ -21,7 +21,7 @@ pub use schedules::Off;
 pub use schedules::{Schedule, ScheduleKind};
 pub use sockets::MatchedSocket;
 pub use subscriptions::{
-    Action, DeclaredSubscription, Deliver, Feed, Overflow, RedisSource, RedisTopic, Source, SourceKind,
+    Action, DeclaredSubscription, Deliver, Feed, NatsSource, Overflow, RedisSource, RedisTopic, Source, SourceKind,
     SubscriptionSettings,
 };
 

@@ -34,10 +34,10 @@ pub use link::RedisNode;
 use super::subscriptions::{Subscription, Subscriptions};
 use crate::api::RedisStatus;
 use crate::call::text::{NAME, line};
-use crate::call::{CallError, Payload, topic};
+use crate::call::{CallError, Payload};
 use crate::config::{KeyValueConfig, RedisConfig, StoreConfig};
 use crate::events::{EventLog, HostEvent, Origin};
-use crate::ports::{Caller, Messages};
+use crate::ports::Caller;
 use crate::registry::{RedisTopic, SourceKind};
 use crate::stores::Store;
 use link::Link;
@@ -175,6 +175,12 @@ impl Redis {
         })
     }
 
+    /// Queues a message of a module for a channel.
+    pub fn publish(&self, from: &Caller, connection: &str, topic: &str, payload: Payload) -> Result<(), CallError> {
+        let link = self.links.get(connection).ok_or_else(|| self.not_found(connection))?;
+        link.outbox.push(&from.module, topic, payload)
+    }
+
     /// Resolves when the messages that wait are published, as far as the servers are there.
     pub async fn flush(&self) {
         join_all(self.links.values().map(|link| link.outbox.flushed())).await;
@@ -187,19 +193,6 @@ impl Redis {
     /// The counters of each connection, by its name.
     pub fn counts(&self) -> Vec<(String, Snapshot)> {
         self.links.iter().map(|(name, link)| (name.clone(), link.snapshot())).collect()
-    }
-}
-
-impl Messages for Redis {
-    fn publish(&self, from: Caller, connection: String, topic: String, payload: Payload) -> Result<(), CallError> {
-        let Some((topic::REDIS, name)) = topic::parse_connection(&connection) else {
-            return Err(CallError::NotFound(format!(
-                "there is no connection `{}`: write `redis`, or `redis.<name>` for a connection with a name",
-                line(&connection, NAME)
-            )));
-        };
-        let link = self.links.get(name).ok_or_else(|| self.not_found(name))?;
-        link.outbox.push(&from.module, &topic, payload)
     }
 }
 

@@ -20,6 +20,7 @@ mod message;
 mod node;
 mod notices;
 mod queue;
+mod redelivery;
 mod status;
 mod subscription;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use backend::{InstalledSubscriptions, Key, PlaceState, RouteState, Subscript
 pub use counts::Counts;
 pub use guests::GuestEvents;
 pub use message::Message;
+pub use redelivery::pause_after;
 pub use subscription::Subscription;
 
 use crate::api::SubscriptionStatus;

@@ -42,6 +42,7 @@ impl HostEvent {
             HostEvent::EventsDown { .. } => "eventsDown",
             HostEvent::NatsUp { .. } => "natsUp",
             HostEvent::NatsDown { .. } => "natsDown",
+            HostEvent::NatsMessageFailed { .. } => "natsMessageFailed",
             HostEvent::NodeUp { .. } => "nodeUp",
             HostEvent::NodeDown { .. } => "nodeDown",
             HostEvent::ClusterReady { .. } => "clusterReady",

@@ -26,12 +26,14 @@ use crate::events::EventLog;
 use crate::hub::{Hub, ServiceLog, SessionSettings, TopicSettings};
 use crate::isolate::{Ids, NodeFacts, Services};
 use crate::net::{Descriptors, Sockets};
-use crate::ports::{LateReloads, NoPeers, NoRollouts, Nodes, OneNode, Peers, Ports, Rollouts, Ticks};
+use crate::ports::{LateReloads, NatsConnection, NoPeers, NoRollouts, Nodes, OneNode, Peers, Ports, Rollouts, Ticks};
 use crate::registry::{Manifest, Roster};
 use crate::swap::Swapper;
+use crate::triggers::brokers::Brokers;
 use crate::triggers::channels::{ChannelPort, ChannelService};
 use crate::triggers::events::{Emitter, ServiceLink};
 use crate::triggers::http::Settings;
+use crate::triggers::nats::{Nats, Settings as NatsSettings};
 use crate::triggers::redis::{Redis, RedisNode};
 use crate::triggers::schedules::{Schedules, SystemClock};
 use crate::triggers::sse::{Publisher, Streams};
@@ -106,6 +108,9 @@ impl Built {
         let redis = redis(&config, &events, &tasks);
         redis.stores().for_each(|(name, store)| loader.stores.add(name, store));
         redis.start_stores(&links.handle, &tasks.end_of_links);
+        let connection = cluster.clone().map(|cluster| cluster as Arc<dyn NatsConnection>);
+        let from_nats = NatsSettings { timeout: config.cluster.timeout, max_payload: config.limits.max.payload };
+        let nats = Arc::new(Nats::new(connection, from_nats, events.clone()));
         let synced = Arc::downgrade(&subscriptions);
         roster.on_change(move || {
             if let Some(subscriptions) = synced.upgrade() {
@@ -118,7 +123,7 @@ impl Built {
             master: messages.clone(),
             streams: publisher.clone(),
             events: Arc::new(GuestEvents::new(Emitter::new(log.clone(), link.clone()), subscriptions.clone())),
-            messages: redis.clone(),
+            messages: Arc::new(Brokers { redis: redis.clone(), nats: nats.clone() }),
             nodes: nodes(cluster.as_ref(), &node),
             sessions: Arc::new(SessionPort::new(hub.clone(), web_sockets.clone())),
             channels: Arc::new(ChannelPort::new(channels.clone(), subscriptions.clone())),
@@ -174,6 +179,7 @@ impl Built {
                 schedules: schedules.clone(),
                 subscriptions: subscriptions.clone(),
                 redis: redis.clone(),
+                nats: nats.clone(),
                 web_sockets: web_sockets.clone(),
                 channels: channels.clone(),
             },
@@ -196,6 +202,7 @@ impl Built {
             schedules,
             subscriptions,
             redis,
+            nats,
             roster,
             swapper,
             operator,

@@ -53,6 +53,7 @@ impl Built {
             cluster.serve(&self.links.handle, &self.dispatch, &self.roster, &self.swapper, asked_to_stop);
         }
         self.redis.start(&self.links.handle, self.subscriptions.clone(), tasks.end_of_links.clone());
+        self.nats.start(&self.links.handle, self.subscriptions.clone(), tasks.end_of_links.clone());
         let isolates = self.workers.into_iter().map(|worker| worker.thread).chain(self.others);
         let threads = isolates.map(|thread| thread.runtime).chain([self.links]).collect();
         self.roster.set_ready();

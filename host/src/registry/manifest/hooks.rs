@@ -153,6 +153,8 @@ hooks! {
     nats_up = "natsUp";
     /// This node has lost the connection to NATS. Default none.
     nats_down = "natsDown";
+    /// A message of JetStream failed too often. Default none.
+    nats_message_failed = "natsMessageFailed";
     /// This node can reach another node. Default none.
     node_up = "nodeUp";
     /// This node can no longer reach another node. Default none.

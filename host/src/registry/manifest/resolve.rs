@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::model::Manifest;
 use super::patterns::PatternKind;
 use super::schedules::{self, Off, Schedule};
-use super::subscriptions::DeclaredSubscription;
+use super::subscriptions::{DeclaredSubscription, NatsSource, Source, SourceKind};
 use crate::call::Payload;
 use crate::config::capabilities::{ALL, Capability};
 use crate::config::{Config, Limits, ModuleConfig};
@@ -126,12 +126,17 @@ fn secrets_without_place(manifest: &Manifest, config: &Config) -> Faults {
     faults
 }
 
-/// Checks that the settings have each connection of Redis that a subscription of the module names.
-/// A running host warns of those that it lacks, and loads the module.
+/// Checks that the settings have each connection that a subscription of the module needs. A running
+/// host warns of those that it lacks, and loads the module.
 pub fn check_connections(manifest: &Manifest, config: &Config) -> Result<(), Faults> {
     let known: Vec<&str> = config.redis.0.keys().map(String::as_str).collect();
     let mut faults = Faults::default();
     for (name, one) in &manifest.subscriptions {
+        if one.source.kind() == SourceKind::Nats && config.cluster.nats.is_none() && one.is_in(&config.environment) {
+            let path = KeyPath::of(&["subscriptions", name, "nats"]);
+            let message = format!("needs the NATS servers, which fanfare.json does not name: {NATS_EXAMPLE}");
+            faults.push(Fault::new(&manifest.source.nearest(&path).origin, path, message));
+        }
         let wanted = one.connection().filter(|_| one.is_in(&config.environment));
         let Some(connection) = wanted.filter(|connection| !known.contains(connection)) else { continue };
         let path = KeyPath::of(&["subscriptions", name, "connection"]);
@@ -140,6 +145,27 @@ pub fn check_connections(manifest: &Manifest, config: &Config) -> Result<(), Fau
             did_you_mean(connection, &known)
         );
         faults.push(Fault::new(&manifest.source.nearest(&path).origin, path, message));
+    }
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
+/// How to name NATS servers.
+const NATS_EXAMPLE: &str = "set `\"cluster\": { \"nats\": \"nats://127.0.0.1:4222\" }`";
+
+/// Checks that a subscription to NATS stays off the subjects between nodes.
+pub fn check_subjects(manifest: &Manifest, config: &Config) -> Result<(), Faults> {
+    let mut faults = Faults::default();
+    for (name, one) in &manifest.subscriptions {
+        let Source::Nats(NatsSource { subject, .. }) = &one.source else { continue };
+        if config.cluster.owns(subject) {
+            let path = KeyPath::of(&["subscriptions", name, "nats"]);
+            let message = format!(
+                "must not begin with \"{}.\", because the nodes of the cluster use these subjects: choose others, or \
+                 change cluster.name",
+                config.cluster.name
+            );
+            faults.push(Fault::new(&manifest.source.nearest(&path).origin, path, message));
+        }
     }
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }

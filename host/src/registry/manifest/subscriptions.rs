@@ -7,18 +7,20 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use source::{RedisSource, RedisTopic, Source, SourceKind};
+pub use source::{NatsSource, RedisSource, RedisTopic, Source, SourceKind};
 
 use super::one_or_many::{environments, one_or_many};
 use crate::call::topic;
 use crate::config::capabilities::ALL;
-use crate::config::formats::{ConnectionName, EventTypes, KeyTemplate, RedisName, RouteRef, StreamEventName};
+use crate::config::formats::{
+    ConnectionName, EventTypes, KeyTemplate, NatsName, NatsSubject, RedisName, RouteRef, StreamEventName, is_nats_name,
+};
 use crate::document::units::Size;
 
 /// The text in the key of a feed that stands for the topic of the message.
 const TOPIC: &str = "{topic}";
 
-/// The consumer group of a subscription to a Redis stream that names none.
+/// The consumer of a subscription to a stream of Redis or JetStream that names none.
 const GROUP: &str = "fanfare";
 
 /// A subscription: messages that the host brings to a route or to live streams.
@@ -46,7 +48,21 @@ pub struct RawSubscription {
     #[serde(default)]
     #[schemars(with = "RedisName")]
     pub redis_stream: Option<String>,
-    /// The consumer group for `redisStream`. Default `fanfare`.
+    /// The subject of NATS to receive. `*` stands for one token, and `>` at the end for one or
+    /// more: `orders.>`. The first token has no wildcard. Default none: the subscription names
+    /// another source.
+    #[serde(default)]
+    #[schemars(with = "NatsSubject")]
+    pub nats: Option<String>,
+    /// The stream of JetStream that keeps the messages of `nats`. It delivers a message again until
+    /// the handler has succeeded. Default none: a message is delivered once, and only while the
+    /// host is connected.
+    #[serde(default)]
+    #[schemars(with = "NatsName")]
+    pub jet_stream: Option<String>,
+    /// The consumer group for `redisStream`, or the durable consumer for `jetStream`: default
+    /// `fanfare`. For `nats` without `jetStream` the queue group, of which one host receives each
+    /// message: default none, every host receives each message.
     #[serde(default)]
     #[schemars(with = "RedisName")]
     pub group: Option<String>,
@@ -75,7 +91,8 @@ pub struct RawSubscription {
     #[schemars(with = "RawQueue")]
     pub queue: Option<RawQueue>,
     /// What happens when the queue is full: `drop-oldest` drops the oldest message, `wait` receives
-    /// no more until there is room. Default `drop-oldest`, and `wait` for `redisStream`.
+    /// no more until there is room. Default `drop-oldest`, and `wait` for `redisStream` and
+    /// `jetStream`.
     #[serde(default)]
     #[schemars(with = "Overflow")]
     pub overflow: Option<Overflow>,
@@ -222,12 +239,18 @@ impl DeclaredSubscription {
     /// Checks a subscription. `route` is the route that its `path` refers to.
     pub(super) fn new(route: Option<usize>, raw: RawSubscription) -> Result<DeclaredSubscription, Wrong> {
         let source = source(&raw)?;
-        let is_stream = matches!(&source, Source::Redis(RedisSource { topic: RedisTopic::Stream { .. }, .. }));
-        if raw.group.is_some() && !is_stream {
-            return Err((Some("group"), "has no effect without `redisStream`: remove it"));
+        if raw.jet_stream.is_some() && source.kind() != SourceKind::Nats {
+            return Err((Some("jetStream"), "needs `nats`, the subjects of the stream to receive"));
         }
-        if raw.connection.is_some() && source.kind() == SourceKind::Event {
+        let (kind, is_kept) = (source.kind(), source.is_kept());
+        if raw.group.is_some() && !is_kept && kind != SourceKind::Nats {
+            return Err((Some("group"), "has no effect without `redisStream` or `nats`: remove it"));
+        }
+        if raw.connection.is_some() && kind == SourceKind::Event {
             return Err((Some("connection"), "has no effect on events: remove it"));
+        }
+        if raw.connection.is_some() && kind == SourceKind::Nats {
+            return Err((Some("connection"), "has no effect on `nats`, which has one connection: remove it"));
         }
         let action = match (route, &raw.sse) {
             (Some(route), None) => Action::Call(route),
@@ -248,17 +271,22 @@ impl DeclaredSubscription {
             }
         }
         let default = SubscriptionSettings::default();
-        let overflow = match (raw.overflow, is_stream) {
-            (Some(Overflow::DropOldest), true) => {
-                let rule = "must be `wait` for `redisStream`, because Redis keeps what the handler has not received";
+        let overflow = match raw.overflow {
+            Some(Overflow::DropOldest) if is_kept => {
+                let rule = "must be `wait` for a stream, because the server keeps what the handler has not received";
                 return Err((Some("overflow"), rule));
             }
-            (None, true) => Overflow::Wait,
-            (Some(Overflow::Wait), false) if source.kind() == SourceKind::Redis => {
+            None if is_kept => Overflow::Wait,
+            Some(Overflow::Wait) if !is_kept && kind == SourceKind::Redis => {
                 let rule = "must be `drop-oldest` for a channel, because Redis closes connections that do not read";
                 return Err((Some("overflow"), rule));
             }
-            (overflow, _) => overflow.unwrap_or_default(),
+            Some(Overflow::Wait) if !is_kept && kind == SourceKind::Nats => {
+                let rule =
+                    "must be `drop-oldest` without `jetStream`, because NATS closes connections that do not read";
+                return Err((Some("overflow"), rule));
+            }
+            overflow => overflow.unwrap_or_default(),
         };
         let queue = raw.queue.unwrap_or_default();
         let settings = SubscriptionSettings {
@@ -303,13 +331,14 @@ impl DeclaredSubscription {
         match &self.source {
             Source::Event(_) | Source::Channel(_) => None,
             Source::Redis(redis) => Some(redis.capability()),
+            Source::Nats(nats) => Some(nats.capability()),
         }
     }
 
     /// The connection of Redis that it needs.
     pub fn connection(&self) -> Option<&str> {
         match &self.source {
-            Source::Event(_) | Source::Channel(_) => None,
+            Source::Event(_) | Source::Channel(_) | Source::Nats(_) => None,
             Source::Redis(redis) => Some(&redis.connection),
         }
     }
@@ -317,16 +346,26 @@ impl DeclaredSubscription {
 
 fn source(raw: &RawSubscription) -> Result<Source, Wrong> {
     let text = |text: &str| Arc::<str>::from(text);
-    let topic = match (&raw.event, &raw.redis, &raw.redis_pattern, &raw.redis_stream) {
-        (Some(event), None, None, None) => return Ok(Source::Event(text(event))),
-        (None, Some(channel), None, None) => RedisTopic::Channel(text(channel)),
-        (None, None, Some(pattern), None) => RedisTopic::Pattern(text(pattern)),
-        (None, None, None, Some(key)) => {
-            RedisTopic::Stream { key: text(key), group: text(raw.group.as_deref().unwrap_or(GROUP)) }
+    let group = raw.group.as_deref();
+    let topic = match (&raw.event, &raw.redis, &raw.redis_pattern, &raw.redis_stream, &raw.nats) {
+        (Some(event), None, None, None, None) => return Ok(Source::Event(text(event))),
+        (None, Some(channel), None, None, None) => RedisTopic::Channel(text(channel)),
+        (None, None, Some(pattern), None, None) => RedisTopic::Pattern(text(pattern)),
+        (None, None, None, Some(key), None) => {
+            RedisTopic::Stream { key: text(key), group: text(group.unwrap_or(GROUP)) }
         }
-        _ => return Err((None, "must have exactly one of `event`, `redis`, `redisPattern` and `redisStream`")),
+        (None, None, None, None, Some(subject)) => return nats(subject, raw.jet_stream.as_deref(), group),
+        _ => return Err((None, "must have exactly one of `event`, `redis`, `redisPattern`, `redisStream` and `nats`")),
     };
     Ok(Source::Redis(RedisSource { connection: text(raw.connection.as_deref().unwrap_or(topic::DEFAULT)), topic }))
+}
+
+fn nats(subject: &str, stream: Option<&str>, group: Option<&str>) -> Result<Source, Wrong> {
+    if group.is_some_and(|group| !is_nats_name(group)) {
+        return Err((Some("group"), "must be 1 to 128 bytes without spaces and without any of `.*>/\\\\` for NATS"));
+    }
+    let group = group.or(stream.map(|_| GROUP));
+    Ok(Source::Nats(NatsSource { subject: subject.into(), stream: stream.map(Arc::from), group: group.map(Arc::from) }))
 }
 
 impl Feed {

@@ -32,7 +32,7 @@ use crate::call::text::{MESSAGE, NAME, line};
 use crate::events::{HostEvent, Notice};
 use crate::net::Retry;
 use crate::registry::RedisTopic;
-use crate::triggers::subscriptions::{Message, Subscription};
+use crate::triggers::subscriptions::{Message, Subscription, pause_after};
 
 /// The most entries of one stream whose handlers run or wait.
 const MOST_IN_FLIGHT: usize = 64;
@@ -49,10 +49,6 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// The most pages of pending entries in one look. The next look continues there.
 const MOST_PAGES: usize = 10;
-
-/// The pause after the first failure of an entry, which doubles with each failure, and the longest.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// An entry whose handler has ended.
 struct Ended {
@@ -338,13 +334,6 @@ fn most_read(entry: u64) -> u64 {
     (MOST_BYTES_READ / entry.max(1)).clamp(1, MOST_READ)
 }
 
-/// How long an entry rests after this number of deliveries.
-fn pause_after(deliveries: u64) -> Duration {
-    let doublings = u32::try_from(deliveries.saturating_sub(1)).unwrap_or(u32::MAX);
-    let factor = 2u32.checked_pow(doublings).unwrap_or(u32::MAX);
-    FIRST_PAUSE.saturating_mul(factor).min(LONGEST_PAUSE)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -353,11 +342,5 @@ mod tests {
     fn an_answer_of_large_entries_has_fewer() {
         let mib = [0, 8, 9, 64, 65, 1_024].map(|mib| most_read(mib << 20));
         assert_eq!(mib, [16, 16, 14, 2, 1, 1]);
-    }
-
-    #[test]
-    fn an_entry_rests_longer_after_each_failure() {
-        let seconds: Vec<u64> = [0, 1, 2, 3, 7, 8, 1_000].map(|times| pause_after(times).as_secs()).into();
-        assert_eq!(seconds, [1, 1, 2, 4, 60, 60, 60]);
     }
 }

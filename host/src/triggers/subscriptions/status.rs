@@ -2,7 +2,7 @@
 
 use super::subscription::{Receiver, Subscription};
 use crate::api::SubscriptionStatus;
-use crate::registry::{RedisSource, RedisTopic, Source};
+use crate::registry::{NatsSource, Source};
 
 impl Subscription {
     pub fn status(&self) -> SubscriptionStatus {
@@ -15,14 +15,16 @@ impl Subscription {
             isolate: self.key.isolate.map(|isolate| isolate.to_string()),
             source: source.to_owned(),
             topic: topic.to_string(),
-            group: match &self.source {
-                Source::Redis(RedisSource { topic: RedisTopic::Stream { group, .. }, .. }) => Some(group.to_string()),
-                _ => None,
+            group: self.source.group().map(|group| group.to_string()),
+            stream: match &self.source {
+                Source::Nats(NatsSource { stream, .. }) => stream.as_deref().map(str::to_owned),
+                Source::Redis(_) | Source::Event(_) | Source::Channel(_) => None,
             },
             connection: match &self.source {
                 Source::Redis(redis) => Some(redis.connection.to_string()),
-                Source::Event(_) | Source::Channel(_) => None,
+                Source::Event(_) | Source::Channel(_) | Source::Nats(_) => None,
             },
+            refusal: self.refusal(),
             deliver: handled.then(|| plan.settings.deliver.as_str().to_owned()),
             overflow: handled.then(|| plan.settings.overflow.as_str().to_owned()),
             waiting: waiting as u64,

@@ -17,7 +17,7 @@ use super::notices::Notices;
 use super::queue::{Bounds, Item, Received};
 use crate::call::text::{MESSAGE, NAME, line};
 use crate::call::{CallEnd, CallError, IsolateId, MessageCall, RouteName, StreamEvent, SubscriptionCall};
-use crate::events::HostEvent;
+use crate::events::{HostEvent, Origin};
 use crate::registry::{Deliver, Feed, Overflow, Source, SubscriptionSettings};
 
 /// Where the messages go.
@@ -41,6 +41,8 @@ pub struct Subscription {
     /// The digest of the generation that served when a guest of another one, which a swap prepared,
     /// subscribed a route that only the other one has.
     awaits: Mutex<Option<String>>,
+    /// Why its source delivers nothing at present.
+    refusal: Mutex<Option<String>>,
     /// Cancelled when the module no longer has the subscription.
     ended: CancellationToken,
 }
@@ -71,6 +73,7 @@ impl Subscription {
             counts: Mutex::default(),
             notices: Mutex::default(),
             awaits: Mutex::default(),
+            refusal: Mutex::default(),
             ended: node.stopping.child_token(),
             node,
         });
@@ -236,6 +239,26 @@ impl Subscription {
             let (module, subscription) = self.named();
             self.node.raise(HostEvent::SubscriptionGap { module, subscription, missed: count.map(|_| missed) });
         }
+    }
+
+    /// The source delivers nothing, for this reason; or it does again. Reports each reason once.
+    pub fn set_refusal(&self, reason: Option<String>) {
+        let mut refusal = self.refusal.lock();
+        if *refusal == reason {
+            return;
+        }
+        refusal.clone_from(&reason);
+        drop(refusal);
+        if let Some(reason) = reason {
+            let (module, subscription) = self.named();
+            let message = format!("the subscription {module}:{subscription} receives nothing: {reason}");
+            tracing::warn!("{message}");
+            self.node.raise(HostEvent::Warning { origin: Origin::master(), message });
+        }
+    }
+
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.refusal.lock().clone()
     }
 
     pub(super) fn plan(&self) -> Arc<Plan> {

@@ -2,7 +2,7 @@ use super::*;
 use crate::config::Config;
 use crate::registry::manifest::check_grants;
 use crate::registry::manifest::subscriptions::{
-    Action, Deliver, Feed, Overflow, RedisSource, RedisTopic, Source, SubscriptionSettings,
+    Action, Deliver, Feed, NatsSource, Overflow, RedisSource, RedisTopic, Source, SubscriptionSettings,
 };
 
 /// A manifest with the routes `POST on` and `POST test` (with the middleware `test`), and these
@@ -31,6 +31,9 @@ fn every_setting_of_a_subscription_is_read() {
           "news": { "redis": "news", "connection": "cache", "path": "POST on", "env": "production" },
           "prices": { "redisPattern": "price:*", "sse": { "key": "{topic}", "event": "data" } },
           "jobs": { "redisStream": "jobs", "group": "workers", "path": "on", "queue": {} },
+          "stock": { "nats": "stock.*.eu", "path": "on" },
+          "shared": { "nats": "stock.>", "group": "shop", "path": "on" },
+          "kept": { "nats": "orders.new", "jetStream": "ORDERS", "path": "on" },
           "everyone": { "event": "*", "sse": { "key": null } },
         }"#,
     );
@@ -43,6 +46,20 @@ fn every_setting_of_a_subscription_is_read() {
     assert_eq!(orders.settings, SubscriptionSettings { deliver, overflow, messages: 7, bytes: 2_048, concurrency: 3 });
     assert_eq!(get("news").source, redis("cache", RedisTopic::Channel("news".into())));
     assert_eq!(get("news").settings, SubscriptionSettings::default());
+    let nats = |subject: &str, stream: Option<&str>, group: Option<&str>| {
+        Source::Nats(NatsSource {
+            subject: subject.into(),
+            stream: stream.map(Into::into),
+            group: group.map(Into::into),
+        })
+    };
+    assert_eq!(get("stock").source, nats("stock.*.eu", None, None));
+    assert_eq!(get("stock").settings.overflow, Overflow::DropOldest);
+    assert_eq!(get("shared").source, nats("stock.>", None, Some("shop")));
+    assert_eq!(get("kept").source, nats("orders.new", Some("ORDERS"), Some("fanfare")));
+    assert_eq!(get("kept").settings.overflow, Overflow::Wait, "JetStream keeps what was not handled");
+    let entries = ["stock", "shared", "kept"].map(|name| get(name).outside_topic().unwrap());
+    assert_eq!(entries, ["nats:stock.*", "nats:stock.*", "nats:orders.new"]);
     let environments = ["production", "development"].map(|name| (get("news").is_in(name), get("jobs").is_in(name)));
     assert_eq!(environments, [(true, true), (false, true)]);
     assert_eq!(get("prices").source, redis("default", RedisTopic::Pattern("price:*".into())));
@@ -57,7 +74,7 @@ fn every_setting_of_a_subscription_is_read() {
 
 #[test]
 fn a_subscription_has_one_source_and_one_receiver() {
-    let sources = "must have exactly one of `event`, `redis`, `redisPattern` and `redisStream`";
+    let sources = "must have exactly one of `event`, `redis`, `redisPattern`, `redisStream` and `nats`";
     let receivers = "must have either `path`, a route, or `sse`, live streams";
     for (settings, expected) in [
         (r#""path": "on""#, sources),
@@ -73,8 +90,8 @@ fn a_subscription_has_one_source_and_one_receiver() {
 #[test]
 fn a_setting_without_effect_is_rejected_by_its_key() {
     for (settings, key) in [
-        (r#""event": "a", "path": "on", "group": "g""#, "group: has no effect without `redisStream`"),
-        (r#""redis": "a", "path": "on", "group": "g""#, "group: has no effect without `redisStream`"),
+        (r#""event": "a", "path": "on", "group": "g""#, "group: has no effect without `redisStream` or `nats`"),
+        (r#""redis": "a", "path": "on", "group": "g""#, "group: has no effect without `redisStream` or `nats`"),
         (r#""event": "a", "path": "on", "connection": "c""#, "connection: has no effect on events"),
         (r#""event": "a", "sse": { "key": "k" }, "deliver": "all""#, "deliver: has no effect with `sse`"),
         (r#""event": "a", "sse": { "key": "k" }, "queue": {}"#, "queue: has no effect with `sse`"),
@@ -82,10 +99,15 @@ fn a_setting_without_effect_is_rejected_by_its_key() {
         (r#""event": "a", "sse": { "key": "k" }, "concurrency": 1"#, "concurrency: has no effect with `sse`"),
         (r#""redis": "a", "path": "on", "overflow": "wait""#, "overflow: must be `drop-oldest` for a channel"),
         (r#""redisPattern": "a", "path": "on", "overflow": "wait""#, "overflow: must be `drop-oldest` for a channel"),
+        (r#""redisStream": "a", "path": "on", "overflow": "drop-oldest""#, "overflow: must be `wait` for a stream"),
         (
-            r#""redisStream": "a", "path": "on", "overflow": "drop-oldest""#,
-            "overflow: must be `wait` for `redisStream`",
+            r#""nats": "a", "jetStream": "S", "path": "on", "overflow": "drop-oldest""#,
+            "overflow: must be `wait` for a stream",
         ),
+        (r#""nats": "a", "path": "on", "overflow": "wait""#, "overflow: must be `drop-oldest` without `jetStream`"),
+        (r#""nats": "a", "path": "on", "connection": "c""#, "connection: has no effect on `nats`"),
+        (r#""nats": "a", "path": "on", "group": "a.b""#, "group: must be 1 to 128 bytes"),
+        (r#""event": "a", "path": "on", "jetStream": "S""#, "jetStream: needs `nats`"),
     ] {
         let fault = rule(settings);
         assert!(fault.contains(&format!("subscriptions.s.{key}")), "{fault}");
@@ -104,6 +126,9 @@ fn a_malformed_subscription_is_rejected_with_its_place_and_the_nearest_key() {
         (r#""event": "", "path": "on""#, "subscriptions.s.event: must be \"*\" for all types, a type"),
         (r#""event": 1, "path": "on""#, "subscriptions.s.event: must be \"*\" for all types"),
         (r#""redis": "a\n", "path": "on""#, "subscriptions.s.redis: must be a name of 1 to 512 bytes"),
+        (r#""nats": ">", "path": "on""#, "subscriptions.s.nats: must be a subject such as"),
+        (r#""nats": "$JS.a", "path": "on""#, "subscriptions.s.nats: must be a subject such as"),
+        (r#""nats": "a", "jetStream": "a.b", "path": "on""#, "subscriptions.s.jetStream: must be a name of 1 to 128"),
         (
             r#""redis": "a", "connection": "C", "path": "on""#,
             "subscriptions.s.connection: must be the name of a connection",
