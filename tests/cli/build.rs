@@ -222,6 +222,17 @@ async fn build_uses_a_toolchain_with_the_target_or_says_what_to_install() {
     let ran = build_with_programs(&project).await;
     assert!(ran.code == 1 && ran.err.contains("\n  cargo, for made: install Rust with rustup (https"), "{}", ran.err);
 
+    programs(&project, &[("cargo", CARGO)]);
+    let ran = build_with_programs(&project).await;
+    let remedy =
+        "\n  rustc, for made: install Rust with rustup (https://rustup.rs), then run `rustup target add wasm32-wasip2`";
+    assert!(ran.code == 1 && ran.err.contains(remedy), "{}", ran.err);
+    // A variable may name another one.
+    let mut elsewhere = project.command(&["build", "modules/made"]);
+    elsewhere.env("PATH", root.join("bin")).env("RUSTC", "/opt/rustc");
+    let ran = CommandOutput::of(elsewhere).await;
+    assert!(ran.out.starts_with("toolchain "), "{}{}", ran.out, ran.err);
+
     programs(&project, &[("cargo", CARGO), ("rustc", &libraries(empty.to_str().unwrap()))]);
     let ran = build_with_programs(&project).await;
     assert!(

@@ -143,6 +143,7 @@ async fn only_one_of_two_builds_at_once_installs() {
 }
 
 /// pip builds a package that is a folder in this folder, where two builds would spoil each other.
+/// setuptools does not, and leaves nothing there.
 #[tokio::test]
 async fn two_modules_do_not_build_one_package_of_python_at_once() {
     let project = with_command("cp source.wasm made.wasm", "made.wasm");
@@ -163,7 +164,7 @@ async fn two_modules_do_not_build_one_package_of_python_at_once() {
     programs(&project, &[("python3", PYTHON)]);
     let gate: PathBuf = project.path().join("gate");
     mknodat(CWD, &gate, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    project.dir.write("stop", "cat ../../gate");
+    project.dir.write("stop", "cat \"$DIST_EXTRA_CONFIG\" > ../../settings; cat ../../gate");
     let start = |module: &str| -> Child {
         let log = fs::File::create(project.path().join(module)).unwrap();
         with_programs(&project, &["build", module]).stdout(Stdio::null()).stderr(log).spawn().unwrap()
@@ -178,9 +179,14 @@ async fn two_modules_do_not_build_one_package_of_python_at_once() {
         second.start_kill().unwrap();
         second.wait().await.unwrap();
     }
+    let settings = project.read("settings");
+    let scratch = PathBuf::from(settings.lines().last().unwrap().strip_prefix("egg_base = ").unwrap());
+    let expected = format!("[build]\nbuild_base = {0}/build\n[egg_info]\negg_base = {0}\n", scratch.display());
+    assert!(settings == expected && scratch.is_dir() && !scratch.starts_with(project.path()), "{settings}");
     fs::remove_file(project.path().join("stop")).unwrap();
     fs::write(&gate, "").unwrap();
     assert!(first.wait().await.unwrap().success());
+    assert!(!scratch.exists());
     let ran = build(&project).await;
     assert_eq!((ran.code, installs(&project).len()), (0, 5), "{}", ran.err);
 }

@@ -88,6 +88,9 @@ impl Cargo {
         }
         let Some(target) = self.target.as_deref().filter(|_| !self.has_toolchain) else { return Ok(None) };
         match installed("rustc", &[], target, dir).await {
+            Installed::Unknown if !names_compiler() => {
+                return Err(Missing::new("rustc", format!("{rustup} {target}`")));
+            }
             Installed::Yes | Installed::Unknown => return Ok(None),
             Installed::No => {}
         }
@@ -135,6 +138,11 @@ fn without_parents(path: &Path) -> PathBuf {
         }
         whole
     })
+}
+
+/// Whether a variable names the compiler that cargo runs.
+fn names_compiler() -> bool {
+    ["RUSTC", "CARGO_BUILD_RUSTC"].iter().any(|name| std::env::var_os(name).is_some_and(|path| !path.is_empty()))
 }
 
 /// The name of the component of the package that a Cargo.toml describes.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::{interval_at, sleep};
 
@@ -32,6 +33,10 @@ const UNFINISHED: &str = "unfinished";
 
 /// Folders that hold nothing but packages, so that an install may remove them.
 const OWN: [&str; 3] = ["node_modules", ".venv", ".tools"];
+
+/// The variable that names a file with settings for setuptools, and that file.
+const SETUPTOOLS: &str = "DIST_EXTRA_CONFIG";
+const SETTINGS: &str = "setuptools.cfg";
 
 /// How often a long install is reported.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -282,6 +287,19 @@ impl Packages {
         }
     }
 
+    /// A folder in which setuptools builds packages that are folders, so that it leaves nothing in
+    /// those of the author. `None` if other settings are in effect, or the installer is not pip.
+    fn scratch(&self) -> io::Result<Option<TempDir>> {
+        if !matches!(self.kind, Kind::Pip(_)) || std::env::var_os(SETUPTOOLS).is_some() {
+            return Ok(None);
+        }
+        let scratch = tempfile::tempdir()?;
+        let place = scratch.path().display();
+        let settings = format!("[build]\nbuild_base = {place}/build\n[egg_info]\negg_base = {place}\n");
+        fs::write(scratch.path().join(SETTINGS), settings)?;
+        Ok(Some(scratch))
+    }
+
     /// Runs an installer, and prints what it says if it fails. `is_last`: only the last one can be
     /// repeated in the folder that it leaves when it fails.
     async fn run(&self, words: Vec<String>, module: &str, group: Group, is_last: bool) -> Result<(), InstallError> {
@@ -295,6 +313,10 @@ impl Packages {
         let mut command = Command::new(words.first().map(String::as_str).unwrap_or_default());
         command.args(words.get(1..).unwrap_or_default()).current_dir(&self.dir).stdin(Stdio::null());
         command.stdout(output.try_clone().map_err(failed)?).stderr(output.try_clone().map_err(failed)?);
+        let scratch = self.scratch().map_err(failed)?;
+        if let Some(scratch) = &scratch {
+            command.env(SETUPTOOLS, scratch.path().join(SETTINGS));
+        }
         let begun = Instant::now();
         let mut interval = interval_at(tokio::time::Instant::now() + INTERVAL, INTERVAL);
         let mut running = std::pin::pin!(run_in(group, &mut command));
