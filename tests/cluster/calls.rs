@@ -135,6 +135,12 @@ async fn what_is_too_large_for_nats_is_refused_with_the_limit() {
     let large = a.nested(0, wanted).await;
     assert_eq!(end(&large), "invalid", "{large}");
     assert!(message(&large).contains("the reply has"), "{large}");
+    // A broadcast runs on this node, and the receipt names the others.
+    let receipt = a.emit("waits", "wave", "x".repeat(70_000)).await;
+    assert_eq!((&receipt["accepted"], &receipt["nodes"]), (&json!(2), &json!(0)), "{receipt}");
+    let skipped = &receipt["skipped"][0];
+    let reason = skipped["reason"].as_str().unwrap();
+    assert!(skipped["node"] == "b-1" && reason.contains("max_payload of the NATS server allows 65536"), "{receipt}");
 }
 
 #[tokio::test]

@@ -80,11 +80,12 @@ async fn a_guest_without_a_cluster_sees_its_own_node() {
     assert_eq!(told(&host, json!({ "id": "two" })).await, Value::Null);
 }
 
-/// Answers the questions for the facts of a node, until the server ends.
-pub fn answer_as(nats: &Nats, node: &str, facts: Value) {
+/// Answers the questions for the facts of a node, until the server ends or the stream is closed.
+pub fn answer_as(nats: &Nats, node: &str, facts: Value) -> TcpStream {
     let mut stream = TcpStream::connect(nats.address()).unwrap();
     let text = format!("CONNECT {{\"verbose\":false}}\r\nSUB fanfare.info.{node} 1\r\n");
     stream.write_all(text.as_bytes()).unwrap();
+    let answering = stream.try_clone().unwrap();
     let lines = BufReader::new(stream.try_clone().unwrap()).lines();
     std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
@@ -103,6 +104,7 @@ pub fn answer_as(nats: &Nats, node: &str, facts: Value) {
             }
         }
     });
+    answering
 }
 
 #[tokio::test]

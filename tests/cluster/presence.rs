@@ -1,12 +1,13 @@
 //! Which nodes are there.
 
 use std::io::Write as _;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 
 use fanfare::StartError;
 use fanfare::api::HostEvent;
 use serde_json::{Value, json};
 
+use super::nodes::answer_as;
 use super::{heard, on, sees, start, two};
 use crate::harness::{Nats, Started, TestHost, eventually};
 use crate::rpc::{end, message};
@@ -41,18 +42,29 @@ pub async fn nodes_that_come_and_go_are_events_and_hooks() {
 async fn a_node_that_stops_answers_the_calls_that_it_has() {
     let Some(nats) = Nats::start().await else { return };
     let (a, b) = two(&nats, &[]).await;
-    let hold = json!({ "route": "waits/slow", "target": { "node": "b-1" }, "timeoutMs": 8_000, "payload": 1_500 });
+    let c = start(&nats, "c-1", "beta", &[]).await;
+    sees(&a, &[("a-1", "waits"), ("b-1", "waits"), ("c-1", "waits")]).await;
+    let hold = json!({ "route": "waits/slow", "target": { "node": "b-1" }, "timeoutMs": 8_000, "payload": 2_500 });
     let (held, _) = tokio::join!(a.nested(0, hold), async {
         eventually("b runs it", || async { b.metric("fanfare_cluster_serving", &[]).await == 1.0 }).await;
         let refused = async {
-            sees(&a, &[("a-1", "waits")]).await;
+            sees(&a, &[("a-1", "waits"), ("c-1", "waits")]).await;
             let refused = a.nested(1, on("b-1", "waits/ok")).await;
             assert_eq!(end(&refused), "not-found", "it gets no further calls: {refused}");
+            for _ in 0..4 {
+                let elsewhere = a.nested(1, json!({ "route": "waits/who", "target": { "server": "beta" } })).await;
+                assert_eq!(end(&elsewhere), "ok", "the other node of the type gets them: {elsewhere}");
+            }
+            let receipt = a.emit("waits", "wave", "late").await;
+            assert_eq!((&receipt["nodes"], &receipt["skipped"]), (&json!(1), &json!([])), "{receipt}");
+            assert_eq!(a.metric("fanfare_cluster_waiting", &[]).await, 1.0, "b still runs the call that it has");
         };
         let running = b.running();
         tokio::join!(running.shutdown(), refused)
     });
     assert_eq!(end(&held), "ok", "{held}");
+    let arrived = || async { heard(&c, 1).await == json!(["late"]) };
+    eventually("the broadcast runs on the other node", arrived).await;
 }
 
 #[tokio::test]
@@ -105,7 +117,9 @@ async fn nodes_with_another_version_of_the_protocol_are_named_and_not_called() {
     eventually("it is listed", listed).await;
     let logged = || async { a.log.contains(&["another version of the protocol between nodes", "z-9"]) };
     eventually("it is logged", logged).await;
-    assert_eq!(end(&a.nested(0, on("z-9", "waits/ok")).await), "not-found");
+    let called = a.nested(0, on("z-9", "waits/ok")).await;
+    let both = "node z-9 has version 9 of the protocol between nodes, and this node has version 1";
+    assert_eq!((end(&called), message(&called)), ("unavailable", both));
     // A call of such a node says so, and nothing else happens.
     publish(&nats, "fanfare.call.a-1", "\u{9}{}");
     publish(&nats, "fanfare.call.a-1", "");
@@ -151,11 +165,15 @@ async fn a_message_of_another_version_is_refused_with_both_versions_until_its_no
         let status = a.admin("GET", "/v1/nodes", "").await.json();
         status["nodes"].as_array().unwrap().iter().find(|node| node["id"] == "z-7").cloned().unwrap_or_default()
     };
+    let facts = |boot: &str| json!({ "id": "z-7", "boot": boot, "server": "zeta", "revision": 1, "workers": 1 });
+    let old = answer_as(&nats, "z-7", facts("old"));
     eventually("the other version is listed", || async {
         beat(2, "old", 1);
         z().await["protocol"] == 2
     })
     .await;
+    let called = a.nested(0, on("z-7", "waits/ok")).await;
+    assert_eq!(end(&called), "unavailable", "{called}");
     let both = "it has version 2 of the protocol between nodes, and this node has version 1";
     let refused = answered(&nats, "fanfare.call.a-1", "\u{2}anything");
     assert!(refused.contains(both) && refused.contains("invalid"), "{refused}");
@@ -165,8 +183,8 @@ async fn a_message_of_another_version_is_refused_with_both_versions_until_its_no
     assert_eq!(heard(&a, 0).await, json!([]));
     assert_eq!(a.gather("waits", "wave", "x").await.len(), 2, "nobody waits for it");
     // The next process of this node has the version of the others.
-    let facts = json!({ "id": "z-7", "boot": "new", "server": "zeta", "revision": 1, "workers": 1 });
-    super::nodes::answer_as(&nats, "z-7", facts);
+    old.shutdown(Shutdown::Both).unwrap();
+    let _new = answer_as(&nats, "z-7", facts("new"));
     eventually("it is one of the nodes", || async {
         beat(1, "new", 2);
         let z = z().await;

@@ -184,6 +184,10 @@ impl Peers for Cluster {
         self.view.load().nodes.values().map(|node| node.peer.clone()).collect()
     }
 
+    fn missing(&self, node: Option<&str>) -> Option<CallError> {
+        self.client().err().or_else(|| self.other_version(node?))
+    }
+
     fn holders(&self, module: &str) -> Vec<Peer> {
         self.view.load().holders.get(module).cloned().unwrap_or_default()
     }

@@ -9,6 +9,8 @@ use super::modules::installed;
 use super::presence::{Phase, Reachable};
 use super::{Cluster, info};
 use crate::api::{ClusterState, ClusterStatus, NodeInfo, NodeStatus};
+use crate::call::text::{NAME, line};
+use crate::call::{CallError, VERSION};
 use crate::isolate::NodeFacts;
 use crate::ports::{KnownNode, Nodes};
 use crate::registry::Roster;
@@ -46,6 +48,15 @@ impl Cluster {
         let mut nodes: Vec<NodeStatus> = view.nodes.values().map(other).chain(incompatible).chain([own]).collect();
         nodes.sort_by(|one, other| one.info.id.cmp(&other.info.id));
         ClusterStatus { cluster: Some(self.config.name.clone()), state, nats: self.link.server(), reason, nodes }
+    }
+
+    /// Says that a node has another version of the protocol, if so.
+    pub(super) fn other_version(&self, node: &str) -> Option<CallError> {
+        let (_, version) = self.presence.lock().incompatible().into_iter().find(|(id, _)| id == node)?;
+        let node = line(node, NAME);
+        Some(CallError::Unavailable(format!(
+            "node {node} has version {version} of the protocol between nodes, and this node has version {VERSION}"
+        )))
     }
 
     fn state(&self) -> (ClusterState, Option<String>) {

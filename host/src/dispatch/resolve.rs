@@ -112,7 +112,7 @@ impl Dispatch {
                     members.push(self.one_worker(actor, name)?);
                 }
                 members.extend(self.peers_of(&server).into_iter().map(Member::AnyWorkerOf));
-                if members.is_empty() { Err(no_server(&server)) } else { Ok(members) }
+                if members.is_empty() { Err(self.no_server(&server)) } else { Ok(members) }
             }
             Group::Brokers if self.places.brokers.is_empty() => {
                 Err(CallError::NotFound("this node has no brokers".to_owned()))
@@ -136,11 +136,14 @@ impl Dispatch {
             Target::Node(id) if *id == self.node.id => Ok(None),
             Target::Node(id) => match self.peers.nodes().into_iter().find(|peer| *peer.id == **id) {
                 Some(peer) => Ok(Some(peer.id)),
-                None => Err(CallError::NotFound(format!("there is no node {}", line(id, NAME)))),
+                None => Err(self.peers.missing(Some(id)).unwrap_or_else(|| no_node(id))),
             },
             // A call from another node has been sent where its module was.
             Target::Any if matches!(actor, Actor::Peer(_)) || self.is_installed(module) => Ok(None),
-            Target::Any => Ok(self.in_turn(self.peers.holders(module))),
+            Target::Any => match (self.in_turn(self.peers.holders(module)), self.peers.missing(None)) {
+                (None, Some(error)) => Err(error),
+                (holder, _) => Ok(holder),
+            },
             Target::Server(server) => {
                 let is_own = *server == self.node.server;
                 if is_own && self.is_installed(module) {
@@ -151,7 +154,7 @@ impl Dispatch {
                 match self.in_turn(holders) {
                     None if is_own => Ok(None),
                     // Without the module, its own error says so.
-                    None => self.in_turn(self.peers_of(server)).map(Some).ok_or_else(|| no_server(server)),
+                    None => self.in_turn(self.peers_of(server)).map(Some).ok_or_else(|| self.no_server(server)),
                     holder => Ok(holder),
                 }
             }
@@ -161,6 +164,12 @@ impl Dispatch {
             }
             Target::Isolate(_) | Target::Channel(_) | Target::Other(..) => Ok(None),
         }
+    }
+
+    /// Why no node of a server type can be called.
+    fn no_server(&self, server: &str) -> CallError {
+        let unknown = || CallError::NotFound(format!("there is no node of the server type {}", line(server, NAME)));
+        self.peers.missing(None).unwrap_or_else(unknown)
     }
 
     /// Whether a worker of this node has the module.
@@ -182,8 +191,8 @@ impl Dispatch {
     }
 }
 
-fn no_server(server: &str) -> CallError {
-    CallError::NotFound(format!("there is no node of the server type {}", line(server, NAME)))
+fn no_node(id: &str) -> CallError {
+    CallError::NotFound(format!("there is no node {}", line(id, NAME)))
 }
 
 fn unknown(what: &str, kind: &str) -> CallError {

@@ -17,6 +17,12 @@ pub trait Peers: Send + Sync {
     /// Returns the other nodes that are alive, sorted by id.
     fn nodes(&self) -> Vec<Peer>;
 
+    /// Why a node is not among them, or why none is, although it may exist. `None` if nothing is
+    /// known of it.
+    fn missing(&self, _node: Option<&str>) -> Option<CallError> {
+        None
+    }
+
     /// Makes a call on another node. Resolves with one entry for each isolate that the call
     /// reaches. The caller gets a timeout when the envelope's time is over, even if the future has
     /// not resolved.
