@@ -22,6 +22,7 @@ const CARRIED: &[&str] = &[
     "sdk/go/go.mod",
     "sdk/go/host.go",
     "sdk/go/memory.go",
+    "sdk/go/requests.go",
     "sdk/go/wasi.wat",
     "sdk/go/wit",
     "sdk/js/README.md",

@@ -2,6 +2,7 @@
 //! and the modules of the SDKs.
 
 mod c;
+mod go;
 mod javascript;
 mod memory;
 mod modules;

@@ -1,6 +1,8 @@
 package fanfare
 
-// Live streams and channels. A key or a channel that is not the module's own needs a grant.
+import "encoding/json"
+
+// Live streams, channels and events. A key or a name that is not the module's own needs a grant.
 
 // An Event is for the readers of a live stream. A field that is empty is not sent.
 type Event struct {
@@ -71,6 +73,24 @@ func ChannelsPublishAndWait(channel string, payload any) error {
 	result := hold(56)
 	channelsPublish(has, id, text, length, kind, body, bodyLength, uint32(result))
 	return getResult(result, 8)
+}
+
+//go:wasmimport fanfare:module/events@0.1.0 emit
+func eventsEmit(has uint32, caller uint64, hasType, name, length, kind, value, valueLength, result uint32)
+
+// EventsEmit emits an event, whose value is sent as JSON. The type is the module's own, such as
+// `shop/sold`, or needs the grant `events`.
+func EventsEmit(name string, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return Fail("invalid-result", 500, err.Error())
+	}
+	has, id := current()
+	nameAt, length := holdBytes(name)
+	kind, at, valueLength := holdPayload(string(text))
+	result := hold(48)
+	eventsEmit(has, id, 1, nameAt, length, kind, at, valueLength, uint32(result))
+	return getResult(result, 4)
 }
 
 // A Message is one that a channel has kept.

@@ -74,8 +74,13 @@ type Trigger struct {
 type Pair struct{ Name, Value string }
 
 // Param returns the segment of the path with this name.
-func (c *Call) Param(name string) string {
-	for _, pair := range c.Params {
+func (c *Call) Param(name string) string { return find(c.Params, name) }
+
+// Fact returns a fact that a middleware passed on, such as `login.user`, or an empty string.
+func (c *Call) Fact(name string) string { return find(c.Extra, name) }
+
+func find(pairs []Pair, name string) string {
+	for _, pair := range pairs {
 		if pair.Name == name {
 			return pair.Value
 		}

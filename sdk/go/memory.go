@@ -42,6 +42,15 @@ func getBytes(at uintptr) []byte {
 
 func getString(at uintptr) string { return string(getBytes(at)) }
 
+func getStrings(at uintptr) []string {
+	first, count := uintptr(get[uint32](at)), uintptr(get[uint32](at+4))
+	all := make([]string, count)
+	for i := range all {
+		all[i] = getString(first + uintptr(i)*8)
+	}
+	return all
+}
+
 // getOptional reads an `option<string>`. None is the empty string.
 func getOptional(at uintptr) string {
 	if get[uint8](at) == 0 {

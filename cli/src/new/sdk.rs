@@ -178,6 +178,7 @@ mod tests {
         "sdk/cases",
         "sdk/generate",
         "sdk/go/.tools",
+        "sdk/go/conformance",
         "sdk/go/contract",
         "sdk/js/.gitignore",
         "sdk/js/.prettierrc.json",
