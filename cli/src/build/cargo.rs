@@ -88,7 +88,7 @@ impl Cargo {
         }
         let Some(target) = self.target.as_deref().filter(|_| !self.has_toolchain) else { return Ok(None) };
         match installed("rustc", &[], target, dir).await {
-            Installed::Unknown if !names_compiler() => {
+            Installed::Unknown if !finds_compiler(target, dir).await => {
                 return Err(Missing::new("rustc", format!("{rustup} {target}`")));
             }
             Installed::Yes | Installed::Unknown => return Ok(None),
@@ -140,9 +140,22 @@ fn without_parents(path: &Path) -> PathBuf {
     })
 }
 
-/// Whether a variable names the compiler that cargo runs.
-fn names_compiler() -> bool {
-    ["RUSTC", "CARGO_BUILD_RUSTC"].iter().any(|name| std::env::var_os(name).is_some_and(|path| !path.is_empty()))
+/// Whether cargo finds a compiler although PATH has no rustc: that of rustup knows its toolchain,
+/// and settings or variables may name one. It describes an empty package for the target.
+async fn finds_compiler(target: &str, dir: &Path) -> bool {
+    let Some((_empty, manifest)) = empty_package().ok() else { return true };
+    let described = ["metadata", "--offline", "--format-version", "1", "--filter-platform", target, "--manifest-path"];
+    let args: Vec<&str> = described.into_iter().chain(manifest.to_str()).collect();
+    stdout("cargo", &args, dir).await.is_some()
+}
+
+fn empty_package() -> std::io::Result<(tempfile::TempDir, PathBuf)> {
+    let folder = tempfile::tempdir()?;
+    let manifest = folder.path().join("Cargo.toml");
+    let text = "[workspace]\n[package]\nname = \"empty\"\nversion = \"0.0.0\"\n[lib]\npath = \"lib.rs\"\n";
+    std::fs::write(&manifest, text)?;
+    std::fs::write(folder.path().join("lib.rs"), "")?;
+    Ok((folder, manifest))
 }
 
 /// The name of the component of the package that a Cargo.toml describes.
