@@ -4,6 +4,7 @@ mod broadcasts;
 mod cable;
 pub mod calls;
 pub mod faults;
+mod frozen;
 mod messages;
 mod network;
 mod nodes;

@@ -31,7 +31,7 @@ pub use nats::{NatsConnection, NatsTroubles};
 pub use nodes::{KnownNode, NoNodes, Nodes, OneNode};
 pub use peers::{NoPeers, Peers, Reached};
 pub use reloads::{LateReloads, NoReloads, Reloads, StepResult};
-pub use rollouts::{Known, NoRollouts, Rejection, Rollouts, Turn, Verdict};
+pub use rollouts::{Confirm, Known, NoRollouts, Rejection, Rollouts, Turn, Verdict};
 pub use session_caller::SessionCaller;
 pub use sessions::{ClientEvent, NoSessions, SessionValues, Sessions};
 pub use streams::{NoStreams, Streams};

@@ -17,7 +17,7 @@ use crate::reload::canary::canary_manifest;
 use crate::reload::never_compiled;
 
 /// A manifest of `echo` with a route more.
-fn manifest(path: &str) -> Value {
+pub fn manifest(path: &str) -> Value {
     let route = |path: &str| json!({ "method": "get", "path": path, "handler": "who" });
     json!({ "component": "echo.wasm", "routes": [route("who"), route(path)] })
 }
@@ -28,11 +28,11 @@ fn broken() -> Value {
 }
 
 /// What the watcher does when the files of `echo` have changed.
-fn changed(host: &Started) -> JoinHandle<Result<Reloaded, SwapError>> {
+pub fn changed(host: &Started) -> JoinHandle<Result<Reloaded, SwapError>> {
     tokio::spawn(host.running().swapper().reload("echo", ReloadOptions::CHANGE))
 }
 
-async fn generation(host: &Started) -> String {
+pub async fn generation(host: &Started) -> String {
     host.generations("echo").await[0].as_str().unwrap().to_owned()
 }
 

@@ -219,14 +219,14 @@ impl Claims {
 }
 
 /// A node in a process of its own that can be killed.
-struct Node {
+pub struct Node {
     project: Project,
-    serving: Serving,
+    pub serving: Serving,
     boot: String,
 }
 
 impl Node {
-    async fn start(project: Project) -> Node {
+    pub async fn start(project: Project) -> Node {
         let serving = project.serve(&[]).await;
         let nodes = serving.operator("GET", "/v1/nodes").await.json();
         let own = nodes["nodes"].as_array().unwrap().iter().find(|node| node["own"] == true).unwrap();
@@ -234,7 +234,7 @@ impl Node {
     }
 
     /// The due times that this process has run so far.
-    async fn runs(&self) -> Vec<(u64, String)> {
+    pub async fn runs(&self) -> Vec<(u64, String)> {
         let events = self.serving.operator("GET", "/v1/events?follow=false").await.json();
         let events = events.as_array().unwrap().iter().filter(|event| event["type"] == "scheduleRun");
         events.map(|event| (event["due"].as_u64().unwrap(), self.boot.clone())).collect()

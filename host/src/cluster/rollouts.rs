@@ -175,7 +175,8 @@ impl Cluster {
             Box::pin(async move {
                 let Some(cluster) = cluster.upgrade() else { return Ok(()) };
                 let has_turn = |rollout: &mut Rollout| {
-                    let other = rollout.holder.as_ref().map_or("another node", |holder| &holder.node).to_owned();
+                    let holder = rollout.holder.as_ref().map(|holder| format!("node {}", holder.node));
+                    let other = holder.unwrap_or_else(|| "another node".to_owned());
                     let result = if rollout.term == term { Ok(()) } else { Err(other) };
                     (Edit::Keep, result)
                 };

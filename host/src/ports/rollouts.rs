@@ -1,5 +1,7 @@
 //! The port through which nodes change a module one after another.
 
+use std::sync::Arc;
+
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
@@ -41,8 +43,11 @@ pub struct Turn {
 /// The connection of a turn to the cluster.
 struct TurnLink {
     verdict: oneshot::Sender<Verdict>,
-    confirm: Box<dyn Fn() -> BoxFuture<Result<(), String>> + Send + Sync>,
+    confirm: Confirm,
 }
+
+/// Fails with the node that has taken a turn over: `node chat-1`, or `another node`.
+pub type Confirm = Arc<dyn Fn() -> BoxFuture<Result<(), String>> + Send + Sync>;
 
 impl Turn {
     /// The turn of a node that is alone.
@@ -57,15 +62,15 @@ impl Turn {
         verdict: oneshot::Sender<Verdict>,
         confirm: impl Fn() -> BoxFuture<Result<(), String>> + Send + Sync + 'static,
     ) -> Turn {
-        Turn { known, link: Some(TurnLink { verdict, confirm: Box::new(confirm) }) }
+        Turn { known, link: Some(TurnLink { verdict, confirm: Arc::new(confirm) }) }
     }
 
-    /// Fails with the name of the node that has taken the turn over, because this node was silent
-    /// for too long.
-    pub fn confirm(&self) -> BoxFuture<Result<(), String>> {
+    /// The question whether this node still has the turn. Another node may have taken it over,
+    /// because this one was silent for too long.
+    pub fn confirm(&self) -> Confirm {
         match &self.link {
-            Some(link) => (link.confirm)(),
-            None => std::future::ready(Ok(())).boxed(),
+            Some(link) => link.confirm.clone(),
+            None => Arc::new(|| std::future::ready(Ok(())).boxed()),
         }
     }
 

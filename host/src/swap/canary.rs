@@ -10,6 +10,7 @@ use super::error::SwapError;
 use super::outcome::ReloadResult;
 use crate::call::IsolateId;
 use crate::isolate::{Program, Slot};
+use crate::ports::Confirm;
 use crate::registry::{Candidate, PatternClaim, Rollout};
 
 /// A running canary: some workers run the new generation, all other isolates the previous one. A
@@ -26,6 +27,8 @@ pub(super) struct Canary {
     pub(super) running: usize,
     pub(super) report: oneshot::Sender<ReloadResult>,
     pub(super) result: CanaryResult,
+    /// Whether this node may still change the module.
+    pub(super) confirm: Confirm,
     /// Keeps other modules from declaring the stream patterns of the candidate.
     pub(super) _claim: PatternClaim,
 }

@@ -125,7 +125,7 @@ pub enum SwapError {
     /// This node was silent for so long that another node of the cluster has taken its turn to
     /// change the module.
     #[error(
-        "node {0} has taken over the turn to change the module, because this node was silent for too long; reload again"
+        "{0} has taken over the turn to change the module, because this node was silent for too long; reload again"
     )]
     Overtaken(String),
     /// A rollback of the module was requested while the reload was preparing.

@@ -52,8 +52,9 @@ impl Run<'_> {
         let result = reported.map(move |result: Result<ReloadResult, _>| result.unwrap_or_else(lost)).boxed().shared();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let (started, canary_result) = (Instant::now(), result.clone());
+        let (confirm, _claim) = (self.turn.confirm(), claim);
         let canary =
-            Canary { number, program, candidate, slots, rollout, started, running, report, result, _claim: claim };
+            Canary { number, program, candidate, slots, rollout, started, running, report, result, confirm, _claim };
         let module = self.module.to_owned();
         tracing::info!(%module, %generation, workers, "canary {} -> {generation} started for {lasts:?}", from.short_digest());
         self.swapper.raise(HostEvent::CanaryStarted {
@@ -91,10 +92,13 @@ impl Swapper {
             }
             let Some(canary) = installed.canary.take() else { return };
             match failure {
-                None => {
-                    self.promote(module, installed, canary, &preempt).await;
-                    continue;
-                }
+                None => match (canary.confirm)().await {
+                    Ok(()) => {
+                        self.promote(module, installed, canary, &preempt).await;
+                        continue;
+                    }
+                    Err(node) => self.roll_back_canary(module, installed, canary, SwapError::Overtaken(node)).await,
+                },
                 Some(why) => {
                     self.pin_previous(module, installed, &canary).await;
                     self.roll_back_canary(module, installed, canary, why).await;

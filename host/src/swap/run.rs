@@ -104,7 +104,7 @@ impl Run<'_> {
         // A canary of another node has tried it.
         let is_tried = self.turn.known.accepted.as_ref() == Some(&candidate.digest);
         let has_canary = !same && !pinned && !is_tried && !self.swapper.has_builder();
-        self.turn.confirm().await.map_err(SwapError::Overtaken)?;
+        (self.turn.confirm())().await.map_err(SwapError::Overtaken)?;
         match rollout.filter(|rollout| has_canary && rollout.canary < workers) {
             Some(rollout) => {
                 let canary = self.start_canary(installed, program, candidate, rollout, claim).await;
