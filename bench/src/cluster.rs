@@ -3,6 +3,8 @@
 //! The server is a process of its own. All nodes and clients are in this process, each with threads
 //! of its own.
 
+mod hops;
+
 use std::fs;
 use std::net::TcpStream;
 use std::path::Path;
@@ -18,6 +20,8 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::json;
 use tokio::runtime::Runtime;
+
+use hops::Hops;
 
 use crate::node::{self, Node};
 use crate::report::Report;
@@ -44,12 +48,15 @@ pub fn run(effort: Effort) -> Report {
     until_seen(&nodes[0], &route);
     let bare = Bare::connect(&server.url());
     let (few, many) = (10_000 / effort.divisor, 100_000 / effort.divisor);
-    let [bare_one, one, bare_many, in_64, bare_last, last] = interleaved(
+    let hops = Hops::connect(&server.url());
+    let [bare_one, hops_one, one, bare_many, hops_many, in_64, bare_last, last] = interleaved(
         effort.rounds,
         [
             &mut || bare.rate(few, 1),
+            &mut || requests(&hops.runtime, &hops.client, hops::SUBJECT, few, 1),
             &mut || rate(&nodes[0], &route, few, 1),
             &mut || bare.rate(many, 64),
+            &mut || requests(&hops.runtime, &hops.client, hops::SUBJECT, many, 64),
             &mut || rate(&nodes[0], &route, many, 64),
             &mut || bare.last(few / 4),
             &mut || last(&nodes[0], &starts, few / 4),
@@ -59,9 +66,13 @@ pub fn run(effort: Effort) -> Report {
     let bare_one = report.row("bare async-nats: request and reply, one at a time", "calls/s", bare_one);
     let one = report.row("call of a guest on another node, one at a time", "calls/s", one);
     report.ratio("one at a time / bare", &one, &bare_one, None);
+    let hops_one = report.row("bare async-nats with the threads of nodes, one at a time", "calls/s", hops_one);
+    report.ratio("one at a time / bare with these threads", &one, &hops_one, None);
     let bare_many = report.row("bare async-nats: request and reply, 64 in flight", "calls/s", bare_many);
     let in_64 = report.row("call of a guest on another node, 64 in flight", "calls/s", in_64);
     report.ratio("64 in flight / bare", &in_64, &bare_many, None);
+    let hops_many = report.row("bare async-nats with the threads of nodes, 64 in flight", "calls/s", hops_many);
+    report.ratio("64 in flight / bare with these threads", &in_64, &hops_many, None);
     let bare_last = report.row("bare async-nats: publish to the last of three subscribers, p50", "us", bare_last);
     let last = report.row("broadcast to the last worker of three nodes, p50", "us", last);
     report.ratio("broadcast / bare", &last, &bare_last, None);
@@ -117,6 +128,14 @@ fn until_seen(node: &Node, route: &RouteName) {
 fn rate(node: &Node, route: &RouteName, calls: u32, in_flight: u32) -> f64 {
     let begun = Instant::now();
     node.runtime.block_on(in_flight_at_once(calls, in_flight, || async { assert!(call(node, route).await) }));
+    f64::from(calls) / begun.elapsed().as_secs_f64()
+}
+
+/// Requests of a client of NATS in each second.
+fn requests(runtime: &Runtime, client: &Client, subject: &'static str, calls: u32, in_flight: u32) -> f64 {
+    let begun = Instant::now();
+    let request = || async { assert!(client.request(subject, PAYLOAD.into()).await.is_ok()) };
+    runtime.block_on(in_flight_at_once(calls, in_flight, request));
     f64::from(calls) / begun.elapsed().as_secs_f64()
 }
 
@@ -181,10 +200,7 @@ impl Bare {
     }
 
     fn rate(&self, calls: u32, in_flight: u32) -> f64 {
-        let begun = Instant::now();
-        let request = || async { assert!(self.client.request("bare.call", PAYLOAD.into()).await.is_ok()) };
-        self.runtime.block_on(in_flight_at_once(calls, in_flight, request));
-        f64::from(calls) / begun.elapsed().as_secs_f64()
+        requests(&self.runtime, &self.client, "bare.call", calls, in_flight)
     }
 
     /// The median time until the last of three subscribers has a message, in microseconds.
