@@ -173,15 +173,16 @@ typedef struct fanfare_subscription_t {
   // The name in `subscriptions` of the manifest, or the name that `events.subscribe` or
   // `channels.subscribe` returned.
   guest_string_t   name;
-  // `event` for an event of the event service, `redis` for a message of Redis, `channel` for
-  // a message of a channel, or a later kind.
+  // `event` for an event of the event service, `redis` for a message of Redis, `nats` for
+  // one of NATS, `channel` for a message of a channel, or a later kind.
   guest_string_t   source;
-  // The type of the event, the channel or stream of Redis that the message came from, or the
-  // name of the channel.
+  // The type of the event, the channel or stream of Redis or the subject of NATS that the
+  // message came from, or the name of the channel.
   guest_string_t   topic;
   // The position of the event in the log (`<epoch>-<n>`), the id of the entry in its Redis
-  // stream, or the position of the message in a channel with history (`<epoch>-<offset>`).
-  // Any other message has none.
+  // stream, the stream and the number of the message of JetStream (`<stream>-<n>`), or the
+  // position of the message in a channel with history (`<epoch>-<offset>`). Other messages
+  // of Redis and NATS have an id of this host, and other messages of channels none.
   guest_option_string_t   id;
 } fanfare_subscription_t;
 
@@ -1434,14 +1435,15 @@ extern bool fanfare_module_events_unsubscribe(fanfare_module_events_call_id_t *m
 // Queues a message for a topic of a connection, and returns at once. The message is lost if
 // the host ends before the broker has received it.
 // 
-// `connection` is `redis` for the connection `default` in `redis` of `fanfare.json`, and
-// `redis.<name>` for any other. `topic` is the channel, of 1 to 512 bytes. The host sends the
-// bytes of the payload, and an empty message for `none`.
+// `connection` is `redis` for the connection `default` in `redis` of `fanfare.json`,
+// `redis.<name>` for any other, and `nats` for NATS. `topic` is the channel or the subject, of
+// 1 to 512 bytes. The host sends the bytes of the payload, and an empty message for `none`.
 // 
 // Errors:
 // - `forbidden`: the module lacks the grant `publish` for `<connection>:<topic>`.
 // - `not-found`: `fanfare.json` has no such connection.
-// - `invalid`: the topic is empty or too long, or the payload is larger than `limits.payload`.
+// - `invalid`: the topic is empty or too long, or is no subject that NATS lets modules publish
+//   to; or the payload is larger than `limits.payload` or what NATS accepts.
 // - `overloaded`: the queue of the connection is full.
 // - `unavailable`: the broker is away, or the host is stopping.
 extern bool fanfare_module_messages_publish(fanfare_module_messages_call_id_t *maybe_caller, guest_string_t *connection, guest_string_t *topic, fanfare_module_messages_payload_t *payload, fanfare_module_messages_call_error_t *err);

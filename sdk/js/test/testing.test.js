@@ -140,6 +140,8 @@ test("schedules, events and messages", async (t) => {
     );
     const [received] = await host.receive("told", "shop/third", "3", { id: "1-1" });
     assert.equal(received.error, undefined);
+    await host.receive("bids", "bids.a", "4");
+    assert.equal(host.logs.at(-1).message, "heard bids.a 4 of nats");
 });
 
 test("middlewares run before the handler", async (t) => {

@@ -55,7 +55,7 @@ class Subscription:
     """An event of the event service, or a message of Redis or of a channel."""
 
     name: str
-    #: `event`, `redis`, `channel`, or a later kind.
+    #: `event`, `redis`, `nats`, `channel`, or a later kind.
     source: str
     topic: str
     id: str | None

@@ -167,6 +167,8 @@ class Workers(unittest.TestCase):
         self.assertEqual([line.fields["topic"] for line in self.host.logs], ["shop/sold"] * 2)
         self.assertTrue(all(entry.ok for entry in self.host.receive("heard", "shop/x", {"a": 1})))
         self.assertFalse(self.host.receive("heard", "shop/x", "{")[0].ok)
+        self.assertTrue(self.host.receive("bids", "bids.a", "1")[0].ok)
+        self.assertEqual(self.host.logs[-1].fields["source"], "nats")
 
     def test_what_a_module_sends_is_recorded(self) -> None:
         self.host.call("sends")

@@ -276,8 +276,9 @@ export class TestHost {
         }
     }
 
-    #deliverTo(name, { event, deliver, path }, topic, payload, id) {
-        const source = event === undefined ? "redis" : "event";
+    #deliverTo(name, { event, nats, deliver, path }, topic, payload, id) {
+        const other = nats === undefined ? "redis" : "nats";
+        const source = event === undefined ? other : "event";
         const trigger = { tag: "subscription", val: { name, source, topic, id } };
         const once = (worker) => this.runInside(path, payload, worker, trigger, { tag: "host" });
         return this.everyWorker(once, deliver === "all" ? this.workers : 1);

@@ -179,7 +179,8 @@ class TestHost:
         route = declared["path"] if declared else self._node.subscriptions.get(name, ("", ""))[1]
         if not route:
             raise CallError("not-found", f"the module has no subscription `{name}`")
-        source = "event" if declared is None or "event" in declared else "redis"
+        kinds = [kind for kind in ("event", "nats") if kind in (declared or {"event": ""})]
+        source = kinds[0] if kinds else "redis"
 
         async def gather() -> list[Entry]:
             return [

@@ -58,7 +58,7 @@ class EmittedEvent:
 class Message(Body):
     """A message that the module has published to a broker, or to a channel."""
 
-    #: `redis`, `redis.<name>`, or `channel`.
+    #: `redis`, `redis.<name>`, `nats`, or `channel`.
     connection: str
     topic: str
     payload: Payload

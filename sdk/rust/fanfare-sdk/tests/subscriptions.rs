@@ -69,6 +69,8 @@ fn host() -> TestHost {
             "every": { "event": "order/paid", "path": "POST on", "deliver": "all" },
             "news": { "redis": "news", "path": "on" },
             "jobs": { "redisStream": "jobs", "path": "on" },
+            "bids": { "nats": "bids.>", "path": "on" },
+            "sold": { "nats": "sold.>", "jetStream": "SOLD", "path": "on" },
             "prices": { "redisPattern": "price:*", "sse": { "key": "{topic}" } },
             "alarms": { "event": "alarm", "sse": { "key": null, "event": "alarm" } },
         },
@@ -147,13 +149,15 @@ fn a_subscription_made_while_running_outlasts_a_restart_and_ends_when_told() {
 }
 
 #[test]
-fn a_test_delivers_messages_of_redis() {
+fn a_test_delivers_messages_of_redis_and_nats() {
     let host = host();
     let run = |name: &str, topic: &str| -> Value {
         host.receive(name, topic, "hi").unwrap().remove(0).outcome.unwrap().json().unwrap()
     };
     assert_eq!(run("news", "news"), json!({ "isolate": "worker-0", "topic": "news", "id": null, "text": "hi" }));
     assert_eq!(run("jobs", "jobs"), json!({ "isolate": "worker-0", "topic": "jobs", "id": "1-0", "text": "hi" }));
+    assert_eq!(run("bids", "bids.a"), json!({ "isolate": "worker-0", "topic": "bids.a", "id": null, "text": "hi" }));
+    assert_eq!(run("sold", "sold.a")["id"], "SOLD-1");
     assert_eq!(run("orders", "order/new")["text"], "\"hi\"", "the value of an event is JSON");
     assert_eq!(host.receive("every", "order/paid", json!(1)).unwrap().len(), 2);
     assert_eq!(host.receive("gone", "a", ()).unwrap_err().kind(), "not-found");

@@ -162,7 +162,7 @@ def tick(call):
 
 @handler
 def heard(call):
-    log.info("heard", topic=call.subscription.topic, value=call.json)
+    log.info("heard", source=call.subscription.source, topic=call.subscription.topic, value=call.json)
 
 
 @handler

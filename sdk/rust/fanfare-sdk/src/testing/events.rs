@@ -36,7 +36,7 @@ pub struct EmittedEvent {
 pub struct PublishedMessage {
     /// The isolate that published it.
     pub isolate: Isolate,
-    /// The connection: `redis` or `redis.<name>`.
+    /// The connection: `redis`, `redis.<name>` or `nats`.
     pub connection: String,
     /// The topic.
     pub topic: String,
@@ -51,6 +51,8 @@ pub(super) struct SubscriptionEntry {
     /// The pattern of the types.
     pub event: Option<String>,
     pub redis_stream: Option<String>,
+    pub nats: Option<String>,
+    pub jet_stream: Option<String>,
     /// The route. `None` for a subscription that feeds live streams.
     pub path: Option<String>,
     pub sse: Option<Feed>,
@@ -208,11 +210,20 @@ impl Node {
             return Err(CallError::NotFound(format!("the module `{}` has no subscription `{name}`", self.name)));
         };
         let number = entry.count.load(Ordering::Relaxed) + 1;
-        let (source, id, payload) = match (&entry.event, &entry.redis_stream) {
-            (Some(_), _) => ("event", Some(format!("test-{number}")), Payload::Text(json_of(payload)?.to_string())),
-            (None, Some(_)) => ("redis", Some(format!("{number}-0")), payload.clone()),
-            (None, None) => ("redis", None, payload.clone()),
+        let source = if entry.event.is_some() {
+            "event"
+        } else if entry.nats.is_some() {
+            "nats"
+        } else {
+            "redis"
         };
+        let id = match (&entry.redis_stream, &entry.jet_stream) {
+            _ if source == "event" => Some(format!("test-{number}")),
+            (Some(_), _) => Some(format!("{number}-0")),
+            (_, Some(stream)) => Some(format!("{stream}-{number}")),
+            (None, None) => None,
+        };
+        let payload = if source == "event" { Payload::Text(json_of(payload)?.to_string()) } else { payload.clone() };
         let trigger = Subscription { name: name.to_owned(), source: source.to_owned(), topic: topic.to_owned(), id };
         self.feed(entry, topic, &payload)?;
         let Some(path) = &entry.path else { return Ok(Vec::new()) };
