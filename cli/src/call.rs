@@ -19,6 +19,13 @@ pub struct CallArgs {
     /// node:chat-1 or server:chat.
     #[arg(long, env = "FANFARE_TARGET", default_value = "any")]
     pub target: String,
+    #[command(flatten)]
+    pub route: RouteArgs,
+}
+
+/// The route that a command calls.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RouteArgs {
     /// The module: its name or its folder.
     pub module: String,
     /// The path of the route, with its query. An empty path is the module's root; `inner` routes
@@ -37,15 +44,16 @@ fn method(text: &str) -> Result<Method, String> {
 }
 
 pub fn run(args: &CallArgs) -> ExitCode {
-    client::run(&args.admin, Effect::Uses, Some(&args.module), async |client| args.output(client).await)
+    client::run(&args.route.admin, Effect::Uses, Some(&args.route.module), async |client| args.output(client).await)
 }
 
 impl CallArgs {
     pub(super) async fn output(&self, client: &AdminClient) -> Result<Output, ClientError> {
-        let payload = client::payload(self.payload.as_deref())?;
+        let RouteArgs { module: name, path, payload, admin: _ } = &self.route;
+        let payload = client::payload(payload.as_deref())?;
         let method = self.method.as_ref().map(|method| format!("method={method}&")).unwrap_or_default();
-        let route = self.path.strip_prefix('/').unwrap_or(&self.path);
-        let (module, route, target) = (module(&self.module), encoded(route), encoded(&self.target));
+        let route = path.strip_prefix('/').unwrap_or(path);
+        let (module, route, target) = (module(name), encoded(route), encoded(&self.target));
         let path = format!("/v1/modules/{module}/call?{method}path={route}&target={target}");
         let response = client.send(Method::POST, &path, payload).await?;
         // The host returns a list for a target that means several isolates.
@@ -77,7 +85,8 @@ mod tests {
         let (client, mut requests) = fake::admin(status, body).await;
         let (target, module, path) = ("any".into(), "flags".into(), path.into());
         let admin = AdminArgs::default();
-        let args = CallArgs { method, target, module, path, payload: Some("1".into()), admin };
+        let route = RouteArgs { module, path, payload: Some("1".into()), admin };
+        let args = CallArgs { method, target, route };
         (args.output(&client).await, requests.recv().await.unwrap())
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::ConnectOptions;
 use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, Info};
 use async_nats::jetstream::{self, Context};
@@ -9,6 +10,7 @@ use futures_util::StreamExt;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::super::security::{documented, documented_for_a_consumer};
 use super::{numbers, publish, receiving};
 use crate::cli::project::Project;
 use crate::harness::{Nats, eventually, source_of};
@@ -299,5 +301,53 @@ async fn a_missing_stream_and_a_consumer_with_another_filter_are_named() {
         assert_eq!(host.reload(GUEST).await["outcome"], "swapped");
         host.until_refused("jobs", "must have the filter subject jobs.a, found none").await;
         assert_eq!(host.texts(1).await, ["now"]);
+    }
+}
+
+#[tokio::test]
+async fn the_permissions_of_the_documentation_are_enough() {
+    let more: Vec<String> = documented_for_a_consumer().iter().map(|subject| format!("\"{subject}\"")).collect();
+    assert_eq!(more.len(), 4);
+    let conf = documented()
+        .replace("users = [", "users = [ { user: admin, password: admin },")
+        .replace("subscribe: \"fanfare.>\"", "subscribe: [\"fanfare.>\", \"stock.>\"]")
+        .replace("publish: [", &format!("publish: [ \"stock.>\", {}, ", more.join(", ")));
+    for nats in Nats::all_configured(&conf).await {
+        let login = ConnectOptions::new().user_and_password("admin".into(), "admin".into());
+        let client = login.connect(nats.url()).await.unwrap();
+        let context = jetstream::new(client.clone());
+        let config = jetstream::stream::Config {
+            name: "ORDERS".into(),
+            subjects: vec!["orders.>".into()],
+            ..Default::default()
+        };
+        context.create_stream(config).await.unwrap();
+        let subscriptions = json!({
+            "paid": { "nats": "orders.paid", "jetStream": "ORDERS", "group": "billing", "path": "on" },
+            "stock": { "nats": "stock.*", "path": "on" },
+        });
+        let host = receiving(&nats, "a-1", &subscriptions)
+            .file("secret", "secret")
+            .config(json!({ "cluster": { "username": "fanfare", "passwordFile": "secret" } }))
+            .start()
+            .await;
+        publish(&client, "orders.paid", &["kept".to_owned()]).await;
+        eventually("a message of the stream arrives", || async { host.texts(1).await == ["kept"] }).await;
+        eventually("it is acknowledged", || async {
+            let found = context.get_consumer_from_stream::<Config, _, _>("billing", "ORDERS").await.unwrap();
+            found.cached_info().num_ack_pending == 0
+        })
+        .await;
+        eventually("a message of the module arrives", || async {
+            assert_eq!(host.publish_message("nats", "stock.a", "own").await["status"], 200);
+            host.texts(1).await.iter().any(|text| text == "own")
+        })
+        .await;
+        // All tests share the log.
+        let refused = ["ORDERS", "stock"].map(|subject| host.log.lines(&["NATS refuses something", subject]));
+        assert!(refused.concat().is_empty(), "{refused:?}");
+        for name in ["paid", "stock"] {
+            assert_eq!(host.subscription(name).await["refusal"], Value::Null);
+        }
     }
 }
