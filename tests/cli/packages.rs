@@ -299,6 +299,11 @@ esac
         elsewhere.env(variable, project.path().join("tools"));
         assert_eq!((CommandOutput::of(elsewhere).await.code, installs(&project).len()), (0, 3));
         assert!(project.path().join("tools/.fanfare-installed").exists());
+        let mut settings = project.command(&["config"]);
+        settings.env(variable, "tools").env("FANFARE_TOOLS", "tools");
+        let warned = CommandOutput::of(settings).await;
+        let known = format!("{variable}: matches no setting");
+        assert!(warned.err.contains("FANFARE_TOOLS: matches") && !warned.err.contains(&known), "{}", warned.err);
     }
 }
 

@@ -112,6 +112,20 @@ async fn reserved_names_give_files_that_the_language_accepts() {
     }
 }
 
+/// The first build of each would install the compiler.
+#[tokio::test]
+async fn a_build_names_the_tools_that_install_the_compilers_of_the_sdks() {
+    let project = Project::with(&[]).file("bin/none", "");
+    for language in ["c", "zig", "go"] {
+        new(&project, language, "sse").await;
+    }
+    let mut build = project.command(&["build"]);
+    build.env("PATH", project.path().join("bin"));
+    let built = CommandOutput::of(build).await;
+    let missing = "error: these tools are missing:\n  bash, for c-sse, go-sse, zig-sse: ";
+    assert!(built.code == 1 && built.err.starts_with(missing), "{}", built.err);
+}
+
 /// Lets a module use the SDK that `fanfare new` has written, as `npm install` would, with the
 /// packages of the checkout. Returns false if they are not installed.
 fn install_packages(project: &Project, module: &str) -> bool {

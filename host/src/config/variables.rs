@@ -13,10 +13,11 @@ use crate::document::{Fault, ValueOrigin};
 /// The prefix of every variable of Fanfare.
 pub const PREFIX: &str = "FANFARE_";
 
-/// Variables that set no key. They choose the file and the environment, replace flags, or control
-/// tests.
+/// Variables that set no key. They choose the file and the environment, replace flags, name folders
+/// of compilers, or control tests.
 pub const OTHERS: &[&str] = &[
     "FANFARE_BLESS",
+    "FANFARE_C_TOOLS",
     "FANFARE_CALLERS",
     "FANFARE_CHECK",
     "FANFARE_COLOR",
@@ -28,6 +29,7 @@ pub const OTHERS: &[&str] = &[
     "FANFARE_FORCE",
     "FANFARE_FROM",
     "FANFARE_GATHER",
+    "FANFARE_GO_TOOLS",
     "FANFARE_IMMEDIATE",
     "FANFARE_JSON",
     "FANFARE_LANG",
