@@ -40,7 +40,7 @@ func SSEPublish(key string, event Event) (int, error) {
 	}
 	putOptional(at+68, event.Comment)
 	result := hold(48)
-	ssePublish(uint32(at), uint32(result))
+	asking(func() { ssePublish(uint32(at), uint32(result)) })
 	if err := getResult(result, 4); err != nil {
 		return 0, err
 	}
@@ -71,7 +71,7 @@ func ChannelsPublishAndWait(channel string, payload any) error {
 	text, length := holdBytes(channel)
 	kind, body, bodyLength := holdPayload(payload)
 	result := hold(56)
-	channelsPublish(has, id, text, length, kind, body, bodyLength, uint32(result))
+	asking(func() { channelsPublish(has, id, text, length, kind, body, bodyLength, uint32(result)) })
 	return getResult(result, 8)
 }
 
@@ -89,7 +89,7 @@ func EventsEmit(name string, value any) error {
 	nameAt, length := holdBytes(name)
 	kind, at, valueLength := holdPayload(string(text))
 	result := hold(48)
-	eventsEmit(has, id, 1, nameAt, length, kind, at, valueLength, uint32(result))
+	asking(func() { eventsEmit(has, id, 1, nameAt, length, kind, at, valueLength, uint32(result)) })
 	return getResult(result, 4)
 }
 
@@ -113,7 +113,7 @@ func ChannelsHistory(channel string, most int) ([]Message, error) {
 	has, id := current()
 	text, length := holdBytes(channel)
 	result := hold(56)
-	channelsHistory(has, id, text, length, 0, 0, 0, 0, uint32(most), uint32(result))
+	asking(func() { channelsHistory(has, id, text, length, 0, 0, 0, 0, uint32(most), uint32(result)) })
 	if err := getResult(result, 8); err != nil {
 		return nil, err
 	}

@@ -7,6 +7,8 @@ var caller uint64
 
 //go:wasmexport fanfare:module/handler@0.1.0#handle
 func handle(from uint32) uint32 {
+	open()
+	defer shut()
 	at := uintptr(from)
 	call := &Call{
 		ID:         get[uint64](at),
@@ -97,6 +99,8 @@ func getTrigger(tag uint8, at uintptr) Trigger {
 
 //go:wasmexport fanfare:module/describe@0.1.0#handlers
 func describe() uint32 {
+	open()
+	defer shut()
 	all, result := names(), hold(8)
 	first := hold(len(all) * 8)
 	for i, name := range all {
@@ -112,6 +116,8 @@ func described(uint32) { release() }
 
 //go:wasmexport fanfare:module/snapshot@0.1.0#save
 func save() uint32 {
+	open()
+	defer shut()
 	result := hold(16)
 	if saves == nil {
 		return uint32(result)
@@ -131,6 +137,8 @@ func saved(uint32) { release() }
 
 //go:wasmexport fanfare:module/snapshot@0.1.0#load
 func load(from, fromLength, kind, state, length uint32) uint32 {
+	open()
+	defer shut()
 	result := hold(12)
 	if loads == nil || kind == 0 {
 		return uint32(result)

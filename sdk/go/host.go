@@ -102,7 +102,7 @@ func hostWhoami(result uint32)
 // Whoami returns where the module runs.
 func Whoami() Identity {
 	at := hold(44)
-	hostWhoami(uint32(at))
+	asking(func() { hostWhoami(uint32(at)) })
 	who := Identity{
 		Node: getString(at), Server: getString(at + 8), Workers: int(get[uint32](at + 24)), Module: getString(at + 28),
 		Generation: getString(at + 36),
@@ -123,7 +123,7 @@ func Config(pointer string, into any) (bool, error) {
 	has, id := current()
 	text, length := holdBytes(pointer)
 	result := hold(12)
-	configGet(has, id, text, length, uint32(result))
+	asking(func() { configGet(has, id, text, length, uint32(result)) })
 	if get[uint8](result) == 0 {
 		return false, nil
 	}
@@ -145,6 +145,8 @@ func Emit(name string, payload any) (int, error) {
 	text, length := holdBytes(name)
 	kind, body, bodyLength := holdPayload(payload)
 	result := hold(56)
-	broadcastEmit(has, id, 0, 0, 0, text, length, 0, 0, 0, 0, 0, kind, body, bodyLength, uint32(result))
+	asking(func() {
+		broadcastEmit(has, id, 0, 0, 0, text, length, 0, 0, 0, 0, 0, kind, body, bodyLength, uint32(result))
+	})
 	return int(get[uint32](result + 24)), getResult(result, 8)
 }

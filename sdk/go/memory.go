@@ -1,6 +1,39 @@
 package fanfare
 
-import "unsafe"
+import (
+	"time"
+	"unsafe"
+)
+
+// The host allows no calls of its functions while it calls `cabi_realloc`, and after a call has ended.
+// The garbage collector may run then, and asks for the time: wasi.wat returns the last one while the
+// byte at this address is 1.
+const gate = 96
+
+func init() {
+	// Both clocks have a last time from now on.
+	time.Now()
+	shut()
+}
+
+// shut begins a time in which the host may call `cabi_realloc`. It returns the previous state.
+func shut() uint8 { return pass(1) }
+
+// open begins the run of a call.
+func open() { pass(0) }
+
+func pass(state uint8) uint8 {
+	previous := get[uint8](gate)
+	put(gate, state)
+	return previous
+}
+
+// asking runs a function of the host that returns what needs memory.
+func asking(call func()) {
+	previous := shut()
+	call()
+	pass(previous)
+}
 
 // Memory of the current call that the host has or gets the address of. The garbage collector does
 // not move it, and does not free it before the call ends.

@@ -24,7 +24,7 @@ func RPCCall(route string, payload any) (*Response, error) {
 	putBytes(at+36, route)
 	putPayload(at+44, payload)
 	result := hold(48)
-	rpcCall(uint32(at), uint32(result))
+	asking(func() { rpcCall(uint32(at), uint32(result)) })
 	if err := getResult(result, 4); err != nil {
 		return nil, err
 	}
@@ -88,8 +88,10 @@ func Fetch(url string, request *Request) (*Response, error) {
 		hasTimeout = 1
 	}
 	result := hold(48)
-	fetchSend(has, id, methodAt, methodLength, urlAt, urlLength, headersAt, headerCount, min(kind, 1), bodyAt,
-		bodyLength, hasTimeout, request.TimeoutMs, uint32(result))
+	asking(func() {
+		fetchSend(has, id, methodAt, methodLength, urlAt, urlLength, headersAt, headerCount, min(kind, 1), bodyAt,
+			bodyLength, hasTimeout, request.TimeoutMs, uint32(result))
+	})
 	if err := getResult(result, 4); err != nil {
 		return nil, err
 	}
@@ -106,6 +108,6 @@ func httpHeader(call uint64, name, length, result uint32)
 func (c *Call) Header(name string) string {
 	text, length := holdBytes(name)
 	result := hold(8)
-	httpHeader(c.ID, text, length, uint32(result))
+	asking(func() { httpHeader(c.ID, text, length, uint32(result)) })
 	return strings.Join(getStrings(result), ", ")
 }

@@ -115,6 +115,22 @@ async fn a_module_in_go_sends_requests_to_servers_that_are_granted() {
     assert_eq!(host.slot("go", 0).await["restarts"], 0);
 }
 
+/// The garbage collector also runs while the host passes data, when it allows no calls of its
+/// functions.
+#[tokio::test]
+async fn the_garbage_collector_of_go_runs_at_any_time() {
+    let Some(host) = start(json!([])).await else { return };
+    let body = "x".repeat(48 << 10);
+    for _ in 0..400 {
+        let shown = post(&host, "show", &*body).await;
+        assert_eq!(shown["body"].as_str().unwrap().len(), body.len());
+        let asked = post(&host, "ask", "peer/show").await;
+        assert_eq!(asked["kind"], Value::Null, "{asked}");
+    }
+    assert_eq!(host.slot("go", 0).await["restarts"], 0);
+    assert_eq!(host.slot("peer", 0).await["restarts"], 0);
+}
+
 #[tokio::test]
 async fn a_module_in_go_keeps_its_state_over_a_swap_and_loses_it_in_a_crash() {
     let Some(host) = start(json!([])).await else { return };
