@@ -30,6 +30,10 @@ pub(super) const REFUSED: u8 = 3;
 /// The child's exit code when it could not write the artefact.
 pub(super) const UNWRITTEN: u8 = 4;
 
+/// The exit code of a compilation that had no memory left and noticed it. Mostly the process is
+/// aborted instead.
+const OUT_OF_MEMORY: u8 = 5;
+
 /// The child's exit code when it does not understand its arguments.
 const USAGE: u8 = 2;
 
@@ -167,7 +171,7 @@ fn run(args: &CompileJob) -> u8 {
         Ok(compiled) => compiled,
         Err(error) => {
             eprintln!("{error:#}");
-            return REFUSED;
+            return code_of(&error);
         }
     };
     if let Err(error) = files::write_whole(&args.artefact, &artefact, files::PRIVATE) {
@@ -180,6 +184,12 @@ fn run(args: &CompileJob) -> u8 {
         let _ = writeln!(std::io::stdout(), "{}", functions.counts());
     }
     0
+}
+
+/// The exit code after an error of the compiler. What the limit of memory causes is not the fault
+/// of the component.
+fn code_of(error: &wasmtime::Error) -> u8 {
+    if error.is::<wasmtime::OutOfMemory>() { OUT_OF_MEMORY } else { REFUSED }
 }
 
 /// Returns the artefact of a component, and its functions if they are kept.
@@ -229,6 +239,12 @@ mod tests {
                 .unwrap();
         assert_eq!((limited.digest.as_deref(), limited.memory, limited.threads), (Some("d"), 5, 3));
         assert_eq!((limited.parent, limited.cpu, limited.functions), (Some(7), Some(9), Some(8)));
+    }
+
+    #[test]
+    fn the_limit_of_memory_is_not_the_fault_of_the_component() {
+        assert_eq!(code_of(&wasmtime::OutOfMemory::new(500_000).into()), OUT_OF_MEMORY);
+        assert_eq!(code_of(&wasmtime::format_err!("no component")), REFUSED);
     }
 
     /// A component with `count` functions, of which the last one returns `last`.
