@@ -71,10 +71,10 @@ async fn what_waits_and_what_a_route_refuses_is_counted() {
     assert_eq!(host.metric("fanfare_channel_refused_total", &["action=\"publish\""]).await, 1.0);
     assert_eq!(host.metric("fanfare_channel_refused_total", &[]).await, 1.0, "of no other action");
 
-    host.at_home(channel, "hold", Value::Null).await;
     let held = client.send("#publish", json!({ "channel": channel, "data": { "do": "hold" } })).await;
     eventually("a message waits", async || host.metric("fanfare_channel_waiting", &[]).await == 1.0).await;
     assert_eq!(host.status().await["channels"]["waiting"], 1);
+    eventually("its call runs", async || host.at_home(channel, "holding", Value::Null).await == 1).await;
     host.at_home(channel, "release", Value::Null).await;
     assert_eq!(client.answer(held).await["error"], Value::Null);
     eventually("nothing waits", async || host.metric("fanfare_channel_waiting", &[]).await == 0.0).await;
