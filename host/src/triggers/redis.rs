@@ -41,7 +41,7 @@ use crate::ports::Caller;
 use crate::registry::{RedisTopic, SourceKind};
 use crate::stores::Store;
 use link::Link;
-use sources::{connection_of, label_of, topic_of};
+use sources::{connection_of, topic_of};
 use stores::RedisStore;
 
 /// All connections to Redis.
@@ -156,7 +156,7 @@ impl Redis {
             reported.push(connection.to_owned());
             let message = format!(
                 "{} subscribes to the connection `{}`, which `redis` in fanfare.json does not have: add it, and start the host again",
-                label_of(one),
+                one.label(),
                 line(connection, NAME)
             );
             tracing::warn!("{message}");

@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 pub use backend::{InstalledSubscriptions, Key, PlaceState, RouteState, SubscriptionBackend};
 pub use counts::Counts;
 pub use guests::GuestEvents;
-pub use message::Message;
+pub use message::{Message, payload_of};
 pub use redelivery::pause_after;
 pub use subscription::Subscription;
 

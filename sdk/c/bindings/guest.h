@@ -998,7 +998,7 @@ typedef struct fanfare_module_nodes_node_t {
   // The number of its workers.
   uint32_t   workers;
   // The keys of its entry in `cluster.servers` that the host does not know, as the text of a
-  // JSON object: `{}` if there are none. At most 16 KiB.
+  // JSON object: `{}` without such keys. At most 16 KiB.
   guest_string_t   settings;
   // When it started, in milliseconds since 1970-01-01 UTC.
   uint64_t   since_ms;

@@ -23,14 +23,14 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::shared::{Shared, label_of, payload_of};
+use super::shared::Shared;
 use crate::call::CallError;
 use crate::call::text::{MESSAGE, NAME, line};
 use crate::events::{HostEvent, Notice};
 use crate::net::Retry;
 use crate::ports::NatsConnection;
 use crate::registry::NatsSource;
-use crate::triggers::subscriptions::{Message, Subscription, pause_after};
+use crate::triggers::subscriptions::{Message, Subscription, pause_after, payload_of};
 
 /// The most messages of one consumer whose handlers run or wait.
 const MOST_IN_FLIGHT: usize = 64;
@@ -298,7 +298,7 @@ impl Reader {
     fn give_up(&mut self, sequence: u64, deliveries: i64, reason: &str) {
         self.shared.counts.given_up.inc();
         let Some(failed) = self.failed.add(1, Instant::now().into_std()) else { return };
-        let (subscription, reason) = (label_of(&self.subscriber), line(reason, MESSAGE));
+        let (subscription, reason) = (self.subscriber.label(), line(reason, MESSAGE));
         let tries = u64::try_from(deliveries).unwrap_or_default();
         tracing::warn!(%subscription, stream = %self.stream, sequence, tries, %reason, failed, "a message of JetStream failed too often");
         self.shared.events.raise(HostEvent::NatsMessageFailed {

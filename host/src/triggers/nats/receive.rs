@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use async_nats::{Client, Subscriber};
 use futures_util::StreamExt;
 
-use super::shared::{Shared, payload_of};
+use super::shared::Shared;
 use crate::ports::NatsConnection;
 use crate::registry::NatsSource;
-use crate::triggers::subscriptions::{Message, Subscription};
+use crate::triggers::subscriptions::{Message, Subscription, payload_of};
 
 /// The number of the last message, for its id.
 static LAST: AtomicU64 = AtomicU64::new(0);

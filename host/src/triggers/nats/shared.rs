@@ -4,10 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::counts::Counts;
-use crate::call::Payload;
-use crate::call::text::{NAME, line};
 use crate::events::EventLog;
-use crate::triggers::subscriptions::Subscription;
 
 /// The settings that the subscriptions need.
 #[derive(Debug, Clone, Copy)]
@@ -22,17 +19,4 @@ pub struct Shared {
     pub settings: Settings,
     pub events: Arc<EventLog>,
     pub counts: Counts,
-}
-
-/// The module and the name of a subscription, as messages show them.
-pub fn label_of(one: &Subscription) -> String {
-    format!("{}:{}", one.module(), line(one.name(), NAME))
-}
-
-/// Text if the bytes are UTF-8.
-pub fn payload_of(bytes: &[u8]) -> Payload {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Payload::Text(text.to_owned()),
-        Err(_) => Payload::Bytes(bytes.to_vec()),
-    }
 }

@@ -1,4 +1,4 @@
-//! The payloads of messages, and the entries of streams.
+//! The entries of streams.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,14 +13,6 @@ pub struct Entry {
     pub id: String,
     /// `None` if the entry is too large.
     pub payload: Option<Payload>,
-}
-
-/// Text if the bytes are UTF-8.
-pub fn payload_of(bytes: &[u8]) -> Payload {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Payload::Text(text.to_owned()),
-        Err(_) => Payload::Bytes(bytes.to_vec()),
-    }
 }
 
 /// The entries in the answer to `XREADGROUP` for one stream. `most` is the largest payload.

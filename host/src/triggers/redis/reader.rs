@@ -26,7 +26,7 @@ use super::commands::is_answer;
 use super::entries::{Entry, Pending};
 use super::link::{Link, reason};
 use super::pending::{Group, PAGE};
-use super::sources::{label_of, topic_of};
+use super::sources::topic_of;
 use crate::call::CallError;
 use crate::call::text::{MESSAGE, NAME, line};
 use crate::events::{HostEvent, Notice};
@@ -109,7 +109,7 @@ pub async fn run(link: Arc<Link>, subscriber: Arc<Subscription>, end: Cancellati
     let mut retry = link.retry();
     let mut reader = Reader {
         link: link.clone(),
-        part: format!("stream {key} of {}", label_of(&subscriber)),
+        part: format!("stream {key} of {}", subscriber.label()),
         topic: key.clone(),
         subscriber,
         group,
@@ -249,7 +249,7 @@ impl Reader {
     fn give_up(&mut self, id: &str, tries: u64, reason: &str) {
         self.link.counts.given_up.inc();
         let Some(failed) = self.failed.add(1, Instant::now().into_std()) else { return };
-        let (subscription, reason) = (label_of(&self.subscriber), line(reason, MESSAGE));
+        let (subscription, reason) = (self.subscriber.label(), line(reason, MESSAGE));
         tracing::warn!(%subscription, stream = %self.topic, %id, tries, %reason, failed, "an entry failed and stays pending");
         self.link.events.raise(HostEvent::RedisMessageFailed {
             connection: self.link.name.clone(),

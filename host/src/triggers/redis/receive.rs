@@ -16,12 +16,11 @@ use tokio::task::{coop, yield_now};
 use tokio::time::timeout;
 
 use super::commands::is_answer;
-use super::entries::payload_of;
 use super::gate::Gate;
 use super::link::{Link, reason};
 use super::sources::topic_of;
 use crate::registry::RedisTopic;
-use crate::triggers::subscriptions::{Message, Subscription};
+use crate::triggers::subscriptions::{Message, Subscription, payload_of};
 
 /// The part of the connection, in its status.
 const PART: &str = "channels";

@@ -1,6 +1,5 @@
 //! What a subscription receives from Redis.
 
-use crate::call::text::{NAME, line};
 use crate::registry::{RedisSource, RedisTopic, Source};
 use crate::triggers::subscriptions::Subscription;
 
@@ -18,9 +17,4 @@ pub fn connection_of(one: &Subscription) -> &str {
 
 pub fn topic_of(one: &Subscription) -> Option<&RedisTopic> {
     source_of(one).map(|source| &source.topic)
-}
-
-/// The module and the name of a subscription, as messages show them.
-pub fn label_of(one: &Subscription) -> String {
-    format!("{}:{}", one.module(), line(one.name(), NAME))
 }

@@ -17,6 +17,14 @@ pub struct Message {
     pub payload: Payload,
 }
 
+/// The payload for the bytes of a broker: text if they are UTF-8.
+pub fn payload_of(bytes: &[u8]) -> Payload {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Payload::Text(text.to_owned()),
+        Err(_) => Payload::Bytes(bytes.to_vec()),
+    }
+}
+
 impl Message {
     /// The bytes that it counts in a queue.
     pub fn size(&self) -> u64 {

@@ -140,6 +140,11 @@ impl Subscription {
         &self.key.name
     }
 
+    /// The module and the name, as messages show them.
+    pub fn label(&self) -> String {
+        format!("{}:{}", self.key.module, line(&self.key.name, NAME))
+    }
+
     /// Whether the source is to wait while the queue is full.
     pub fn overflow(&self) -> Overflow {
         self.plan().settings.overflow

@@ -5874,7 +5874,7 @@ pub mod fanfare {
         /// The number of its workers.
         pub workers: u32,
         /// The keys of its entry in `cluster.servers` that the host does not know, as the text of a
-        /// JSON object: `{}` if there are none. At most 16 KiB.
+        /// JSON object: `{}` without such keys. At most 16 KiB.
         pub settings: _rt::String,
         /// When it started, in milliseconds since 1970-01-01 UTC.
         pub since_ms: u64,
