@@ -11,6 +11,7 @@ mod broker;
 mod bucket;
 mod calls;
 mod counts;
+mod former;
 mod join;
 mod known;
 mod link;
@@ -44,13 +45,14 @@ pub use status::{alone, own_node};
 
 use crate::api::NodeInfo;
 use crate::call::VERSION;
-use crate::config::{ClusterConfig, NatsSecrets};
+use crate::config::{ClusterConfig, NatsSecrets, ServerConfig};
 use crate::dispatch::Dispatch;
 use crate::events::EventLog;
 use crate::isolate::NodeFacts;
 use crate::ports::{KnownNode, Reloads};
 use crate::registry::Roster;
 use bucket::Bucket;
+use former::Former;
 use link::{Link, Outgoing};
 use presence::{Heartbeat, Phase, Presence, View};
 use subjects::Subjects;
@@ -89,6 +91,8 @@ pub struct Cluster {
     conflict: AtomicBool,
     /// Wakes the task that sends heartbeats.
     beat: Notify,
+    /// Whether another node has met this one, and so may have missed it until now.
+    met: AtomicBool,
     events: Arc<EventLog>,
     node: Node,
     /// Cancelled when the operator asks this node to stop.
@@ -121,9 +125,11 @@ impl Node {
 }
 
 impl Cluster {
-    /// `None` if the settings name no cluster. `root` is the folder of the settings.
+    /// `None` if the settings name no cluster. `servers` are those of `cluster.servers`, and `root`
+    /// is the folder of the settings.
     pub fn new(
         config: &ClusterConfig,
+        servers: &[ServerConfig],
         root: &Path,
         variables: &BTreeMap<String, String>,
         facts: &NodeFacts,
@@ -144,7 +150,7 @@ impl Cluster {
             queue: Mutex::new(Some(queue)),
             info: Mutex::new(info),
             own: Arc::new(own_node(facts)),
-            presence: Mutex::new(Presence::new(own, config.gone_after)),
+            presence: Mutex::new(Presence::new(own, config.gone_after, Former::new(servers, &facts.id))),
             view: ArcSwap::default(),
             waiting: Arc::default(),
             links: OnceLock::new(),
@@ -154,6 +160,7 @@ impl Cluster {
             joined: AtomicBool::new(false),
             conflict: AtomicBool::new(false),
             beat: Notify::new(),
+            met: AtomicBool::new(false),
             events,
             node: Node::default(),
             asked_to_stop: OnceLock::new(),

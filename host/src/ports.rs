@@ -29,7 +29,7 @@ pub use master::{Master, NoMaster};
 pub use messages::{Messages, NoMessages, check_message};
 pub use nats::{NatsConnection, NatsTroubles};
 pub use nodes::{KnownNode, NoNodes, Nodes, OneNode};
-pub use peers::{NoPeers, Peers, Reached};
+pub use peers::{NoPeers, Peers, Reached, Wanted};
 pub use reloads::{LateReloads, NoReloads, Reloads, StepResult};
 pub use rollouts::{Confirm, Known, NoRollouts, Rejection, Rollouts, Turn, Verdict};
 pub use session_caller::SessionCaller;

@@ -73,6 +73,10 @@ async fn a_module_that_only_other_nodes_have_is_called_there_in_turn() {
     for _ in 0..3 {
         assert_eq!(replied(&b.nested(0, who(json!("any"))).await)["whoami"]["node"], "c-1");
     }
+    c.stop().await;
+    sees(&a, &[("a-1", "waits"), ("b-1", "waits")]).await;
+    let gone = a.nested(0, who(json!("any"))).await;
+    assert_eq!((end(&gone), message(&gone)), ("unavailable", "no node with the module echo is in the cluster now"));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::nodes::answer_as;
 use super::{heard, on, sees, start, two};
-use crate::harness::{Nats, Started, TestHost, eventually};
+use crate::harness::{Nats, Started, TestHost, eventually, node};
 use crate::rpc::{end, message};
 
 /// The host events of these types so far.
@@ -34,8 +34,23 @@ pub async fn nodes_that_come_and_go_are_events_and_hooks() {
     assert_eq!((&down[0]["node"], &down[0]["reason"]), (&json!("b-1"), &json!("it stopped")));
     sees(&a, &[("a-1", "waits")]).await;
     let gone = a.nested(0, on("b-1", "waits/ok")).await;
-    assert_eq!((end(&gone), message(&gone)), ("not-found", "there is no node b-1"));
+    assert_eq!((end(&gone), message(&gone)), ("unavailable", "node b-1 is not in the cluster now"));
     assert_eq!(a.metric("fanfare_cluster_nodes", &[]).await, 1.0);
+}
+
+#[tokio::test]
+async fn a_server_of_the_settings_that_has_not_come_yet_is_unavailable() {
+    let Some(nats) = Nats::start().await else { return };
+    let mut settings = node("a-1", "alpha", &nats.url());
+    settings["cluster"]["servers"] = json!({ "beta": [{ "id": "b-1", "port": 1 }] });
+    let a = TestHost::waits_for(&[]).config(settings).start().await;
+    sees(&a, &[("a-1", "waits")]).await;
+    let early = a.nested(0, on("b-1", "waits/ok")).await;
+    assert_eq!((end(&early), message(&early)), ("unavailable", "node b-1 is not in the cluster now"));
+    let early = a.nested(0, json!({ "route": "waits/ok", "target": { "server": "beta" } })).await;
+    assert_eq!(end(&early), "unavailable", "{early}");
+    let unknown = a.nested(0, on("c-1", "waits/ok")).await;
+    assert_eq!((end(&unknown), message(&unknown)), ("not-found", "there is no node c-1"));
 }
 
 #[tokio::test]
@@ -50,7 +65,7 @@ async fn a_node_that_stops_answers_the_calls_that_it_has() {
         let refused = async {
             sees(&a, &[("a-1", "waits"), ("c-1", "waits")]).await;
             let refused = a.nested(1, on("b-1", "waits/ok")).await;
-            assert_eq!(end(&refused), "not-found", "it gets no further calls: {refused}");
+            assert_eq!(end(&refused), "unavailable", "it gets no further calls: {refused}");
             for _ in 0..4 {
                 let elsewhere = a.nested(1, json!({ "route": "waits/who", "target": { "server": "beta" } })).await;
                 assert_eq!(end(&elsewhere), "ok", "the other node of the type gets them: {elsewhere}");

@@ -201,6 +201,29 @@ async fn a_node_without_nats_changes_a_module_alone_and_follows_later() {
 }
 
 #[tokio::test]
+async fn a_node_that_did_not_notice_its_absence_follows_a_rollback() {
+    let Some(nats) = Nats::start().await else { return };
+    let cable = Cable::to(nats.address(), Duration::ZERO).await;
+    let a = start(&nats, "a-1", "alpha", &["echo"]).await;
+    let mut patient = node("b-1", "beta", &format!("nats://{}", cable.address));
+    patient["cluster"]["goneAfter"] = json!("10s");
+    let b = TestHost::waits_for(&["echo"]).config(patient).start().await;
+    for host in [&a, &b] {
+        sees(host, &[("a-1", "echo"), ("b-1", "echo")]).await;
+        host.put_manifest("echo", &manifest("new"));
+    }
+    let before = generation(&a).await;
+    a.reload("echo").await;
+    assert_ne!(generation(&b).await, before);
+    cable.pull();
+    sees(&a, &[("a-1", "echo")]).await;
+    a.operate("modules/echo/rollback").await;
+    cable.plug_in();
+    eventually("b follows", || async { generation(&b).await == before }).await;
+    assert!(b.events_named(&["natsDown"]).await.is_empty(), "its connection was never lost");
+}
+
+#[tokio::test]
 async fn a_node_that_was_cut_off_follows_a_rollback() {
     let Some(nats) = Nats::start().await else { return };
     let cable = Cable::to(nats.address(), Duration::ZERO).await;

@@ -19,7 +19,7 @@ use super::waiting::Answers;
 use super::wire::{Answer, Cast, Entries, Request, Sender};
 use crate::call::text::{NAME, line};
 use crate::call::{CallError, GatherEntry, IsolateId, Peer, PeerBroadcast, PeerCall, Skipped};
-use crate::ports::{BoxFuture, Peers, Reached};
+use crate::ports::{BoxFuture, Peers, Reached, Wanted};
 
 /// A call that is ready to be sent.
 pub(super) struct Ready {
@@ -184,8 +184,8 @@ impl Peers for Cluster {
         self.view.load().nodes.values().map(|node| node.peer.clone()).collect()
     }
 
-    fn missing(&self, node: Option<&str>) -> Option<CallError> {
-        self.client().err().or_else(|| self.other_version(node?))
+    fn missing(&self, wanted: Wanted<'_>) -> Option<CallError> {
+        self.client().err().or_else(|| self.absent(wanted))
     }
 
     fn holders(&self, module: &str) -> Vec<Peer> {

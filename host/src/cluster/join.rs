@@ -20,6 +20,9 @@ use crate::call::{Payload, VERSION};
 use crate::config::MAX_SERVERS;
 use crate::events::HostEvent;
 
+/// What a question for facts says if the node that asks meets the other one.
+pub(super) const MEETS: &[u8] = b"meets";
+
 /// The largest heartbeat that is read.
 const MAX_HEARTBEAT: usize = 4_096;
 
@@ -110,13 +113,13 @@ impl Cluster {
             let info = self.info.lock();
             (info.id.clone(), info.boot.clone())
         };
-        self.ask(&node).await.filter(|holder| holder.boot != boot)
+        self.ask(&node, b"").await.filter(|holder| holder.boot != boot)
     }
 
     /// Asks a node for its facts.
-    async fn ask(&self, node: &str) -> Option<NodeInfo> {
+    async fn ask(&self, node: &str, question: &'static [u8]) -> Option<NodeInfo> {
         let client = self.link.up_client()?;
-        match client.request(self.subjects.info(node), Bytes::new()).await {
+        match client.request(self.subjects.info(node), Bytes::from_static(question)).await {
             Ok(answer) => {
                 let info = serde_json::from_slice(&answer.payload).ok().filter(fits);
                 if info.is_none() {
@@ -155,14 +158,17 @@ impl Cluster {
                     let steps = self.presence.lock().sweep(Instant::now());
                     self.take(steps);
                     let up = self.link.is_up();
-                    if up == was_up {
-                        continue;
-                    }
-                    was_up = up;
-                    self.greet();
-                    if let Some(reloads) = self.node.reloads().filter(|_| up) {
+                    let changed = std::mem::replace(&mut was_up, up) != up;
+                    // A node that this one seemed to have left may have rolled back meanwhile, even
+                    // if this node has noticed nothing.
+                    let met = up && self.met.swap(false, AcqRel);
+                    if let Some(reloads) = self.node.reloads().filter(|_| up && changed || met) {
                         reloads.catch_up();
                     }
+                    if !changed {
+                        continue;
+                    }
+                    self.greet();
                 }
             }
             if !self.joined.load(Acquire) && self.link.is_up() {
@@ -248,15 +254,8 @@ impl Cluster {
     fn take(self: &Arc<Self>, steps: Vec<Step>) {
         for step in steps {
             match step {
-                Step::Ask(node) => {
-                    let cluster = self.clone();
-                    tokio::spawn(async move {
-                        if let Some(info) = cluster.ask(&node).await {
-                            let steps = cluster.presence.lock().learned(info);
-                            cluster.take(steps);
-                        }
-                    });
-                }
+                Step::Meet(node) => self.learn_of(node, MEETS),
+                Step::Ask(node) => self.learn_of(node, b""),
                 Step::Greet => self.beat.notify_one(),
                 Step::Heard => self.link.set_silent(false),
                 Step::Silent => self.link.set_silent(true),
@@ -286,6 +285,16 @@ impl Cluster {
                 Step::Changed => self.publish_view(&self.presence.lock()),
             }
         }
+    }
+
+    fn learn_of(self: &Arc<Self>, node: String, question: &'static [u8]) {
+        let cluster = self.clone();
+        tokio::spawn(async move {
+            if let Some(info) = cluster.ask(&node, question).await {
+                let steps = cluster.presence.lock().learned(info);
+                cluster.take(steps);
+            }
+        });
     }
 
     /// Another process has sent heartbeats with this node's id.

@@ -53,6 +53,9 @@ struct Rejected {
 struct Pinned {
     generation: String,
     folder: String,
+    /// The last term when it was pinned. The end of that turn may be written later, and keeps it.
+    #[serde(default)]
+    term: u64,
 }
 
 /// The result of a step on another node.
@@ -87,6 +90,12 @@ impl Rollout {
         }
     }
 
+    /// Pins a generation, or none.
+    fn pin(&mut self, pinned: Option<(String, String)>) {
+        let term = self.term;
+        self.pinned = pinned.map(|(generation, folder)| Pinned { generation, folder, term });
+    }
+
     /// Ends the turn of a term, if it is not over yet.
     fn end(&mut self, own: &Holder, term: u64, verdict: Option<Verdict>) -> Edit {
         if self.term != term || self.holder.as_ref() != Some(own) {
@@ -95,7 +104,8 @@ impl Rollout {
         self.holder = None;
         match verdict {
             Some(Verdict::Accepted(generation)) => {
-                (self.rejected, self.pinned, self.accepted) = (None, None, Some(generation));
+                self.pinned.take_if(|pinned| pinned.term < term);
+                (self.rejected, self.accepted) = (None, Some(generation));
             }
             Some(Verdict::Rejected { generation, reason }) => {
                 self.rejected = Some(Rejected { generation, node: own.node.clone(), reason });
@@ -247,11 +257,11 @@ impl Rollouts for Cluster {
 
     fn pin(&self, module: &str, generation: &str, folder: &str) -> BoxFuture<()> {
         let (cluster, key) = (self.me.upgrade(), key_of(module));
-        let pinned = (generation != folder).then(|| Pinned { generation: generation.into(), folder: folder.into() });
+        let pinned = (generation != folder).then(|| (generation.to_owned(), folder.to_owned()));
         Box::pin(async move {
             let Some(cluster) = cluster else { return };
             let pin = |rollout: &mut Rollout| {
-                rollout.pinned.clone_from(&pinned);
+                rollout.pin(pinned.clone());
                 (Edit::Write, ())
             };
             if let Err(error) = cluster.change(&key, pin).await {
@@ -309,8 +319,8 @@ mod tests {
     #[test]
     fn an_accepted_generation_ends_a_rejection_and_a_pin() {
         let a = holder("a", "1");
-        let pinned = Some(Pinned { generation: "g".into(), folder: "f".into() });
-        let mut rollout = Rollout { pinned, ..Rollout::default() };
+        let mut rollout = Rollout::default();
+        rollout.pin(Some(("g".into(), "f".into())));
         let rejected = Verdict::Rejected { generation: "bad".into(), reason: "it traps".into() };
         _ = rollout.take(&a, None);
         assert_eq!(rollout.end(&a, 1, Some(rejected)), Edit::Write);
@@ -320,5 +330,15 @@ mod tests {
         _ = rollout.take(&a, None);
         rollout.end(&a, 2, Some(Verdict::Accepted("good".into())));
         assert_eq!(rollout.known(), Known { accepted: Some("good".into()), ..Known::default() });
+    }
+
+    #[test]
+    fn a_rollback_outlives_the_end_of_a_turn_that_is_written_after_it() {
+        let a = holder("a", "1");
+        let mut rollout = Rollout::default();
+        _ = rollout.take(&a, None);
+        rollout.pin(Some(("g".into(), "f".into())));
+        assert_eq!(rollout.end(&a, 1, Some(Verdict::Accepted("f".into()))), Edit::Write);
+        assert_eq!(rollout.known().pinned, Some(("g".into(), "f".into())));
     }
 }

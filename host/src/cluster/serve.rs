@@ -1,13 +1,14 @@
 //! Serves the calls of other nodes.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 
 use async_nats::Message;
 use bytes::Bytes;
 use futures_util::StreamExt;
 
 use super::Cluster;
+use super::join::MEETS;
 use super::wire::{Answer, Entries, Request};
 use crate::call::text::{MESSAGE, line};
 use crate::call::{CallError, GatherEntry, Payload};
@@ -39,6 +40,9 @@ impl Cluster {
             let receive = async {
                 while let Some(message) = questions.next().await {
                     let Some(reply) = message.reply else { continue };
+                    if &*message.payload == MEETS {
+                        cluster.met.store(true, Release);
+                    }
                     let Payload::Bytes(facts) = cluster.facts() else { continue };
                     cluster.send(reply.to_string(), facts.into()).await;
                 }

@@ -12,7 +12,7 @@ use crate::api::{ClusterState, ClusterStatus, NodeInfo, NodeStatus};
 use crate::call::text::{NAME, line};
 use crate::call::{CallError, VERSION};
 use crate::isolate::NodeFacts;
-use crate::ports::{KnownNode, Nodes};
+use crate::ports::{KnownNode, Nodes, Wanted};
 use crate::registry::Roster;
 
 /// The status of a node without a cluster.
@@ -50,13 +50,23 @@ impl Cluster {
         ClusterStatus { cluster: Some(self.config.name.clone()), state, nats: self.link.server(), reason, nodes }
     }
 
-    /// Says that a node has another version of the protocol, if so.
-    pub(super) fn other_version(&self, node: &str) -> Option<CallError> {
-        let (_, version) = self.presence.lock().incompatible().into_iter().find(|(id, _)| id == node)?;
-        let node = line(node, NAME);
-        Some(CallError::Unavailable(format!(
-            "node {node} has version {version} of the protocol between nodes, and this node has version {VERSION}"
-        )))
+    /// Why no node of the cluster is what a call wants, although one was, or is expected.
+    pub(super) fn absent(&self, wanted: Wanted<'_>) -> Option<CallError> {
+        let presence = self.presence.lock();
+        if let Wanted::Node(id) = wanted
+            && let Some((_, version)) = presence.incompatible().into_iter().find(|(node, _)| node == id)
+        {
+            let node = line(id, NAME);
+            return Some(CallError::Unavailable(format!(
+                "node {node} has version {version} of the protocol between nodes, and this node has version {VERSION}"
+            )));
+        }
+        let what = match wanted {
+            Wanted::Node(id) => format!("node {} is not", line(id, NAME)),
+            Wanted::Server(server) => format!("no node of the server type {} is", line(server, NAME)),
+            Wanted::Module(module) => format!("no node with the module {} is", line(module, NAME)),
+        };
+        presence.former.has(wanted).then(|| CallError::Unavailable(format!("{what} in the cluster now")))
     }
 
     fn state(&self) -> (ClusterState, Option<String>) {

@@ -7,6 +7,7 @@ use super::actor::{Actor, module_of};
 use crate::call::text::{NAME, line};
 use crate::call::{Address, CallError, Group, IsolateId, Peer, RouteName, Target, TriggerKind};
 use crate::isolate::{Isolate, Slot};
+use crate::ports::Wanted;
 use crate::registry::MatchedRoute;
 
 /// Where a call runs.
@@ -136,13 +137,13 @@ impl Dispatch {
             Target::Node(id) if *id == self.node.id => Ok(None),
             Target::Node(id) => match self.peers.nodes().into_iter().find(|peer| *peer.id == **id) {
                 Some(peer) => Ok(Some(peer.id)),
-                None => Err(self.peers.missing(Some(id)).unwrap_or_else(|| no_node(id))),
+                None => Err(self.peers.missing(Wanted::Node(id)).unwrap_or_else(|| no_node(id))),
             },
             // A call from another node has been sent where its module was.
             Target::Any if matches!(actor, Actor::Peer(_)) || self.is_installed(module) => Ok(None),
-            Target::Any => match (self.in_turn(self.peers.holders(module)), self.peers.missing(None)) {
-                (None, Some(error)) => Err(error),
-                (holder, _) => Ok(holder),
+            Target::Any => match self.in_turn(self.peers.holders(module)) {
+                None => self.peers.missing(Wanted::Module(module)).map_or(Ok(None), Err),
+                holder => Ok(holder),
             },
             Target::Server(server) => {
                 let is_own = *server == self.node.server;
@@ -169,7 +170,7 @@ impl Dispatch {
     /// Why no node of a server type can be called.
     fn no_server(&self, server: &str) -> CallError {
         let unknown = || CallError::NotFound(format!("there is no node of the server type {}", line(server, NAME)));
-        self.peers.missing(None).unwrap_or_else(unknown)
+        self.peers.missing(Wanted::Server(server)).unwrap_or_else(unknown)
     }
 
     /// Whether a worker of this node has the module.

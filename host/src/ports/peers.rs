@@ -12,14 +12,25 @@ pub struct Reached {
     pub skipped: Vec<Skipped>,
 }
 
+/// What a call needs of the other nodes.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    /// The node with this id.
+    Node(&'a str),
+    /// A node of this server type.
+    Server(&'a str),
+    /// A node with this module.
+    Module(&'a str),
+}
+
 /// The functions of the cluster for dispatch. Only the futures wait.
 pub trait Peers: Send + Sync {
     /// Returns the other nodes that are alive, sorted by id.
     fn nodes(&self) -> Vec<Peer>;
 
-    /// Why a node is not among them, or why none is, although it may exist. `None` if nothing is
-    /// known of it.
-    fn missing(&self, _node: Option<&str>) -> Option<CallError> {
+    /// Why no node is what a call wants, although one may be later. `None` if nothing is known of
+    /// such a node.
+    fn missing(&self, _: Wanted<'_>) -> Option<CallError> {
         None
     }
 

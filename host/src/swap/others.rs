@@ -1,6 +1,8 @@
 //! Reloads and rollbacks over the nodes of the cluster.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::time::Duration;
 
 use super::disk::Selection;
 use super::error::SwapError;
@@ -11,6 +13,10 @@ use super::swapper::Swapper;
 use crate::call::{CallError, NodeReload, RolloutStep};
 use crate::ports::{Known, StepResult};
 use crate::registry::{Candidate, Pin};
+
+/// How often a node asks what it has missed, and the time between.
+const CATCH_UP_ATTEMPTS: u32 = 5;
+const CATCH_UP_DELAY: Duration = Duration::from_secs(1);
 
 impl Swapper {
     /// Lets the other nodes reload a module, one after another.
@@ -98,11 +104,33 @@ impl Swapper {
         }
     }
 
-    /// Rolls back what the cluster has rolled back while this node did not reach it.
-    pub(super) async fn follow_rollbacks(self: &Arc<Swapper>) {
+    /// Rolls back what the cluster has rolled back while this node did not reach it. Only one such
+    /// task runs; requests that come meanwhile let it look again.
+    pub(super) async fn follow_others(self: &Arc<Swapper>) {
+        let requests = &self.pending.catch_ups;
+        if requests.fetch_add(1, AcqRel) > 0 {
+            return;
+        }
+        loop {
+            let begun = requests.load(Acquire);
+            for _ in 0..CATCH_UP_ATTEMPTS {
+                match self.follow_rollbacks().await {
+                    Ok(()) => break,
+                    // The servers of a cluster of NATS may need a moment to agree.
+                    Err(error) => tracing::debug!(%error, "the other nodes cannot be asked about their rollbacks"),
+                }
+                tokio::time::sleep(CATCH_UP_DELAY).await;
+            }
+            if requests.compare_exchange(begun, 0, AcqRel, Acquire).is_ok() {
+                return;
+            }
+        }
+    }
+
+    async fn follow_rollbacks(self: &Arc<Swapper>) -> Result<(), CallError> {
         for generation in self.roster.installed() {
             let module = &*generation.module;
-            let Some((pinned, folder)) = self.known(module).await.pinned else { continue };
+            let Some((pinned, folder)) = self.rollouts.known(module).await?.pinned else { continue };
             if generation.digest == pinned || self.source_digest_aside(module).await != folder {
                 continue;
             }
@@ -110,5 +138,6 @@ impl Swapper {
                 tracing::warn!(module, %error, "this node cannot follow a rollback of the cluster");
             }
         }
+        Ok(())
     }
 }

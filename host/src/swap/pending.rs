@@ -60,6 +60,8 @@ pub(super) struct PendingReloads {
     pub(super) by_module: Mutex<HashMap<String, PendingReload>>,
     /// How many reloads guests have requested.
     pub(super) guest_requests: AtomicU64,
+    /// How often this node was asked to catch up with the others, since it last had.
+    pub(super) catch_ups: AtomicU64,
     /// The modules that the host loads again by itself, at most one task for each.
     pub(super) retries: Mutex<HashMap<String, RetryState>>,
     /// The modules that were rejected because a middleware was missing, in them or in others, each

@@ -46,7 +46,7 @@ impl Reloads for Swapper {
     fn catch_up(&self) {
         if let Some(swapper) = self.weak.upgrade() {
             let stop = self.services.stop.clone();
-            self.runtime.spawn(stop.run_until_cancelled_owned(async move { swapper.follow_rollbacks().await }));
+            self.runtime.spawn(stop.run_until_cancelled_owned(async move { swapper.follow_others().await }));
         }
     }
 

@@ -265,5 +265,5 @@ fn nodes(cluster: Option<&Arc<Cluster>>, own: &NodeFacts) -> Arc<dyn Nodes> {
 fn cluster(config: &Config, node: &NodeFacts, events: &Arc<EventLog>) -> Option<Arc<Cluster>> {
     let empty = BTreeMap::new();
     let variables = config.sources.as_ref().map_or(&empty, |sources| &sources.variables);
-    Cluster::new(&config.cluster, &config.root, variables, node, events.clone())
+    Cluster::new(&config.cluster, &config.servers, &config.root, variables, node, events.clone())
 }
