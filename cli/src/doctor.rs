@@ -1,6 +1,7 @@
 //! `fanfare doctor`: looks for what would keep the host from starting or the author from building,
 //! and says what to do about each.
 
+mod nats;
 mod system;
 mod tools;
 
@@ -11,6 +12,7 @@ use clap::builder::FalseyValueParser;
 use serde::Serialize;
 
 use super::check::{self, CheckArgs, Report};
+use super::client::Endpoint;
 use super::component;
 use super::config::SettingsArgs;
 use super::project::around;
@@ -24,6 +26,10 @@ use fanfare::{Config, Fault};
 pub struct DoctorArgs {
     #[command(flatten)]
     pub settings: SettingsArgs,
+    /// The monitoring port (`http_port`) of a NATS server of `cluster.nats`. Default: port 8222 of
+    /// each server.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub nats_monitor: Option<Endpoint>,
     /// Print JSON.
     #[arg(long, env = "FANFARE_JSON", value_parser = FalseyValueParser::new())]
     pub json: bool,
@@ -96,6 +102,7 @@ fn examine(args: &DoctorArgs, runtime: &tokio::runtime::Runtime) -> Vec<Finding>
         count = report.modules.len();
     }
     findings.extend(runtime.block_on(system::ports(&config, &args.settings)));
+    findings.extend(runtime.block_on(nats::servers(&config, args.nats_monitor.as_ref())));
     findings.extend(system::limits(&config, count));
     findings.extend(runtime.block_on(tools::languages(&config)));
     findings

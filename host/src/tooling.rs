@@ -53,6 +53,7 @@ pub mod files {
 pub mod config {
     pub use crate::config::capabilities::of_import;
     pub use crate::config::load::from_text;
+    pub use crate::config::nats_address::NatsAddress;
     pub use crate::config::{FILE_NAME, is_development, is_loopback};
 
     pub mod formats {

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{Value, json};
 
 use super::{Project, project::CommandOutput};
+use crate::harness::Nats;
 
 /// The findings of a check, each as `state: text`.
 fn findings(ran: &CommandOutput, check: &str) -> Vec<String> {
@@ -123,4 +124,35 @@ async fn the_tools_of_a_language_are_a_fault_only_if_a_module_uses_it() {
         tools[1].ends_with("Node.js 20 or later (the node in PATH is older): install it from https://nodejs.org"),
         "{tools:?}"
     );
+}
+
+#[tokio::test]
+async fn what_the_nats_servers_keep_is_told() {
+    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let told = async |url: &str, monitor: &str| {
+        let project = Project::with(&["echo"]).config(json!({ "cluster": { "nats": url } }));
+        let ran = project.run(&["doctor", "--json", "--nats-monitor", monitor]).await;
+        assert_eq!(ran.code, 0, "{}", ran.out);
+        let found = findings(&ran, "nats");
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0].clone()
+    };
+    let nobody = free().to_string();
+    let away = told(&format!("nats://{nobody}"), &nobody).await;
+    assert!(away.starts_with("warning: nats://127.0.0.1:") && away.contains("start it, or correct"), "{away}");
+    let monitor = free();
+    let port = monitor.port().to_string();
+    let Some(nats) = Nats::with(&["--http_port", &port]).await else { return };
+    let every = told(&nats.url(), &monitor.to_string()).await;
+    assert!(every.starts_with("ok: ") && every.contains("may lose the last 120s"), "{every}");
+    let unknown = told(&nats.url(), &nobody).await;
+    assert!(unknown.starts_with("note: ") && unknown.contains("`http_port`"), "{unknown}");
+    let other = Nats::without_jetstream().await.unwrap();
+    let wrong = told(&other.url(), &monitor.to_string()).await;
+    assert!(wrong.contains(&format!("belongs to the server of port {}", nats.port)), "{wrong}");
+    let monitor = free();
+    let text = format!("http: \"{monitor}\"\njetstream {{ sync_interval: always }}");
+    let always = Nats::configured(&text).await.unwrap();
+    let kept = told(&always.url(), &monitor.to_string()).await;
+    assert!(kept.starts_with("ok: ") && kept.ends_with("and over the loss of power"), "{kept}");
 }
