@@ -50,7 +50,13 @@ async fn shake(host: &Started, number: u64, good: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn handshakes_without_end_get_their_answers_and_disturb_no_other_client() {
-    let host = Arc::new(with(json!({ "auth": { "keyFile": key("ec.pem"), "algorithm": "ES256" } })).start().await);
+    let host = with(json!({
+        // The clients here answer no pings.
+        "pingInterval": "1h",
+        "pingTimeout": "2h",
+        "auth": { "keyFile": key("ec.pem"), "algorithm": "ES256" },
+    }));
+    let host = Arc::new(host.start().await);
     let good: Arc<str> = tokens::token(&mut open(&host, 1).await, json!({})).await.into();
     let wanted = std::env::var("FANFARE_TEST_HANDSHAKES").ok().and_then(|text| text.parse().ok());
     let wanted = wanted.unwrap_or(HANDSHAKES);
