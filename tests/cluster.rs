@@ -5,6 +5,7 @@ mod cable;
 pub mod calls;
 pub mod faults;
 mod frozen;
+mod layouts;
 mod messages;
 mod network;
 mod nodes;

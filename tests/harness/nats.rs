@@ -106,6 +106,20 @@ impl Nats {
         Nats::plain(server, dir, &[&["--jetstream", "--store_dir", &store], options].concat()).await
     }
 
+    /// Starts a current server that others join as leaf nodes, and one that has joined it. The
+    /// second one has no JetStream.
+    pub async fn with_leaf() -> Option<[Nats; 2]> {
+        let port = free_port();
+        let text = format!("leafnodes {{ listen: \"127.0.0.1:{port}\" }}\njetstream {{ domain: hub }}");
+        let hub = Nats::configured(&text).await?;
+        let dir = TempDir::new();
+        let remotes = format!("leafnodes {{ remotes: [{{ url: \"nats://127.0.0.1:{port}\" }}] }}");
+        let text = format!("{remotes}\ndefault_js_domain {{ $G: hub }}");
+        let file = dir.write("nats.conf", text).display().to_string();
+        let leaf = Nats::plain(current()?, dir, &["--config", &file]).await;
+        Some([hub, leaf])
+    }
+
     /// Starts a current server without JetStream.
     pub async fn without_jetstream() -> Option<Nats> {
         let Some(server) = current() else {

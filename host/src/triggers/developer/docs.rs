@@ -37,6 +37,7 @@ pub(super) const PAGES: &[(&str, &str)] = pages![
     "host-events",
     "kills",
     "cluster",
+    "scaling",
     "install",
     "hardening",
     "egg-sse",
