@@ -3,6 +3,7 @@
 mod broadcasts;
 mod cable;
 pub mod calls;
+pub mod durable;
 pub mod faults;
 mod frozen;
 mod layouts;
