@@ -3,8 +3,8 @@
 mod broadcasts;
 mod cable;
 pub mod calls;
-pub mod durable;
 pub mod faults;
+pub mod forward;
 mod frozen;
 mod layouts;
 mod messages;

@@ -25,7 +25,7 @@ const GUEST: &str = "sessions";
 const PATHS: [&str; 2] = ["/v1/", "/socketcluster/"];
 
 /// The path of a file with a key. Those in PEM are those of the unit tests.
-fn key(name: &str) -> String {
+pub fn key(name: &str) -> String {
     let folder = if name.ends_with(".pem") { "host/src/triggers/websocket/auth/tests" } else { "tests/socketcluster" };
     root().join(folder).join(name).to_str().unwrap().to_owned()
 }

@@ -95,6 +95,7 @@ pub fn check(args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
         let existing: Vec<&str> = scanned.iter().map(|module| module.name.as_str()).collect();
         report.warnings.extend(config.sections_without_module(&existing));
         report.warnings.extend(config.listeners_without_module(&existing));
+        report.warnings.extend(config.routers_without_module(&existing));
         let manifests = scanned.iter().filter_map(|module| match &module.state {
             FolderState::Ready(manifest) | FolderState::Waiting(manifest) => Some(manifest),
             FolderState::Refused(_) => None,

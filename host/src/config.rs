@@ -15,8 +15,7 @@ pub use capabilities::{
     Capabilities, ChannelNames, DirAccess, Dirs, Endpoints, EventTypes, Modules, Origins, SecretNames, StoreNames,
     StreamKeys, Topics, Variables,
 };
-pub use cluster::{ClusterConfig, NatsSecrets};
-pub use durable::DurableConfig;
+pub use cluster::{ClusterConfig, NatsSecrets, RouterConfig};
 pub use events::{EventHistoryConfig, EventQueueConfig, EventsConfig};
 pub use http::{CorsConfig, CorsRoutes, HttpConfig};
 pub use hub::HubConfig;
@@ -42,7 +41,6 @@ pub mod capabilities;
 mod cluster;
 pub mod cron;
 mod domain;
-mod durable;
 pub mod endpoint;
 mod events;
 pub mod formats;

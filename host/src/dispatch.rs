@@ -10,8 +10,8 @@ mod calls;
 mod channels;
 mod choose;
 mod clients;
-mod durable;
 mod exchanges;
+mod forward;
 mod hooks;
 mod middlewares;
 mod peers;
@@ -20,8 +20,9 @@ mod resolve;
 mod schedules;
 mod streams;
 mod subscriptions;
+mod turns;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -30,17 +31,18 @@ use tokio::sync::oneshot;
 
 pub use actor::Actor;
 pub use broadcasts::Sequencer;
-pub use durable::DurableRun;
 pub use hooks::Message;
 pub use places::Places;
 
 use crate::call::{
-    Call, CallError, CallResult, Context, Deadline, Envelope, Exchange, Extra, Origin, Payload, RequestHead, RouteName,
-    Trace, Trigger, TriggerKind, hook,
+    Call, CallError, CallResult, CallSession, Context, Deadline, Envelope, Exchange, Extra, Origin, Payload,
+    RequestHead, RouteName, Trace, Trigger, TriggerKind, hook,
 };
+use crate::config::RouterConfig;
 use crate::isolate::{Ids, Isolate, Lane, NodeFacts, QueuedCall, Slot};
 use crate::ports::{Peers, Sessions};
 use crate::registry::{MatchedRoute, Roster, RouteLookup};
+use turns::Turns;
 
 /// The only way to call a route.
 pub struct Dispatch {
@@ -53,6 +55,10 @@ pub struct Dispatch {
     /// Weak, because the sessions may use dispatch.
     sessions: OnceLock<Weak<dyn Sessions>>,
     sequencers: ArcSwap<HashMap<Arc<str>, Arc<Sequencer>>>,
+    /// `cluster.routers`.
+    routers: BTreeMap<String, RouterConfig>,
+    /// The order of the messages of each session that other nodes run.
+    turns: Arc<Turns>,
 }
 
 /// Everything about a call except its target.
@@ -69,7 +75,7 @@ pub struct CallSpec {
     pub trace: Option<Trace>,
     pub http: Option<Box<RequestHead>>,
     /// See [`Context::session`].
-    pub session: Option<Arc<str>>,
+    pub session: Option<CallSession>,
     /// See [`Call::extra`].
     pub extra: Extra,
     pub query: String,
@@ -111,7 +117,14 @@ impl Dispatch {
             peers,
             sessions: OnceLock::new(),
             sequencers: ArcSwap::default(),
+            routers: BTreeMap::new(),
+            turns: Arc::default(),
         }
+    }
+
+    /// How clients' messages find their node, by server type.
+    pub fn with_routers(self, routers: BTreeMap<String, RouterConfig>) -> Dispatch {
+        Dispatch { routers, ..self }
     }
 
     /// Sets the sessions that calls can be addressed to. Only the first call has an effect.

@@ -29,7 +29,7 @@ pub use master::{Master, NoMaster};
 pub use messages::{Messages, NoMessages, check_message};
 pub use nats::{NatsConnection, NatsTroubles};
 pub use nodes::{KnownNode, NoNodes, Nodes, OneNode};
-pub use peers::{NoPeers, Peers, Reached, Wanted};
+pub use peers::{Forward, NoPeers, Peers, Reached, Wanted};
 pub use reloads::{LateReloads, NoReloads, Reloads, StepResult};
 pub use rollouts::{Confirm, Known, NoRollouts, Rejection, Rollouts, Turn, Verdict};
 pub use session_caller::SessionCaller;
@@ -108,7 +108,6 @@ mod tests {
         let (key, event, reach) = (|| "k".to_owned(), StreamEvent::default, StreamReach::Everywhere);
         let errors = [
             calls.emit(caller(), emission(), payload()).unwrap_err(),
-            calls.emit_durable(caller(), emission(), payload()).await.unwrap_err(),
             calls.gather(caller(), emission(), payload(), None).await.unwrap_err(),
             calls.call(caller(), Target::Any, route(), payload(), options()).await.unwrap_err(),
             calls.call_every(caller(), Group::Workers, route(), payload(), options()).await.unwrap_err(),

@@ -112,7 +112,7 @@ async fn a_node_whose_facts_are_too_large_is_not_known() {
     let Some(nats) = Nats::start().await else { return };
     let a = start(&nats, "a-1", "alpha", &["echo"]).await;
     let beat = |node: &str| {
-        json!({ "version": 1, "node": node, "boot": "x", "since": 1, "revision": 1, "phase": "here" }).to_string()
+        json!({ "version": 2, "node": node, "boot": "x", "since": 1, "revision": 1, "phase": "here" }).to_string()
     };
     // `{"a":".."}` with 16 KiB is the most that the settings of a node allow.
     let room = 16 * 1_024 - r#"{"a":""}"#.len();

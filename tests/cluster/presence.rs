@@ -133,7 +133,7 @@ async fn nodes_with_another_version_of_the_protocol_are_named_and_not_called() {
     let logged = || async { a.log.contains(&["another version of the protocol between nodes", "z-9"]) };
     eventually("it is logged", logged).await;
     let called = a.nested(0, on("z-9", "waits/ok")).await;
-    let both = "node z-9 has version 9 of the protocol between nodes, and this node has version 1";
+    let both = "node z-9 has version 9 of the protocol between nodes, and this node has version 2";
     assert_eq!((end(&called), message(&called)), ("unavailable", both));
     // A call of such a node says so, and nothing else happens.
     publish(&nats, "fanfare.call.a-1", "\u{9}{}");
@@ -183,16 +183,16 @@ async fn a_message_of_another_version_is_refused_with_both_versions_until_its_no
     let facts = |boot: &str| json!({ "id": "z-7", "boot": boot, "server": "zeta", "revision": 1, "workers": 1 });
     let old = answer_as(&nats, "z-7", facts("old"));
     eventually("the other version is listed", || async {
-        beat(2, "old", 1);
-        z().await["protocol"] == 2
+        beat(1, "old", 1);
+        z().await["protocol"] == 1
     })
     .await;
     let called = a.nested(0, on("z-7", "waits/ok")).await;
     assert_eq!(end(&called), "unavailable", "{called}");
-    let both = "it has version 2 of the protocol between nodes, and this node has version 1";
-    let refused = answered(&nats, "fanfare.call.a-1", "\u{2}anything");
+    let both = "it has version 1 of the protocol between nodes, and this node has version 2";
+    let refused = answered(&nats, "fanfare.call.a-1", "\u{1}anything");
     assert!(refused.contains(both) && refused.contains("invalid"), "{refused}");
-    publish(&nats, "fanfare.broadcast.waits", "\u{2}anything");
+    publish(&nats, "fanfare.broadcast.waits", "\u{1}anything");
     let logged = || async { a.log.contains(&["a broadcast of another node cannot be read", both, "waits"]) };
     eventually("the broadcast is named in the log", logged).await;
     assert_eq!(heard(&a, 0).await, json!([]));
@@ -201,7 +201,7 @@ async fn a_message_of_another_version_is_refused_with_both_versions_until_its_no
     old.shutdown(Shutdown::Both).unwrap();
     let _new = answer_as(&nats, "z-7", facts("new"));
     eventually("it is one of the nodes", || async {
-        beat(1, "new", 2);
+        beat(2, "new", 2);
         let z = z().await;
         z["server"] == "zeta" && z["protocol"].is_null()
     })

@@ -274,18 +274,18 @@ async fn calls_from_a_startup_or_of_another_version_are_answered_at_once() {
         let ended = host.running().dispatch().on_peer_call(serde_json::from_value(call).unwrap()).await;
         ended.and_then(|mut entries| entries.remove(0).outcome).map_err(|error| error.to_string())
     };
-    assert!(answer(1, true).await.is_ok());
+    assert!(answer(2, true).await.is_ok());
     assert_eq!(
-        answer(2, false).await,
-        Err("the call has version 2 of the envelope, but this node reads only version 1".to_owned())
+        answer(1, false).await,
+        Err("the call has version 1 of the envelope, but this node reads only version 2".to_owned())
     );
     // The first restart is immediate, the second waits for the backoff.
     for _ in 0..2 {
         host.call("any", "traps", "trap", "").await;
     }
     host.until("traps", 0, "state", "restarting").await;
-    assert_eq!(answer(1, true).await, Err("traps is not ready in worker-0".to_owned()));
-    let waits = answer(1, false).await.unwrap_err();
+    assert_eq!(answer(2, true).await, Err("traps is not ready in worker-0".to_owned()));
+    let waits = answer(2, false).await.unwrap_err();
     assert_names(
         &waits.into(),
         &[

@@ -84,6 +84,9 @@ pub static SESSION_GROUPS: Bound = Bound::new("session-groups");
 /// A group of sessions that was not made, because the node has as many as it may have.
 pub static GROUPS: Bound = Bound::new("groups");
 
+/// An act on a session of another node that was rejected, because the call had too many.
+pub static FORWARDED_ACTS: Bound = Bound::new("forwarded-acts");
+
 /// A request about a channel that was rejected because too many waited for its route.
 pub static CHANNEL_WAITING: Bound = Bound::new("channel-waiting");
 /// A message that was rejected because those that wait for the routes of channels had too many
@@ -124,7 +127,7 @@ pub static LOOKUPS: Bound = Bound::new("lookups");
 /// A pause in which an instance started no call, until it had ended what earlier ones had begun.
 pub static LEFTOVERS: Bound = Bound::new("leftovers");
 
-pub static ALL: [&Bound; 33] = [
+pub static ALL: [&Bound; 34] = [
     &POOL,
     &LEFTOVERS,
     &LOOKUPS,
@@ -149,6 +152,7 @@ pub static ALL: [&Bound; 33] = [
     &SESSION_VALUES,
     &SESSION_GROUPS,
     &GROUPS,
+    &FORWARDED_ACTS,
     &CHANNEL_WAITING,
     &CHANNEL_BYTES,
     &CHANNEL_NOTICES,

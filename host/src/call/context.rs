@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::{Envelope, IsolateId, Link, Origin, Trace};
+use super::{CallSession, Envelope, IsolateId, Link, Origin, Trace};
 
 /// The head of an HTTP request, which a guest reads on demand.
 #[derive(Debug, Clone)]
@@ -50,9 +50,9 @@ pub struct Context {
     /// ([`hook::is_quiet`](super::hook::is_quiet)).
     pub in_quiet_hook: bool,
     pub http: Option<Box<RequestHead>>,
-    /// The id of the session that the call belongs to: that of a client's message, or of a hook
-    /// about a client.
-    pub session: Option<Arc<str>>,
+    /// The session that the call belongs to: that of a client's message, or of a hook about a
+    /// client.
+    pub session: Option<CallSession>,
     /// The channel whose route runs.
     pub channel: Option<Arc<str>>,
     until: OnceLock<Instant>,
@@ -126,7 +126,12 @@ impl Context {
     pub(super) fn weight(&self) -> usize {
         let head = |context: &Context| context.http.as_ref().map_or(0, |head| head.weight());
         let links = |context: &Context| context.remote.as_ref().map_or(0, |remote| super::ENTRY * remote.chain.len());
-        let own = |context: &Context| super::FIXED + context.subdomain_len() + head(context) + links(context);
+        let copy = |context: &Context| {
+            let copy = context.session.as_ref().and_then(|session| session.copy.as_ref());
+            copy.map_or(0, |copy| copy.weight())
+        };
+        let own =
+            |context: &Context| super::FIXED + context.subdomain_len() + head(context) + links(context) + copy(context);
         own(self) + self.waiters().map(|context| own(context)).sum::<usize>()
     }
 

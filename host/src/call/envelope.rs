@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Address, IsolateId, Origin, Payload, RouteName, Trace, written};
 
 /// The version of [`Envelope`] that this node writes, and the only one that it accepts.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// The context of a call from another node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(
             written["envelope"],
             json!({
-                "version": 1,
+                "version": VERSION,
                 "origin": { "guest": { "module": "m", "isolate": "worker-1", "node": "n-1" } },
                 "chain": [{ "node": "n-1", "module": "m", "isolate": "master", "call": 7 }],
                 "depth": 1,

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use super::written;
+
 /// The most bytes in the name of a user, a group, a value or a message.
 pub const MAX_NAME: usize = 256;
 
@@ -11,10 +15,12 @@ pub fn client_id(id: &str) -> &str {
 }
 
 /// The facts about a connected client. A copy: the session may change meanwhile.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct SessionInfo {
     /// `<node>/<id>`. The client knows only the part after the slash.
+    #[serde(with = "written::shared")]
     pub id: Arc<str>,
     /// The worker that has the socket.
     pub worker: u32,

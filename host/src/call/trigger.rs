@@ -34,6 +34,13 @@ pub enum Trigger {
     Middleware(Arc<Trigger>),
     /// Something happens on a channel that the module declares.
     Channel(ChannelTrigger),
+    /// The module picks the node for a client's message.
+    Route {
+        /// The server type.
+        server: Arc<str>,
+        /// The name of the client's event.
+        event: Arc<str>,
+    },
 }
 
 impl Trigger {
@@ -51,6 +58,7 @@ impl Trigger {
             Trigger::Client(message) | Trigger::Filter(FilterStage::Before(message)) => &message.name,
             Trigger::Filter(FilterStage::After { route, .. }) => route,
             Trigger::Channel(event) => &event.channel,
+            Trigger::Route { event, .. } => event,
             Trigger::Middleware(of) => of.name(),
             Trigger::Rpc => "",
         }
@@ -71,6 +79,7 @@ impl Trigger {
             Trigger::Filter(_) => TriggerKind::Filter,
             Trigger::Channel(_) => TriggerKind::Channel,
             Trigger::Middleware(_) => TriggerKind::Middleware,
+            Trigger::Route { .. } => TriggerKind::Route,
         }
     }
 }
@@ -89,6 +98,7 @@ pub enum TriggerKind {
     Filter,
     Channel,
     Middleware,
+    Route,
 }
 
 impl TriggerKind {
@@ -105,7 +115,7 @@ impl TriggerKind {
         matches!(self, TriggerKind::Broadcast | TriggerKind::Schedule | TriggerKind::Subscription)
     }
 
-    pub const ALL: [TriggerKind; 12] = [
+    pub const ALL: [TriggerKind; 13] = [
         TriggerKind::Http,
         TriggerKind::Broadcast,
         TriggerKind::Rpc,
@@ -118,6 +128,7 @@ impl TriggerKind {
         TriggerKind::Filter,
         TriggerKind::Channel,
         TriggerKind::Middleware,
+        TriggerKind::Route,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -134,6 +145,7 @@ impl TriggerKind {
             TriggerKind::Filter => "filter",
             TriggerKind::Channel => "channel",
             TriggerKind::Middleware => "middleware",
+            TriggerKind::Route => "route",
         }
     }
 }

@@ -18,8 +18,8 @@ use super::presence::Reachable;
 use super::waiting::Answers;
 use super::wire::{Answer, Cast, Entries, Request, Sender};
 use crate::call::text::{NAME, line};
-use crate::call::{CallError, GatherEntry, IsolateId, Peer, PeerBroadcast, PeerCall, Skipped};
-use crate::ports::{BoxFuture, Peers, Reached, Wanted};
+use crate::call::{CallError, CallResult, GatherEntry, IsolateId, Peer, PeerBroadcast, PeerCall, Skipped};
+use crate::ports::{BoxFuture, Forward, Peers, Reached, Wanted};
 
 /// A call that is ready to be sent.
 pub(super) struct Ready {
@@ -76,6 +76,16 @@ impl Cluster {
 
     /// Prepares a request that is answered.
     pub(super) fn ready_with(&self, node: &str, request: impl FnOnce(Sender) -> Request) -> Result<Ready, CallError> {
+        self.ready_for(1, node, request)
+    }
+
+    /// Prepares a request that has up to `answers` answers.
+    pub(super) fn ready_for(
+        &self,
+        answers: usize,
+        node: &str,
+        request: impl FnOnce(Sender) -> Request,
+    ) -> Result<Ready, CallError> {
         let client = self.client()?.clone();
         let (lost, node) = (self.link.lost(), self.reachable(node)?);
         let sender = self.sender();
@@ -83,7 +93,7 @@ impl Cluster {
         let boot = sender.boot.clone();
         let bytes = request(sender).write()?;
         self.too_large(&bytes)?;
-        let answers = self.waits(1)?;
+        let answers = self.waits(answers)?;
         let reply = self.subjects.answer(&boot, answers.token);
         Ok(Ready { client, subject, reply, bytes, answers, node, lost })
     }
@@ -112,26 +122,46 @@ impl Cluster {
     }
 }
 
+/// A call that was sent.
+pub(super) struct Sent {
+    answers: Answers,
+    node: Reachable,
+    lost: CancellationToken,
+    begun: Instant,
+    _in_flight: InFlight,
+}
+
 impl Ready {
-    pub(super) async fn outcome(mut self) -> Result<Vec<GatherEntry>, CallError> {
-        let id = self.node.peer.id.clone();
-        let counts = self.node.counts.clone();
-        let _in_flight = InFlight::begin(&self.node);
+    pub(super) async fn outcome(self) -> Result<Vec<GatherEntry>, CallError> {
+        self.send().await?.next().await?.into()
+    }
+
+    pub(super) async fn send(self) -> Result<Sent, CallError> {
+        let Ready { client, subject, reply, bytes, answers, node, lost } = self;
+        let in_flight = InFlight::begin(&node);
         let begun = Instant::now();
-        let sent = self.client.publish_with_reply(self.subject, self.reply, self.bytes);
+        let sent = client.publish_with_reply(subject, reply, bytes);
         tokio::select! {
             biased;
             sent = sent => sent.map_err(|error| CallError::Unavailable(format!("NATS: {error}")))?,
-            () = self.lost.cancelled() => {
+            () = lost.cancelled() => {
                 return Err(CallError::Unavailable("the connection to NATS was lost".to_owned()));
             }
         }
-        counts.sent.fetch_add(1, Relaxed);
+        node.counts.sent.fetch_add(1, Relaxed);
+        Ok(Sent { answers, node, lost, begun, _in_flight: in_flight })
+    }
+}
+
+impl Sent {
+    /// The next answer. Fails once there will be none.
+    pub(super) async fn next(&mut self) -> Result<Entries, CallError> {
+        let id = self.node.peer.id.clone();
         let may_have_run = |what: &str| Err(CallError::Crashed(format!("{what}; the call may have run")));
         tokio::select! {
             biased;
             answer = self.answers.next() => {
-                counts.answered(begun.elapsed());
+                self.node.counts.answered(self.begun.elapsed());
                 read(&id, answer)
             }
             () = self.node.gone.cancelled() => may_have_run(&format!("node {id} was lost")),
@@ -141,16 +171,14 @@ impl Ready {
 }
 
 /// Reads an answer of a node.
-fn read(node: &str, answer: Option<Message>) -> Result<Vec<GatherEntry>, CallError> {
+fn read(node: &str, answer: Option<Message>) -> Result<Entries, CallError> {
     let Some(message) = answer else { return Err(CallError::Crashed(format!("node {node} lost a call"))) };
     if message.status == Some(StatusCode::NO_RESPONDERS) {
         return Err(CallError::Unavailable(format!("node {node} was lost")));
     }
     let answer = Answer::read(&message.payload);
-    answer
-        .map_err(|error| CallError::Crashed(format!("the answer of node {node} cannot be read: {error}")))?
-        .result
-        .into()
+    let unreadable = |error| CallError::Crashed(format!("the answer of node {node} cannot be read: {error}"));
+    Ok(answer.map_err(unreadable)?.result)
 }
 
 /// A call that waits for a node.
@@ -186,6 +214,14 @@ impl Peers for Cluster {
 
     fn missing(&self, wanted: Wanted<'_>) -> Option<CallError> {
         self.client().err().or_else(|| self.absent(wanted))
+    }
+
+    fn forward(&self, node: &str, forward: Forward) -> BoxFuture<CallResult> {
+        self.send_message(node, forward)
+    }
+
+    fn unrouted(&self, server: &str, why: &CallError) {
+        self.count_unrouted(server, why);
     }
 
     fn holders(&self, module: &str) -> Vec<Peer> {
@@ -231,19 +267,6 @@ impl Peers for Cluster {
                 Reached { nodes: 0, skipped: holders.iter().map(skipped).collect() }
             }
         }
-    }
-
-    fn is_durable(&self, module: &str, broadcast: &str) -> bool {
-        let declares = |node: &Reachable| node.info.durable.get(module).is_some_and(|names| names.contains(broadcast));
-        self.holding(module).iter().any(declares)
-    }
-
-    fn queue_durable(&self, broadcast: PeerBroadcast) -> Result<(), CallError> {
-        self.queue_for_stream(broadcast)
-    }
-
-    fn keep(&self, broadcast: PeerBroadcast) -> BoxFuture<Result<u64, CallError>> {
-        self.keep_in_stream(broadcast)
     }
 
     fn gather(&self, broadcast: PeerBroadcast) -> BoxFuture<Vec<GatherEntry>> {
@@ -304,6 +327,7 @@ async fn collect(
                         entries.extend(found.into_iter().map(named));
                     }
                     Entries::Error(error) => entries.extend(entries_of(&node.peer, &error)),
+                    Entries::Act(_) => {}
                 }
             }
             _ = gone => {

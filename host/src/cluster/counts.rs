@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 
+use crate::call::time;
+
 /// The counters of one other node, since this node knows it.
 #[derive(Debug, Default)]
 pub(super) struct PeerCounts {
@@ -49,6 +51,12 @@ pub(super) struct Counts {
     pub(super) bucket_failed: Counter,
     /// Messages that cannot be read.
     pub(super) malformed: Counter,
+    /// Messages of clients that were sent to other nodes.
+    pub(super) forwarded: Counter,
+    /// Messages of clients for which no node was found.
+    pub(super) unrouted: Counter,
+    /// The second in which such a message was logged, since 1970.
+    unrouted_logged: AtomicU64,
 }
 
 /// The figures of the cluster at one time.
@@ -60,8 +68,6 @@ pub struct Snapshot {
     pub queued_bytes: u64,
     pub waiting: u64,
     pub serving: u64,
-    /// The durable broadcasts that the stream does not have yet, and their bytes.
-    pub durable: (u64, u64),
     /// Each counter with the name of its metric and its help.
     pub counters: Vec<(&'static str, &'static str, u64)>,
     pub peers: Vec<PeerSnapshot>,
@@ -78,6 +84,12 @@ pub struct PeerSnapshot {
 }
 
 impl Counts {
+    /// Whether no message without a node was logged in this second.
+    pub(super) fn may_log_unrouted(&self) -> bool {
+        let second = time::now() / 1_000;
+        self.unrouted_logged.swap(second, Relaxed) != second
+    }
+
     pub(super) fn snapshot(&self) -> Vec<(&'static str, &'static str, u64)> {
         vec![
             ("fanfare_cluster_downs", "How often the connection to NATS was lost", self.downs.get()),
@@ -97,6 +109,8 @@ impl Counts {
                 self.bucket_failed.get(),
             ),
             ("fanfare_cluster_malformed", "Messages of other nodes that cannot be read", self.malformed.get()),
+            ("fanfare_cluster_forwarded", "Messages of clients that were sent to other nodes", self.forwarded.get()),
+            ("fanfare_cluster_unrouted", "Messages of clients for which no node was found", self.unrouted.get()),
         ]
     }
 }

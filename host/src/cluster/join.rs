@@ -139,12 +139,7 @@ impl Cluster {
 
     /// Sends heartbeats, reads those of others, and serves their calls, until the host ends.
     pub(super) async fn take_part(self: Arc<Self>) {
-        tokio::join!(
-            self.clone().beats(),
-            self.clone().hear(),
-            self.clone().follow_modules(),
-            self.clone().send_durable()
-        );
+        tokio::join!(self.clone().beats(), self.clone().hear(), self.clone().follow_modules());
     }
 
     /// Joins whenever there is a connection, and sends heartbeats.

@@ -33,6 +33,18 @@ pub(super) struct Outgoing {
     pub(super) bytes: Bytes,
 }
 
+/// Room for bytes in `cluster.queue`, until it is dropped.
+pub(super) struct Room {
+    link: Arc<Link>,
+    bytes: u64,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.link.queued.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
 /// The connection to NATS.
 pub(super) struct Link {
     pub(super) servers: Vec<NatsAddress>,
@@ -283,14 +295,25 @@ impl Link {
         self.client.get().map_or(0, Client::max_payload)
     }
 
-    /// Queues a message, if there is room.
-    pub(super) fn queue(&self, message: Outgoing) -> bool {
-        let bytes = message.bytes.len() as u64;
+    fn takes(&self, bytes: u64) -> bool {
         let reserved = self.queued.fetch_update(Ordering::AcqRel, Ordering::Acquire, |queued| {
             queued.checked_add(bytes).filter(|all| *all <= self.max_queued)
         });
         if reserved.is_err() {
             self.counts.refused.inc();
+        }
+        reserved.is_ok()
+    }
+
+    /// Takes room in the queue for something that waits elsewhere.
+    pub(super) fn reserve(link: &Arc<Link>, bytes: u64) -> Option<Room> {
+        link.takes(bytes).then(|| Room { link: link.clone(), bytes })
+    }
+
+    /// Queues a message, if there is room.
+    pub(super) fn queue(&self, message: Outgoing) -> bool {
+        let bytes = message.bytes.len() as u64;
+        if !self.takes(bytes) {
             return false;
         }
         let queued = self.queue.try_send(message).is_ok();

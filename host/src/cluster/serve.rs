@@ -85,6 +85,11 @@ impl Cluster {
                 }
             }
             Request::Call(from, call) => self.serve_request(&from.node, reply, |_| dispatch.on_peer_call(call)),
+            Request::Message(from, message) => self.serve_message(&from, reply, message, &dispatch),
+            Request::Apply(from, values) => self.serve_request(&from.node, reply, |_| {
+                let applied = dispatch.on_peer_apply(values).map(|()| Vec::new());
+                Box::pin(std::future::ready(applied))
+            }),
             Request::Step(from, step) => self.serve_request(&from.node, reply, |cluster| cluster.on_step(step)),
         }
     }
@@ -97,15 +102,10 @@ impl Cluster {
         run: impl FnOnce(&Cluster) -> BoxFuture<Result<Vec<GatherEntry>, CallError>>,
     ) {
         self.count_received(from);
-        let limit = self.config.max_serving;
         let serving = Serving::begin(self);
-        let entries = if serving.count > limit {
-            self.link.counts.serving_refused.inc();
-            let id = self.info.lock().id.clone();
-            let why = format!("node {id} runs {limit} calls of other nodes, as many as its cluster.maxServing allows");
-            Box::pin(std::future::ready(Err(CallError::Overloaded(why))))
-        } else {
-            run(self)
+        let entries = match serving.refused() {
+            Some(error) => Box::pin(std::future::ready(Err(error))),
+            None => run(self),
         };
         let cluster = self.clone();
         tokio::spawn(async move {
@@ -152,16 +152,28 @@ impl Cluster {
 }
 
 /// A call of another node that runs.
-struct Serving {
+pub(super) struct Serving {
     cluster: Arc<Cluster>,
     /// The calls that run, with this one.
     count: u32,
 }
 
 impl Serving {
-    fn begin(cluster: &Arc<Cluster>) -> Serving {
+    pub(super) fn begin(cluster: &Arc<Cluster>) -> Serving {
         let count = cluster.serving.fetch_add(1, AcqRel).saturating_add(1);
         Serving { cluster: cluster.clone(), count }
+    }
+
+    /// The error of a call beyond `cluster.maxServing`.
+    pub(super) fn refused(&self) -> Option<CallError> {
+        let limit = self.cluster.config.max_serving;
+        if self.count <= limit {
+            return None;
+        }
+        self.cluster.link.counts.serving_refused.inc();
+        let id = self.cluster.info.lock().id.clone();
+        let why = format!("node {id} runs {limit} calls of other nodes, as many as its cluster.maxServing allows");
+        Some(CallError::Overloaded(why))
     }
 }
 

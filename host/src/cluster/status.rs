@@ -102,8 +102,7 @@ impl Cluster {
             queued_bytes,
             waiting: self.waiting.len() as u64,
             serving: self.serving.load(Relaxed).into(),
-            durable: self.durable.outbox.len(),
-            counters: self.link.counts.snapshot().into_iter().chain(self.durable.counters()).collect(),
+            counters: self.link.counts.snapshot(),
             peers: view.nodes.values().map(peer).collect(),
         }
     }

@@ -7,7 +7,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{CallError, GatherEntry, Payload, PeerBroadcast, PeerCall, Reply, RolloutStep, VERSION};
+use crate::call::{
+    AppliedValues, CallError, GatherEntry, Payload, PeerBroadcast, PeerCall, PeerMessage, Reply, RolloutStep,
+    SessionAct, VERSION,
+};
 
 /// The sender of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +27,10 @@ pub(super) enum Request {
     Notify(Sender, PeerCall),
     /// Reload a module, or roll it back.
     Step(Sender, RolloutStep),
+    /// Run a message of a client.
+    Message(Sender, PeerMessage),
+    /// Write back the values of a session's copy.
+    Apply(Sender, AppliedValues),
 }
 
 /// A broadcast. Only nodes with its module receive it.
@@ -54,6 +61,8 @@ pub(super) struct Answer {
 pub(super) enum Entries {
     Entries(Vec<GatherEntry>),
     Error(CallError),
+    /// What the call of a client's message does to the session. Further answers follow.
+    Act(SessionAct),
 }
 
 /// Why a message cannot be read.
@@ -125,7 +134,8 @@ impl Request {
     fn payload_mut(&mut self) -> Option<&mut Payload> {
         match self {
             Request::Call(_, call) | Request::Notify(_, call) => Some(&mut call.payload),
-            Request::Step(..) => None,
+            Request::Message(_, message) => Some(&mut message.payload),
+            Request::Step(..) | Request::Apply(..) => None,
         }
     }
 
@@ -169,7 +179,8 @@ impl Answer {
     fn payloads(&mut self) -> Vec<&mut Payload> {
         match &mut self.result {
             Entries::Entries(all) => all.iter_mut().filter_map(|entry| payload_of(&mut entry.outcome)).collect(),
-            Entries::Error(_) => Vec::new(),
+            Entries::Act(SessionAct::Send { payload, .. }) => vec![payload],
+            Entries::Error(_) | Entries::Act(_) => Vec::new(),
         }
     }
 
@@ -198,6 +209,7 @@ impl From<Entries> for Result<Vec<GatherEntry>, CallError> {
         match entries {
             Entries::Entries(all) => Ok(all),
             Entries::Error(error) => Err(error),
+            Entries::Act(_) => Err(CallError::Crashed("the answer does not belong to a call".to_owned())),
         }
     }
 }

@@ -7,8 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::durable::DurableConfig;
-use super::formats::{ConnectionName, FilePath, NatsUrls, VariableName};
+use super::formats::{ConnectionName, FilePath, Label, ModuleName, NatsUrls, RouteRef, VariableName};
 use super::nats_address::NatsAddress;
 use super::secret::Secret;
 use super::servers::ServerType;
@@ -30,6 +29,10 @@ pub struct ClusterConfig {
     /// and `fanfare cluster up` those of this machine.
     #[schemars(extend("x-names" = "node"))]
     pub servers: BTreeMap<String, ServerType>,
+    /// How messages of clients find their node, by the server type that has the module. Without an
+    /// entry, all messages of a user go to the same node, or those of a session without one.
+    #[schemars(extend("x-names" = "node"))]
+    pub routers: BTreeMap<String, RouterConfig>,
     /// The name of the user.
     pub username: Option<String>,
     /// The file whose first line is the password, relative to the folder of this file.
@@ -82,8 +85,6 @@ pub struct ClusterConfig {
     pub max_serving: u32,
     /// The broadcasts and calls without an answer that wait until they are sent.
     pub queue: ClusterQueue,
-    /// The broadcasts with `"delivery": "durable"`.
-    pub durable: DurableConfig,
 }
 
 /// What waits until it is sent to other nodes.
@@ -99,6 +100,22 @@ pub struct ClusterQueue {
     pub bytes: u64,
 }
 
+/// How messages of clients find a node of a server type: `session`, or `module` and `path`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct RouterConfig {
+    /// The value of the session whose text is the id of the node.
+    #[schemars(with = "Option<Label>")]
+    pub session: Option<String>,
+    /// The module with a route that replies with the id of the node. It runs on the node of the
+    /// client.
+    #[schemars(with = "Option<ModuleName>")]
+    pub module: Option<String>,
+    /// The route of `module`.
+    #[schemars(with = "Option<RouteRef>")]
+    pub path: Option<String>,
+}
+
 impl Default for ClusterQueue {
     fn default() -> ClusterQueue {
         ClusterQueue { messages: 16_384, bytes: 64 * MIB }
@@ -111,6 +128,7 @@ impl Default for ClusterConfig {
             nats: None,
             name: "fanfare".to_owned(),
             servers: BTreeMap::new(),
+            routers: BTreeMap::new(),
             username: None,
             password_file: None,
             password_variable: None,
@@ -127,7 +145,6 @@ impl Default for ClusterConfig {
             max_waiting: 10_000,
             max_serving: 10_000,
             queue: ClusterQueue::default(),
-            durable: DurableConfig::default(),
         }
     }
 }

@@ -25,6 +25,18 @@ impl Config {
         self.missing_modules(named, existing, effect)
     }
 
+    /// Warnings about the entries of `cluster.routers` whose module does not exist, if clients
+    /// connect to this node. `existing` are the modules that exist.
+    #[doc(hidden)]
+    pub fn routers_without_module(&self, existing: &[&str]) -> Vec<Fault> {
+        let place = |server: &str| KeyPath::of(&["cluster", "routers", server, "module"]);
+        let is_backend = self.server.as_ref().is_some_and(|own| !own.frontend);
+        let routers = self.cluster.routers.iter().filter(|_| !is_backend);
+        let named = routers.filter_map(|(server, router)| Some((place(server), router.module.as_deref()?)));
+        let effect = ", so no message of a client finds a node of this type: add the module, or name another one";
+        self.missing_modules(named, existing, effect)
+    }
+
     /// Warnings about the modules that this server of `cluster.servers` is to serve, and that do
     /// not exist. `existing` are the modules that exist.
     #[doc(hidden)]

@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 
 use serde::de::DeserializeOwned;
 
+use super::cluster::ClusterConfig;
 use super::formats;
 use super::limits::Limits;
 use super::module::SecretConfig;
 use super::redis::DEFAULT;
 use super::settings::Settings;
 use crate::document::fault::{Fault, Faults, ValueOrigin};
+use crate::document::shape::did_you_mean;
 use crate::document::tree::{Member, Node, Path as KeyPath, quoted};
 use crate::document::units::Time;
 
@@ -195,6 +197,25 @@ impl Relation<'_> {
 
     /// The rules of each connection to Redis.
     /// A node that is silent for one heartbeat is not gone. There is one way to log in to NATS.
+    /// Each entry says one way to find a node, and its server type exists.
+    fn routers(&self, cluster: &ClusterConfig) -> Vec<Fault> {
+        let types: Vec<&str> = cluster.servers.keys().map(String::as_str).collect();
+        let mut faults = Vec::new();
+        for (server, router) in &cluster.routers {
+            let path = KeyPath::of(&["cluster", "routers", server]);
+            let ways = (router.session.is_some(), router.module.is_some(), router.path.is_some());
+            if !matches!(ways, (true, false, false) | (false, true, true)) {
+                faults.push(self.fault(&path, "must have `session`, or both `module` and `path`".to_owned()));
+            }
+            if !types.is_empty() && !types.contains(&server.as_str()) {
+                let near = did_you_mean(server, &types);
+                let message = format!("there is no such server type in cluster.servers{near}: rename or remove it");
+                faults.push(self.fault(&path, message));
+            }
+        }
+        faults
+    }
+
     fn cluster(&self, settings: &Settings) -> Vec<Fault> {
         let key = |name: &str| KeyPath::of(&["cluster", name]);
         let cluster = &settings.cluster;
@@ -235,6 +256,7 @@ impl Relation<'_> {
         }
         rule("certificate", &[], cluster.certificate.is_some() && cluster.key.is_none(), "needs key".to_owned());
         rule("key", &[], cluster.key.is_some() && cluster.certificate.is_none(), "needs certificate".to_owned());
+        faults.extend(self.routers(cluster));
         faults
     }
 

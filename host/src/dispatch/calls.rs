@@ -292,15 +292,6 @@ impl Calls for Dispatch {
         Dispatch::emit(self, &Actor::Guest(from), emission, payload)
     }
 
-    fn emit_durable(
-        &self,
-        from: Caller,
-        emission: Emission,
-        payload: Payload,
-    ) -> BoxFuture<Result<Receipt, CallError>> {
-        Dispatch::emit_durable(self, &Actor::Guest(from), emission, payload, None)
-    }
-
     fn gather(
         &self,
         from: Caller,

@@ -81,7 +81,7 @@ impl Dispatch {
         let matched = matched.inspect_err(refused)?;
         let until = self.call_deadline(&slot, waits, timeout, deployment.generation.limits.timeout);
         drop(deployment);
-        let session = trigger.session.clone();
+        let session = trigger.session.clone().map(Into::into);
         let spec = CallSpec {
             origin,
             parent,

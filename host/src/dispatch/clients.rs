@@ -17,8 +17,8 @@ use futures_util::FutureExt;
 use super::hooks::find_hook;
 use super::{CallSpec, Dispatch, PendingCall};
 use crate::call::{
-    CallError, CallResult, ClientHook, ClientMessage, ClientTrigger, Deadline, Extra, FilterStage, Origin, Outcome,
-    Payload, Reply, RouteName, Trigger, TriggerKind, facts_before,
+    CallError, CallResult, CallSession, ClientHook, ClientMessage, ClientTrigger, Deadline, Envelope, Extra,
+    FilterStage, Origin, Outcome, Payload, Reply, RouteName, SessionCopy, Trigger, TriggerKind, facts_before,
 };
 use crate::isolate::{Isolate, Slot};
 use crate::registry::MatchedRoute;
@@ -26,7 +26,8 @@ use crate::registry::MatchedRoute;
 impl Dispatch {
     /// Queues the call of a client's message before it returns, so that the messages of a session
     /// start in their order. The future resolves with the outcome. `isolate` is that of the worker
-    /// with the socket; another worker runs the call only if the module has failed there.
+    /// with the socket; another worker runs the call only if the module has failed there. If this
+    /// node does not have the module, another node runs it.
     ///
     /// Filters of the module run before and after the route. The first of them is the call that is
     /// queued at once.
@@ -35,13 +36,12 @@ impl Dispatch {
         isolate: &Isolate,
         mut message: ClientMessage,
     ) -> Result<impl Future<Output = CallResult> + Send + use<>, CallError> {
-        let (slot, matched) = self.client_route(isolate, &mut message)?;
-        let mut chain = Chain::new(self, slot, matched, message);
-        let first = chain.offer()?;
-        Ok(match chain.is_one_call() {
-            true => first.outcome_in(chain.slot).left_future(),
-            false => chain.run(first).boxed().right_future(),
-        })
+        match self.client_route(isolate, &mut message)? {
+            Found::Here(slot, matched) => {
+                Chain::new(self, slot, matched, message, None).start().map(FutureExt::left_future)
+            }
+            Found::Elsewhere(name) => self.forward(isolate, name, message).map(FutureExt::right_future),
+        }
     }
 
     /// Calls a hook about a client in the worker with its socket, or in another worker if the
@@ -68,7 +68,7 @@ impl Dispatch {
             subdomain,
             trace: None,
             http: head,
-            session,
+            session: session.map(Into::into),
             extra: Vec::new(),
             query,
             payload,
@@ -79,17 +79,13 @@ impl Dispatch {
 
     /// The slot that runs the calls of a client: that of the worker with its socket, or the least
     /// loaded one if the module has failed there.
-    fn client_slot(&self, isolate: &Isolate, module: &str) -> Result<Arc<Slot>, CallError> {
+    pub(super) fn client_slot(&self, isolate: &Isolate, module: &str) -> Result<Arc<Slot>, CallError> {
         let here = isolate.slot(module).ok_or_else(|| self.missing(module))?;
         if here.failed().is_none() { Ok(here) } else { self.least_loaded(module, None) }
     }
 
     /// The slot and the route of a client's message. A query in the name replaces that of the URL.
-    fn client_route(
-        &self,
-        isolate: &Isolate,
-        message: &mut ClientMessage,
-    ) -> Result<(Arc<Slot>, MatchedRoute), CallError> {
+    fn client_route(&self, isolate: &Isolate, message: &mut ClientMessage) -> Result<Found, CallError> {
         let refused = |slot: &Slot, error: CallError| {
             slot.refused(TriggerKind::Client, &error, None);
             error
@@ -97,16 +93,33 @@ impl Dispatch {
         if message.socket {
             let slot = self.client_slot(isolate, &message.module)?;
             let matched = socket_route(&slot, message).map_err(|error| refused(&slot, error))?;
-            return Ok((slot, matched));
+            return Ok(Found::Here(slot, matched));
         }
         let name = route_name(&message.module, &message.name)?;
-        let slot = self.client_slot(isolate, name.module.as_deref().unwrap_or(&message.module))?;
+        let module = name.module.as_deref().unwrap_or(&message.module);
+        if isolate.slot(module).is_none() {
+            return Ok(Found::Elsewhere(name));
+        }
+        let slot = self.client_slot(isolate, module)?;
         let matched = Self::find_route(&slot, &name, TriggerKind::Client).map_err(|error| refused(&slot, error))?;
         if !name.query.is_empty() {
             message.query = name.query;
         }
-        Ok((slot, matched))
+        Ok(Found::Here(slot, matched))
     }
+}
+
+/// Where a client's message runs.
+enum Found {
+    Here(Arc<Slot>, MatchedRoute),
+    /// This node does not have the module.
+    Elsewhere(RouteName),
+}
+
+/// What a message from another node has besides its data.
+pub(super) struct FromPeer {
+    pub(super) copy: Arc<SessionCopy>,
+    pub(super) envelope: Arc<Envelope>,
 }
 
 /// The route that the name of a client's event means. A name without a dot or a slash is a path of
@@ -137,7 +150,7 @@ fn socket_route(slot: &Slot, message: &ClientMessage) -> Result<MatchedRoute, Ca
 
 /// The calls of one message: the filters before the route, the route, and the filters after it. All
 /// of them run in one slot and end by one deadline.
-struct Chain {
+pub(super) struct Chain {
     dispatch: Arc<Dispatch>,
     slot: Arc<Slot>,
     trigger: ClientTrigger,
@@ -154,10 +167,18 @@ struct Chain {
     payload: Payload,
     /// The facts that filters have passed on.
     facts: Extra,
+    /// `None` for a client of this node.
+    from: Option<FromPeer>,
 }
 
 impl Chain {
-    fn new(dispatch: &Arc<Dispatch>, slot: Arc<Slot>, route: MatchedRoute, message: ClientMessage) -> Chain {
+    pub(super) fn new(
+        dispatch: &Arc<Dispatch>,
+        slot: Arc<Slot>,
+        route: MatchedRoute,
+        message: ClientMessage,
+        from: Option<FromPeer>,
+    ) -> Chain {
         let ClientMessage { session, name, socket, wants_reply, subdomain, timeout, query, payload, .. } = message;
         let deployment = slot.deployment();
         let generation = &deployment.generation;
@@ -183,7 +204,17 @@ impl Chain {
             payload,
             facts: Vec::new(),
             slot,
+            from,
         }
+    }
+
+    /// Queues the first step. The future resolves with the outcome of the last one.
+    pub(super) fn start(mut self) -> Result<impl Future<Output = CallResult> + Send + use<>, CallError> {
+        let first = self.offer()?;
+        Ok(match self.is_one_call() {
+            true => first.outcome_in(self.slot).left_future(),
+            false => self.run(first).boxed().right_future(),
+        })
     }
 
     /// Whether no call follows the one that [`Chain::offer`] has queued.
@@ -192,17 +223,18 @@ impl Chain {
     }
 
     fn spec(&self, trigger: Trigger, payload: Payload, extra: Extra) -> CallSpec {
+        let id = self.trigger.session.clone();
         CallSpec {
             trigger,
-            origin: Origin::Session(self.trigger.session.clone()),
+            origin: Origin::Session(id.clone()),
             deadline: Deadline::At(self.deadline),
             parent: None,
-            remote: None,
+            remote: self.from.as_ref().map(|from| from.envelope.clone()),
             awaited: false,
             subdomain: self.subdomain.clone(),
-            trace: None,
+            trace: self.from.as_ref().map(|from| from.envelope.trace),
             http: None,
-            session: Some(self.trigger.session.clone()),
+            session: Some(CallSession { id, copy: self.from.as_ref().map(|from| from.copy.clone()) }),
             extra,
             query: self.query.clone(),
             payload,

@@ -25,11 +25,11 @@ use super::namespace::Addressee;
 use super::shards::Place;
 use super::topics::Topics;
 use crate::call::text::{NAME, line};
-use crate::call::{CallError, Recipient, WhenTaken, bounds};
+use crate::call::{CallError, ChangeError, Recipient, WhenTaken, bounds};
 
 mod session;
 
-pub use session::{ChangeError, Claims, NewSession, Session, SocketName};
+pub use session::{Claims, NewSession, Session, SocketName};
 
 /// The groups of a node.
 const GROUPS: usize = 100_000;
@@ -296,11 +296,24 @@ impl Sessions {
 
     /// Removes values of a session, then sets values. Does all of it, or nothing.
     pub fn change(&self, session: &Session, set: Vec<(String, String)>, remove: &[String]) -> Result<(), ChangeError> {
-        session.change(set, remove, self.max_values).inspect_err(|error| {
-            if matches!(error, ChangeError::TooLarge { .. }) {
-                self.refused_values.fetch_add(1, Relaxed);
-            }
-        })
+        session.change(set, remove, self.max_values).inspect_err(|error| self.count_refused(*error))
+    }
+
+    /// Sets values of a session in place of all that may leave the node. Does all of it, or
+    /// nothing.
+    pub fn apply(&self, session: &Session, set: Vec<(String, String)>) -> Result<(), ChangeError> {
+        session.apply(set, self.max_values).inspect_err(|error| self.count_refused(*error))
+    }
+
+    /// `websocket.sessionSize`.
+    pub fn max_values(&self) -> u64 {
+        self.max_values
+    }
+
+    fn count_refused(&self, error: ChangeError) {
+        if matches!(error, ChangeError::TooLarge { .. }) {
+            self.refused_values.fetch_add(1, Relaxed);
+        }
     }
 
     /// Queues a message for sessions of this node.

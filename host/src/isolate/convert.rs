@@ -79,6 +79,10 @@ impl From<Trigger> for wit::Trigger {
                 wit::Trigger::Other(("after".to_owned(), data.to_string()))
             }
             Trigger::Channel(event) => wit::Trigger::Channel(event.into()),
+            Trigger::Route { server, event } => {
+                let data = serde_json::json!({ "server": &*server, "event": &*event });
+                wit::Trigger::Other(("route".to_owned(), data.to_string()))
+            }
             Trigger::Middleware(of) => Trigger::clone(&of).into(),
             Trigger::Startup { name, reason } => wit::Trigger::Startup(wit::Startup {
                 name: name.as_ref().to_owned(),

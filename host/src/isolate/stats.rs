@@ -118,7 +118,11 @@ impl Stats {
         counter.inc();
         let of_client = matches!(
             trigger,
-            TriggerKind::Client | TriggerKind::Filter | TriggerKind::Channel | TriggerKind::Middleware
+            TriggerKind::Client
+                | TriggerKind::Filter
+                | TriggerKind::Channel
+                | TriggerKind::Middleware
+                | TriggerKind::Route
         );
         if of_client && matches!(error, CallError::Failure(failure) if failure.is_silent()) {
             return;
@@ -165,8 +169,21 @@ impl Stats {
     }
 
     pub fn trigger(&self, trigger: TriggerKind) -> &TriggerStats {
-        let [http, broadcast, rpc, startup, hook, stream, schedule, subscription, client, filter, channel, middleware] =
-            &self.triggers;
+        let [
+            http,
+            broadcast,
+            rpc,
+            startup,
+            hook,
+            stream,
+            schedule,
+            subscription,
+            client,
+            filter,
+            channel,
+            middleware,
+            route,
+        ] = &self.triggers;
         match trigger {
             TriggerKind::Http => http,
             TriggerKind::Broadcast => broadcast,
@@ -180,6 +197,7 @@ impl Stats {
             TriggerKind::Filter => filter,
             TriggerKind::Channel => channel,
             TriggerKind::Middleware => middleware,
+            TriggerKind::Route => route,
         }
     }
 }

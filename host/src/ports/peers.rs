@@ -1,7 +1,9 @@
 //! The port to other nodes.
 
 use super::BoxFuture;
-use crate::call::{CallError, GatherEntry, Peer, PeerBroadcast, PeerCall, Skipped};
+use crate::call::{
+    CallError, CallResult, GatherEntry, Peer, PeerBroadcast, PeerCall, PeerMessage, SessionAct, Skipped,
+};
 
 /// The other nodes that a broadcast was sent to.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +25,15 @@ pub enum Wanted<'a> {
     Module(&'a str),
 }
 
+/// A client's message that another node runs.
+pub struct Forward {
+    pub message: PeerMessage,
+    /// Dropped as soon as the message is on its way, or cannot be sent.
+    pub turn: Box<dyn Send>,
+    /// Receives what the call does to the session, in its order and before the outcome.
+    pub acts: Box<dyn Fn(SessionAct) + Send>,
+}
+
 /// The functions of the cluster for dispatch. Only the futures wait.
 pub trait Peers: Send + Sync {
     /// Returns the other nodes that are alive, sorted by id.
@@ -42,6 +53,14 @@ pub trait Peers: Send + Sync {
     /// Sends a call without waiting for its result.
     fn notify(&self, node: &str, call: PeerCall) -> Result<(), CallError>;
 
+    /// Runs a client's message on another node. Resolves with the outcome.
+    fn forward(&self, node: &str, _: Forward) -> BoxFuture<CallResult> {
+        Box::pin(std::future::ready(Err(lost(node))))
+    }
+
+    /// Counts and logs a client's message for which no node of a server type was found.
+    fn unrouted(&self, _server: &str, _why: &CallError) {}
+
     /// Returns the other nodes that serve a module, sorted by id.
     fn holders(&self, module: &str) -> Vec<Peer>;
 
@@ -52,27 +71,6 @@ pub trait Peers: Send + Sync {
     /// Sends a broadcast, and waits for an entry from each worker of each other node that serves
     /// its module. Resolves at the latest when the envelope's time is over.
     fn gather(&self, broadcast: PeerBroadcast) -> BoxFuture<Vec<GatherEntry>>;
-
-    /// Whether another node that serves a module declares a broadcast as durable.
-    fn is_durable(&self, _module: &str, _broadcast: &str) -> bool {
-        false
-    }
-
-    /// Queues a durable broadcast until the stream has it.
-    fn queue_durable(&self, _broadcast: PeerBroadcast) -> Result<(), CallError> {
-        Err(no_stream())
-    }
-
-    /// Brings a durable broadcast into the stream. Resolves with its place there, at the latest
-    /// when the envelope's time is over.
-    fn keep(&self, _broadcast: PeerBroadcast) -> BoxFuture<Result<u64, CallError>> {
-        Box::pin(std::future::ready(Err(no_stream())))
-    }
-}
-
-fn no_stream() -> CallError {
-    let why = "durable broadcasts need NATS servers, which fanfare.json does not name: set cluster.nats";
-    CallError::Unavailable(why.to_owned())
 }
 
 /// The port of a single node.

@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::{Caller, ClientEvent};
-use crate::call::{CallError, Payload, Recipient, WhenTaken, bounds, session, size};
+use crate::call::{CallError, CallSession, Payload, Recipient, SessionCopy, WhenTaken, bounds, session, size};
 
 /// The most entries of a list of sessions, recipients, values or keys.
 pub const MOST_LISTED: usize = 10_000;
@@ -28,7 +28,16 @@ impl SessionCaller {
 
     /// The session of the call.
     pub fn own(&self) -> Option<&Arc<str>> {
+        self.own_session().map(|session| &session.id)
+    }
+
+    fn own_session(&self) -> Option<&CallSession> {
         self.0.context.as_ref()?.session.as_ref()
+    }
+
+    /// The copy of a session, if it is that of the call and on another node.
+    pub fn copy(&self, id: &str) -> Option<&Arc<SessionCopy>> {
+        self.own_session().filter(|own| *own.id == *id)?.copy.as_ref()
     }
 
     /// Returns the id of the session that the guest means: the named one, or that of its call.
@@ -199,7 +208,7 @@ mod tests {
     fn caller(sessions: bool, own: Option<&str>) -> SessionCaller {
         let deadline = Deadline::At(Instant::now() + Duration::from_secs(60));
         let mut context = Context::root(1, "chat".into(), IsolateId::Worker(0), Origin::Host, deadline);
-        context.session = own.map(Arc::from);
+        context.session = own.map(Into::into);
         SessionCaller::new(Caller {
             module: "chat".into(),
             isolate: IsolateId::Worker(0),

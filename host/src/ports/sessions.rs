@@ -35,6 +35,12 @@ pub trait Sessions: Send + Sync {
     /// Removes values, then sets values. Does all of it, or nothing if it fails.
     fn set(&self, session: &str, values: SessionValues, remove: &[String]) -> Result<(), CallError>;
 
+    /// Sets values in place of all that may leave the node. Does all of it, or nothing.
+    fn apply(&self, session: &str, values: SessionValues) -> Result<(), CallError>;
+
+    /// `websocket.sessionSize`.
+    fn max_values(&self) -> u64;
+
     fn bind(&self, session: &str, uid: String, taken: WhenTaken) -> Result<(), CallError>;
 
     fn unbind(&self, session: &str) -> Result<(), CallError>;
@@ -102,6 +108,14 @@ impl Sessions for NoSessions {
 
     fn set(&self, _: &str, _: SessionValues, _: &[String]) -> Result<(), CallError> {
         Err(unavailable())
+    }
+
+    fn apply(&self, _: &str, _: SessionValues) -> Result<(), CallError> {
+        Err(unavailable())
+    }
+
+    fn max_values(&self) -> u64 {
+        0
     }
 
     fn bind(&self, _: &str, _: String, _: WhenTaken) -> Result<(), CallError> {
@@ -181,6 +195,7 @@ mod tests {
             none.get("s", "k").unwrap_err(),
             none.values("s").unwrap_err(),
             none.set("s", Vec::new(), &[]).unwrap_err(),
+            none.apply("s", Vec::new()).unwrap_err(),
             none.bind("s", key(), WhenTaken::Share).unwrap_err(),
             none.unbind("s").unwrap_err(),
             none.authenticate("s", "{}", None).unwrap_err(),
@@ -198,7 +213,7 @@ mod tests {
         for error in errors {
             assert!(matches!(error, CallError::Unavailable(_)), "{error:?}");
         }
-        assert_eq!((none.look("s"), none.count()), (None, (0, 0)));
+        assert_eq!((none.look("s"), none.count(), none.max_values()), (None, (0, 0), 0));
         assert!(none.find("u").is_empty() && none.members("g").is_empty());
     }
 }

@@ -100,8 +100,6 @@ const VERSIONS: &[(&str, &[&str])] = &[(
         "types",
         "broadcast",
         "broadcast-blocking",
-        "durable",
-        "durable-blocking",
         "rpc",
         "rpc-blocking",
         "http",

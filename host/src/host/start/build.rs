@@ -73,7 +73,7 @@ impl Built {
         let peers = peers.or_else(|| cluster.clone().map(|cluster| cluster as Arc<dyn Peers>));
         let peers = peers.unwrap_or_else(|| Arc::new(NoPeers));
         let dispatch = Dispatch::new(places, roster.clone(), node.clone(), ids.clone(), max_depth, peers);
-        let dispatch = Arc::new(dispatch);
+        let dispatch = Arc::new(dispatch.with_routers(config.cluster.routers.clone()));
         let reloads = Arc::new(LateReloads::default());
         let (options, timeout) = (config.guest_options(brokers, addr), config.master.ipc_ack_timeout);
         let messages = Arc::new(Messages::new(dispatch.clone(), events.clone(), options, timeout, handler));

@@ -1,13 +1,13 @@
 //! One session: the facts about a connected client, and what modules have stored about it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use crate::call::{SessionInfo, bounds, time};
+use crate::call::{ChangeError, SessionInfo, Values, time};
 use crate::hub::channels::Joined;
 use crate::hub::namespace::Addressee;
 
@@ -74,24 +74,9 @@ pub struct SocketName {
 pub(super) struct State {
     pub uid: Option<Arc<str>>,
     pub claims: Option<Claims>,
-    /// JSON texts.
-    values: BTreeMap<Box<str>, Box<str>>,
-    /// The bytes of the names and texts.
-    bytes: u64,
+    values: Values,
     pub groups: BTreeSet<Arc<str>>,
     pub is_ended: bool,
-}
-
-/// The most values of a session. Each costs memory besides its bytes.
-pub(super) const VALUES: usize = 1_024;
-
-/// Why the values of a session do not change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ChangeError {
-    #[error("the values of the session would have {bytes} bytes, but websocket.sessionSize allows {max}: store less")]
-    TooLarge { bytes: u64, max: u64 },
-    #[error("the session would have {count} values, but {VALUES} is the maximum: store several in one value")]
-    TooMany { count: usize },
 }
 
 impl Session {
@@ -173,38 +158,21 @@ impl Session {
     }
 
     pub fn get(&self, name: &str) -> Option<String> {
-        self.state.lock().values.get(name).map(|text| text.clone().into_string())
+        self.state.lock().values.get(name)
     }
 
     /// Returns all values, sorted by name.
     pub fn values(&self) -> Vec<(String, String)> {
-        self.state.lock().values.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect()
+        self.state.lock().values.all()
     }
 
-    /// Removes values, then sets values. Does all of it, or nothing if the values would exceed
-    /// `max` bytes or [`VALUES`].
+    /// Removes values, then sets values: see [`Values::change`].
     pub(super) fn change(&self, set: Vec<(String, String)>, remove: &[String], max: u64) -> Result<(), ChangeError> {
-        let size = |name: &str, text: &str| (name.len() + text.len()) as u64;
-        // The last value of a name counts.
-        let set: BTreeMap<Box<str>, Box<str>> =
-            set.into_iter().map(|(name, text)| (name.into(), text.into())).collect();
-        let removed: BTreeSet<&str> = remove.iter().map(String::as_str).collect();
-        let mut state = self.state.lock();
-        let old = state.values.iter().filter(|(name, _)| removed.contains(&***name) || set.contains_key(*name));
-        let (gone, old) = old.fold((0, 0), |(count, bytes), (name, text)| (count + 1, bytes + size(name, text)));
-        let new: u64 = set.iter().map(|(name, text)| size(name, text)).sum();
-        let bytes = state.bytes.saturating_sub(old).saturating_add(new);
-        if bytes > max && new > 0 {
-            return Err(ChangeError::TooLarge { bytes, max });
-        }
-        let count = (state.values.len() + set.len()).saturating_sub(gone);
-        if count > VALUES {
-            bounds::SESSION_VALUES.count();
-            return Err(ChangeError::TooMany { count });
-        }
-        state.values.retain(|name, _| !removed.contains(&**name));
-        state.values.extend(set);
-        state.bytes = bytes;
-        Ok(())
+        self.state.lock().values.change(set, remove, max)
+    }
+
+    /// Sets values in place of all that may leave the node: see [`Values::apply`].
+    pub(super) fn apply(&self, set: Vec<(String, String)>, max: u64) -> Result<(), ChangeError> {
+        self.state.lock().values.apply(set, max)
     }
 }

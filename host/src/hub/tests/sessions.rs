@@ -1,8 +1,9 @@
 //! Sessions: users, groups, values, and messages to them.
 
 use super::*;
+use crate::call::ChangeError;
 use crate::call::{Recipient, WhenTaken};
-use crate::hub::sessions::{ChangeError, Claims, Sent};
+use crate::hub::sessions::{Claims, Sent};
 
 /// A node with one worker, whose clients exist only in memory.
 struct Node {

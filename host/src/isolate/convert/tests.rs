@@ -80,6 +80,9 @@ fn a_clients_message_and_its_filters_reach_the_guest() {
     let after = FilterStage::After { route: "POST say".into(), status: 0 };
     let wit::Trigger::Other((kind, data)) = Trigger::Filter(after).into() else { panic!() };
     assert_eq!((kind.as_str(), data.as_str()), ("after", r#"{"route":"POST say","status":0}"#));
+    let route = Trigger::Route { server: "chat".into(), event: "room.say".into() };
+    let wit::Trigger::Other((kind, data)) = route.into() else { panic!() };
+    assert_eq!((kind.as_str(), data.as_str()), ("route", r#"{"server":"chat","event":"room.say"}"#));
     let wit::Origin::Session(id) = (&Origin::Session("n-1/a".into())).into() else { panic!() };
     assert_eq!(id, "n-1/a");
 }

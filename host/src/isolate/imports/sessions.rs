@@ -9,7 +9,7 @@ use super::{Started, blocking, started, waiting};
 use crate::bindings::fanfare::module::sessions::{self, WhenTaken};
 use crate::bindings::fanfare::module::types::{CallError, Payload, Pushed, Recipient, Session};
 use crate::bindings::fanfare::module::{sessions_await, sessions_blocking};
-use crate::call;
+use crate::call::{self, SessionAct, SessionCopy};
 use crate::isolate::convert::milliseconds;
 use crate::isolate::state::{Guest, State};
 use crate::ports::{self, ClientEvent, SessionCaller, SessionValues, session_caller as rules};
@@ -24,6 +24,32 @@ impl State {
     }
 }
 
+impl State {
+    /// The facts about a session: those of the copy, if the call has one.
+    fn known(&self, caller: &SessionCaller, session: &str) -> Option<Session> {
+        let known = match caller.copy(session) {
+            Some(copy) => Some(copy.info()),
+            None => self.sessions().look(session),
+        };
+        known.map(Into::into)
+    }
+
+    /// Changes the values of a session, or those of the call's copy.
+    fn change(
+        &self,
+        caller: &SessionCaller,
+        session: &str,
+        set: SessionValues,
+        remove: &[String],
+    ) -> Result<(), CallError> {
+        match caller.copy(session) {
+            Some(copy) => copy.change(set, remove),
+            None => self.sessions().set(session, set, remove),
+        }
+        .map_err(Into::into)
+    }
+}
+
 fn session_caller(guest: &Guest, caller: Option<u64>) -> SessionCaller {
     SessionCaller::new(guest.caller(caller))
 }
@@ -34,13 +60,14 @@ fn texts(ids: Vec<Arc<str>>) -> Vec<String> {
 
 impl sessions::Host for State {
     fn current(&mut self, call: u64) -> Option<Session> {
-        let session = self.session_caller(Some(call)).own().cloned()?;
-        self.sessions().look(&session).map(Into::into)
+        let caller = self.session_caller(Some(call));
+        self.known(&caller, caller.own()?)
     }
 
     fn look(&mut self, caller: Option<u64>, session: String) -> Result<Option<Session>, CallError> {
-        self.session_caller(caller).named(&session)?;
-        Ok(self.sessions().look(&session).map(Into::into))
+        let caller = self.session_caller(caller);
+        caller.named(&session)?;
+        Ok(self.known(&caller, &session))
     }
 
     fn find(&mut self, caller: Option<u64>, uid: String) -> Result<Vec<String>, CallError> {
@@ -51,13 +78,21 @@ impl sessions::Host for State {
 
     fn get(&mut self, caller: Option<u64>, session: Option<String>, key: String) -> Result<Option<String>, CallError> {
         rules::name_of("a value", &key)?;
-        let session = self.session_caller(caller).session(session)?;
-        self.sessions().get(&session, &key).map_err(Into::into)
+        let caller = self.session_caller(caller);
+        let session = caller.session(session)?;
+        match caller.copy(&session) {
+            Some(copy) => Ok(copy.get(&key)),
+            None => self.sessions().get(&session, &key).map_err(Into::into),
+        }
     }
 
     fn values(&mut self, caller: Option<u64>, session: Option<String>) -> Result<Vec<(String, String)>, CallError> {
-        let session = self.session_caller(caller).session(session)?;
-        self.sessions().values(&session).map_err(Into::into)
+        let caller = self.session_caller(caller);
+        let session = caller.session(session)?;
+        match caller.copy(&session) {
+            Some(copy) => Ok(copy.values()),
+            None => self.sessions().values(&session).map_err(Into::into),
+        }
     }
 
     fn set(
@@ -66,15 +101,17 @@ impl sessions::Host for State {
         session: Option<String>,
         values: Vec<(String, String)>,
     ) -> Result<(), CallError> {
-        let session = self.session_caller(caller).session(session)?;
+        let caller = self.session_caller(caller);
+        let session = caller.session(session)?;
         rules::values(&values)?;
-        self.sessions().set(&session, values, &[]).map_err(Into::into)
+        self.change(&caller, &session, values, &[])
     }
 
     fn remove(&mut self, caller: Option<u64>, session: Option<String>, keys: Vec<String>) -> Result<(), CallError> {
-        let session = self.session_caller(caller).session(session)?;
+        let caller = self.session_caller(caller);
+        let session = caller.session(session)?;
         rules::keys(&keys)?;
-        self.sessions().set(&session, Vec::new(), &keys).map_err(Into::into)
+        self.change(&caller, &session, Vec::new(), &keys)
     }
 
     fn bind(
@@ -88,12 +125,21 @@ impl sessions::Host for State {
         let session = caller.session(session)?;
         caller.taken(taken)?;
         rules::name_of("a user", &uid)?;
-        self.sessions().bind(&session, uid, taken).map_err(Into::into)
+        match caller.copy(&session) {
+            Some(copy) => bind_elsewhere(copy, uid, taken),
+            None => self.sessions().bind(&session, uid, taken),
+        }
+        .map_err(Into::into)
     }
 
     fn unbind(&mut self, caller: Option<u64>, session: Option<String>) -> Result<(), CallError> {
-        let session = self.session_caller(caller).session(session)?;
-        self.sessions().unbind(&session).map_err(Into::into)
+        let caller = self.session_caller(caller);
+        let session = caller.session(session)?;
+        match caller.copy(&session) {
+            Some(copy) => copy.act(SessionAct::Unbind),
+            None => self.sessions().unbind(&session),
+        }
+        .map_err(Into::into)
     }
 
     fn authenticate(
@@ -107,19 +153,36 @@ impl sessions::Host for State {
         let session = caller.session(session)?;
         caller.event("claims".to_owned(), call::Payload::None, claims.len())?;
         rules::claims(&claims)?;
-        self.sessions().authenticate(&session, &claims, expires_ms.map(Duration::from_millis)).map_err(Into::into)
+        match caller.copy(&session) {
+            Some(copy) => copy.act(SessionAct::Authenticate { claims, expires_ms }),
+            None => self.sessions().authenticate(&session, &claims, expires_ms.map(Duration::from_millis)),
+        }
+        .map_err(Into::into)
     }
 
     fn deauthenticate(&mut self, caller: Option<u64>, session: Option<String>) -> Result<(), CallError> {
-        let session = self.session_caller(caller).session(session)?;
-        self.sessions().deauthenticate(&session).map_err(Into::into)
+        let caller = self.session_caller(caller);
+        let session = caller.session(session)?;
+        match caller.copy(&session) {
+            Some(copy) => copy.act(SessionAct::Deauthenticate),
+            None => self.sessions().deauthenticate(&session),
+        }
+        .map_err(Into::into)
     }
 
     fn send(&mut self, caller: Option<u64>, to: Recipient, name: String, payload: Payload) -> Result<u32, CallError> {
         let (caller, to) = (self.session_caller(caller), call::Recipient::from(to));
         caller.recipient(&to)?;
         let event = caller.event(name, payload.into(), to.names_len())?;
-        self.sessions().send(&to, event).map_err(Into::into)
+        let copy = match &to {
+            call::Recipient::Session(id) => caller.copy(id),
+            _ => None,
+        };
+        match copy {
+            Some(copy) => copy.act(SessionAct::Send { name: event.name, payload: event.payload }).map(|()| 1),
+            None => self.sessions().send(&to, event),
+        }
+        .map_err(Into::into)
     }
 
     fn disconnect(
@@ -129,21 +192,30 @@ impl sessions::Host for State {
         code: u16,
         reason: String,
     ) -> Result<(), CallError> {
-        let session = self.session_caller(caller).session(session)?;
+        let caller = self.session_caller(caller);
+        let session = caller.session(session)?;
         rules::close(code, &reason)?;
-        self.sessions().disconnect(&session, code, reason).map_err(Into::into)
+        match caller.copy(&session) {
+            Some(copy) => copy.act(SessionAct::Disconnect { code, reason }),
+            None => self.sessions().disconnect(&session, code, reason),
+        }
+        .map_err(Into::into)
     }
 
-    fn join(&mut self, caller: Option<u64>, group: String, sessions: Vec<String>) -> Result<u32, CallError> {
+    fn join(&mut self, caller: Option<u64>, group: String, mut sessions: Vec<String>) -> Result<u32, CallError> {
         rules::name_of("a group", &group)?;
-        self.session_caller(caller).all_named(&sessions)?;
-        self.sessions().join(&group, &sessions).map_err(Into::into)
+        let caller = self.session_caller(caller);
+        caller.all_named(&sessions)?;
+        let elsewhere = act_elsewhere(&caller, &mut sessions, || SessionAct::Join(group.clone()))?;
+        Ok(elsewhere + self.sessions().join(&group, &sessions)?)
     }
 
-    fn leave(&mut self, caller: Option<u64>, group: String, sessions: Vec<String>) -> Result<u32, CallError> {
+    fn leave(&mut self, caller: Option<u64>, group: String, mut sessions: Vec<String>) -> Result<u32, CallError> {
         rules::name_of("a group", &group)?;
-        self.session_caller(caller).all_named(&sessions)?;
-        self.sessions().leave(&group, &sessions).map_err(Into::into)
+        let caller = self.session_caller(caller);
+        caller.all_named(&sessions)?;
+        let elsewhere = act_elsewhere(&caller, &mut sessions, || SessionAct::Leave(group.clone()))?;
+        Ok(elsewhere + self.sessions().leave(&group, &sessions)?)
     }
 
     fn members(&mut self, caller: Option<u64>, group: String) -> Result<Vec<String>, CallError> {
@@ -155,6 +227,40 @@ impl sessions::Host for State {
     fn count(&mut self) -> (u32, u32) {
         self.sessions().count()
     }
+}
+
+/// Only the node of a session knows whether a user is taken, and nobody waits for that node here.
+fn bind_elsewhere(copy: &SessionCopy, uid: String, taken: call::WhenTaken) -> Result<(), call::CallError> {
+    let replace = match taken {
+        call::WhenTaken::Share => false,
+        call::WhenTaken::Replace => true,
+        call::WhenTaken::Refuse => {
+            let id = copy.info().id;
+            let node = id.rsplit_once('/').map_or(&*id, |(node, _)| node);
+            return Err(call::CallError::Unavailable(format!(
+                "only node {node}, which has the session, knows whether the user is taken: bind the session there, or \
+                 share or replace the user"
+            )));
+        }
+    };
+    copy.act(SessionAct::Bind { uid, replace })
+}
+
+/// Removes the session of the call from a list and acts on it, if it is on another node. Returns
+/// how many sessions this was about.
+fn act_elsewhere(
+    caller: &SessionCaller,
+    sessions: &mut Vec<String>,
+    act: impl Fn() -> SessionAct,
+) -> Result<u32, call::CallError> {
+    let Some(copy) = caller.own().and_then(|own| caller.copy(own)) else { return Ok(0) };
+    let own = copy.info().id;
+    let before = sessions.len();
+    sessions.retain(|id| **id != *own);
+    if sessions.len() == before {
+        return Ok(0);
+    }
+    copy.act(act()).map(|()| 1)
 }
 
 /// The functions that wait, for both interfaces.
@@ -181,10 +287,14 @@ impl Guest {
         started(event.map(|event| self.ports.sessions.ask(session, event, timeout)))
     }
 
-    /// The session of a call on its own node is the session itself, so there is nothing to write.
+    /// Writes the copy of the call's session back. On its own node the session itself was changed.
     fn apply(&self, call: u64) -> Started<()> {
-        let session = session_caller(self, Some(call)).session(None);
-        Box::pin(std::future::ready(session.map(drop)))
+        let caller = session_caller(self, Some(call));
+        let applied = caller.session(None).map(|session| match caller.copy(&session) {
+            Some(copy) => copy.apply(),
+            None => Box::pin(std::future::ready(Ok(()))),
+        });
+        started(applied)
     }
 
     fn read(&self, caller: Option<u64>, session: String) -> Started<(call::SessionInfo, SessionValues)> {

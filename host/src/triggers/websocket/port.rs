@@ -82,6 +82,15 @@ impl ports::Sessions for SessionPort {
         self.change(session, values, remove)
     }
 
+    fn apply(&self, session: &str, values: SessionValues) -> Result<(), CallError> {
+        let session = self.hub.sessions.named(session)?;
+        self.hub.sessions.apply(&session, values).map_err(|error| CallError::Invalid(error.to_string()))
+    }
+
+    fn max_values(&self) -> u64 {
+        self.hub.sessions.max_values()
+    }
+
     fn bind(&self, session: &str, uid: String, taken: WhenTaken) -> Result<(), CallError> {
         let session = self.hub.sessions.named(session)?;
         self.hub.sessions.bind(&session, &uid, taken).map_err(|error| match error {

@@ -38,7 +38,7 @@ fn facts_of(cx: &Context, session: Option<&Session>, body: &Payload) -> Result<V
     });
     Ok(json!({
         "handler": cx.handler(), "kind": cx.trigger().kind(), "origin": format!("{:?}", cx.origin()),
-        "hook": cx.hook().map(|hook| &hook.name), "isolate": host::isolate(), "subdomain": cx.subdomain(),
+        "hook": cx.hook().map(|hook| &hook.name), "isolate": host::isolate(), "node": host::whoami().node, "subdomain": cx.subdomain(),
         "name": message.map(|message| &message.name), "wantsReply": message.map(|message| message.wants_reply),
         "messageSession": message.map(|message| &message.session),
         "params": cx.params(), "query": cx.query(), "extra": cx.extras(), "session": session.transpose()?,
@@ -250,6 +250,28 @@ fn use_blocking(what: Json<Use>) -> Json<Value> {
     shown(blocking::run(what.0))
 }
 
+/// One step of several.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Step {
+    Use(Use),
+    Blocking(Use),
+}
+
+/// Calls the functions that the body lists, and replies with the list of their results.
+#[handler]
+async fn steps(list: Json<Vec<Step>>) -> Json<Vec<Value>> {
+    let mut results = Vec::new();
+    for step in list.0 {
+        let result = match step {
+            Step::Use(what) => run(what).await,
+            Step::Blocking(what) => blocking::run(what),
+        };
+        results.push(shown(result).0);
+    }
+    Json(results)
+}
+
 fn shown(result: Result<Value, fanfare_sdk::wit::types::CallError>) -> Json<Value> {
     Json(result.unwrap_or_else(|error| {
         let error = CallError::from(error);
@@ -319,7 +341,7 @@ impl State for Saved {
 fanfare_sdk::module! {
     handlers: [
         echo, facts, burst, append, hold, release, holding, fail, trap, step, ready, seen, use_sessions,
-        use_blocking, who,
+        use_blocking, who, steps,
     ],
     snapshot: Saved,
 }

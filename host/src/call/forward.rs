@@ -1,0 +1,193 @@
+//! Messages of clients that another node runs, as plain data, and the copy of the session that
+//! travels with them.
+
+use std::fmt::{self, Debug, Formatter};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use super::{CallError, ChangeError, Envelope, Payload, RouteName, SessionInfo, Values};
+
+/// A message of a client that another node runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerMessage {
+    pub envelope: Envelope,
+    pub session: SessionInfo,
+    /// The values of the session that may leave its node.
+    pub values: Vec<(String, String)>,
+    /// `websocket.sessionSize` of the node with the session.
+    pub max_values: u64,
+    /// The route, always with a module.
+    pub route: RouteName,
+    /// The name of the client's event.
+    pub name: String,
+    pub wants_reply: bool,
+    /// The query of the URL with which the client has connected.
+    pub query: String,
+    pub payload: Payload,
+}
+
+/// The values of a copy, to be written back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppliedValues {
+    pub session: String,
+    pub values: Vec<(String, String)>,
+}
+
+/// What a call with the copy of a session does to the session itself. Nobody waits for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SessionAct {
+    Send {
+        name: String,
+        payload: Payload,
+    },
+    Disconnect {
+        code: u16,
+        reason: String,
+    },
+    Bind {
+        uid: String,
+        /// Whether the other sessions of the user are disconnected.
+        replace: bool,
+    },
+    Unbind,
+    Authenticate {
+        claims: String,
+        expires_ms: Option<u64>,
+    },
+    Deauthenticate,
+    Join(String),
+    Leave(String),
+}
+
+impl SessionAct {
+    /// The bytes of its texts.
+    pub fn size(&self) -> usize {
+        match self {
+            SessionAct::Send { name, payload } => name.len() + payload.len(),
+            SessionAct::Disconnect { reason: text, .. }
+            | SessionAct::Bind { uid: text, .. }
+            | SessionAct::Authenticate { claims: text, .. }
+            | SessionAct::Join(text)
+            | SessionAct::Leave(text) => text.len(),
+            SessionAct::Unbind | SessionAct::Deauthenticate => 0,
+        }
+    }
+}
+
+/// Resolves once the values of a copy were written back.
+pub type Applied = Pin<Box<dyn Future<Output = Result<(), CallError>> + Send>>;
+
+/// The way from the copy of a session to the session itself.
+pub trait SessionHome: Send + Sync {
+    /// Queues an act. Acts of one message happen in their order, and before its reply.
+    fn act(&self, act: SessionAct) -> Result<(), CallError>;
+
+    /// Writes values back, in place of all that may leave the node of the session.
+    fn apply(&self, values: AppliedValues) -> Applied;
+}
+
+/// The copy of a session that belongs to one message: filters, middlewares and the route share it.
+pub struct SessionCopy {
+    info: Mutex<SessionInfo>,
+    values: Mutex<Values>,
+    max_values: u64,
+    home: Arc<dyn SessionHome>,
+}
+
+impl Debug for SessionCopy {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionCopy").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+impl SessionCopy {
+    /// Fails if the values exceed the limits that they have on every node.
+    pub fn new(
+        info: SessionInfo,
+        values: Vec<(String, String)>,
+        max_values: u64,
+        home: Arc<dyn SessionHome>,
+    ) -> Result<SessionCopy, ChangeError> {
+        let mut all = Values::default();
+        all.change(values, &[], max_values)?;
+        Ok(SessionCopy { info: Mutex::new(info), values: Mutex::new(all), max_values, home })
+    }
+
+    pub fn info(&self) -> SessionInfo {
+        self.info.lock().clone()
+    }
+
+    pub fn get(&self, name: &str) -> Option<String> {
+        self.values.lock().get(name)
+    }
+
+    pub fn values(&self) -> Vec<(String, String)> {
+        self.values.lock().all()
+    }
+
+    /// Changes the copy only.
+    pub fn change(&self, set: Vec<(String, String)>, remove: &[String]) -> Result<(), CallError> {
+        let changed = self.values.lock().change(set, remove, self.max_values);
+        changed.map_err(|error| CallError::Invalid(error.to_string()))
+    }
+
+    /// Writes the values of the copy back, in place of all that may leave the session's node.
+    pub fn apply(&self) -> Applied {
+        let session = self.info.lock().id.to_string();
+        self.home.apply(AppliedValues { session, values: self.values.lock().shared() })
+    }
+
+    /// Does something to the session itself. The copy follows.
+    pub fn act(&self, act: SessionAct) -> Result<(), CallError> {
+        let mut info = self.info.lock();
+        let change: Box<dyn FnOnce(&mut SessionInfo)> = match &act {
+            SessionAct::Bind { uid, .. } => {
+                let uid = uid.clone();
+                Box::new(|info| info.uid = Some(uid))
+            }
+            SessionAct::Unbind => Box::new(|info| info.uid = None),
+            SessionAct::Authenticate { claims, .. } => {
+                let claims = claims.clone();
+                Box::new(|info| info.claims = Some(claims))
+            }
+            SessionAct::Deauthenticate => Box::new(|info| info.claims = None),
+            SessionAct::Send { .. } | SessionAct::Disconnect { .. } | SessionAct::Join(_) | SessionAct::Leave(_) => {
+                Box::new(|_| {})
+            }
+        };
+        self.home.act(act)?;
+        change(&mut info);
+        Ok(())
+    }
+
+    /// The memory that it uses, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        size_of::<SessionCopy>() + usize::try_from(self.values.lock().bytes()).unwrap_or(usize::MAX)
+    }
+}
+
+/// The session that a call belongs to.
+#[derive(Debug, Clone)]
+pub struct CallSession {
+    pub id: Arc<str>,
+    /// Its copy, if the session is on another node.
+    pub copy: Option<Arc<SessionCopy>>,
+}
+
+impl From<Arc<str>> for CallSession {
+    fn from(id: Arc<str>) -> CallSession {
+        CallSession { id, copy: None }
+    }
+}
+
+impl From<&str> for CallSession {
+    fn from(id: &str) -> CallSession {
+        Arc::<str>::from(id).into()
+    }
+}

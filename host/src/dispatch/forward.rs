@@ -1,0 +1,330 @@
+//! Messages of clients that other nodes run, because this node does not have the module.
+//!
+//! The node of the client picks the node that runs the message, and sends it a copy of the session.
+//! That node finds the route and checks access as for its own clients. All messages of a session
+//! run in the same worker there, so that they start in their order.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::clients::{Chain, FromPeer};
+use super::{CallSpec, Dispatch, PendingCall};
+use crate::call::text::{NAME, line};
+use crate::call::{
+    AppliedValues, CallError, CallResult, ClientMessage, Deadline, Envelope, Origin, Peer, PeerMessage, Recipient,
+    RouteName, SessionAct, SessionCopy, SessionHome, SessionInfo, Trace, Trigger, TriggerKind, VERSION, WhenTaken,
+};
+use crate::config::RouterConfig;
+use crate::isolate::{Isolate, Slot};
+use crate::ports::{BoxFuture, ClientEvent, Forward, Sessions, Wanted};
+
+/// The server type that has the module of a message, and its nodes that do.
+struct Holders {
+    server: Arc<str>,
+    nodes: Vec<Peer>,
+}
+
+/// How the node of a message is found.
+enum Pick {
+    Node(Arc<str>),
+    /// A route of a module on this node says it.
+    Asked(Arc<Slot>, PendingCall),
+}
+
+impl Dispatch {
+    /// Sends a client's message to a node that has its module. The route function is called before
+    /// this returns, and messages of a session leave in the order of these calls.
+    pub(super) fn forward(
+        self: &Arc<Dispatch>,
+        isolate: &Isolate,
+        name: RouteName,
+        message: ClientMessage,
+    ) -> Result<BoxFuture<CallResult>, CallError> {
+        let module = name.module.as_deref().unwrap_or(&message.module).to_owned();
+        let holders = self.holders_of(&module)?;
+        let until = Instant::now() + message.timeout;
+        let sessions = self.sessions().ok_or_else(CallError::stopping)?;
+        let missing = || CallError::NotFound(format!("there is no session {}", line(&message.session, NAME)));
+        let info = sessions.look(&message.session).ok_or_else(missing)?;
+        let pick = self.pick(isolate, &holders, &*sessions, &info, &message, until);
+        let pick = pick.inspect_err(|error| self.peers.unrouted(&holders.server, error))?;
+        let mut values = sessions.values(&message.session)?;
+        values.retain(|(name, _)| !name.starts_with('_'));
+        let max_values = sessions.max_values();
+        let (before, turn) = self.turns.queue(&message.session);
+        let dispatch = self.clone();
+        Ok(Box::pin(async move {
+            let found = dispatch.picked(pick, &holders).await;
+            let node = found.inspect_err(|error| dispatch.peers.unrouted(&holders.server, error))?;
+            if let Some(before) = before {
+                // It ends when the turn of the message before this one is over.
+                _ = before.await;
+            }
+            let message = dispatch.peer_message(name, module, message, info, values, max_values, until);
+            let session = message.session.id.clone();
+            let acts = Box::new(move |act| on_act(&*sessions, &session, act));
+            let outcome = dispatch.peers.forward(&node, Forward { message, turn: Box::new(turn), acts });
+            match tokio::time::timeout_at(until.into(), outcome).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(CallError::Timeout(None)),
+            }
+        }))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "they are the parts of the message")]
+    fn peer_message(
+        &self,
+        name: RouteName,
+        module: String,
+        message: ClientMessage,
+        session: SessionInfo,
+        values: Vec<(String, String)>,
+        max_values: u64,
+        until: Instant,
+    ) -> PeerMessage {
+        PeerMessage {
+            envelope: Envelope {
+                version: VERSION,
+                origin: Origin::Session(message.session),
+                chain: Vec::new(),
+                depth: 0,
+                in_startup: false,
+                left: until.saturating_duration_since(Instant::now()),
+                trace: Trace::fresh(),
+                subdomain: message.subdomain,
+            },
+            session,
+            values,
+            max_values,
+            route: RouteName { module: Some(module), ..name },
+            name: message.name.to_string(),
+            wants_reply: message.wants_reply,
+            query: message.query,
+            payload: message.payload,
+        }
+    }
+
+    /// The nodes that have a module. If they are of several types, one with a route function comes
+    /// first, else the first name.
+    fn holders_of(&self, module: &str) -> Result<Holders, CallError> {
+        let mut nodes = self.peers.holders(module);
+        let servers: BTreeSet<&Arc<str>> = nodes.iter().map(|peer| &peer.server).collect();
+        let routed = servers.iter().find(|server| self.routers.contains_key(&****server));
+        let Some(server) = routed.or(servers.first()).map(|server| Arc::clone(server)) else {
+            return Err(self.peers.missing(Wanted::Module(module)).unwrap_or_else(|| self.missing(module)));
+        };
+        nodes.retain(|peer| peer.server == server);
+        Ok(Holders { server, nodes })
+    }
+
+    fn pick(
+        &self,
+        isolate: &Isolate,
+        holders: &Holders,
+        sessions: &dyn Sessions,
+        info: &SessionInfo,
+        message: &ClientMessage,
+        until: Instant,
+    ) -> Result<Pick, CallError> {
+        let server = &holders.server;
+        let Some(router) = self.routers.get(&**server) else {
+            let key = info.uid.as_deref().unwrap_or(&info.id);
+            let picked = nearest(key, &holders.nodes).ok_or_else(|| no_node(server, ""));
+            return picked.map(|peer| Pick::Node(peer.id.clone()));
+        };
+        if let Some(key) = &router.session {
+            let value = sessions.get(&info.id, key)?;
+            let unset = || unrouted(server, format_args!("the session has no value `{key}`"));
+            let text = value.ok_or_else(unset)?;
+            let node: Result<String, _> = serde_json::from_str(&text);
+            let node =
+                node.map_err(|_| unrouted(server, format_args!("the value `{key}` of the session is no text")))?;
+            return holders.find(&node).map(Pick::Node);
+        }
+        self.ask_router(isolate, router, server, message, until)
+            .map(|(slot, pending)| Pick::Asked(slot, pending))
+            .map_err(|error| unrouted(server, error))
+    }
+
+    /// Queues the call of a route function.
+    fn ask_router(
+        &self,
+        isolate: &Isolate,
+        router: &RouterConfig,
+        server: &Arc<str>,
+        message: &ClientMessage,
+        until: Instant,
+    ) -> Result<(Arc<Slot>, PendingCall), CallError> {
+        let (module, path) = (router.module.as_deref().unwrap_or_default(), router.path.as_deref().unwrap_or_default());
+        let name = RouteName::within(module, path).map_err(|error| CallError::Invalid(error.to_string()))?;
+        let slot = self.client_slot(isolate, module)?;
+        let matched = Self::find_route(&slot, &name, TriggerKind::Route)?;
+        let limit = Instant::now() + slot.deployment().generation.limits.timeout;
+        let trigger = Trigger::Route { server: server.clone(), event: message.name.clone() };
+        let spec = CallSpec {
+            origin: Origin::Session(message.session.clone()),
+            subdomain: message.subdomain.clone(),
+            session: Some(message.session.clone().into()),
+            query: name.query,
+            ..CallSpec::of_host(trigger, Deadline::At(until.min(limit)), message.payload.clone())
+        };
+        let pending = self.send_to(&slot, matched, spec)?;
+        Ok((slot, pending))
+    }
+
+    async fn picked(&self, pick: Pick, holders: &Holders) -> Result<Arc<str>, CallError> {
+        let (slot, pending) = match pick {
+            Pick::Node(node) => return Ok(node),
+            Pick::Asked(slot, pending) => (slot, pending),
+        };
+        let server = &holders.server;
+        let reply = pending.outcome(&slot).await.map_err(|error| unrouted(server, error))?.into_reply();
+        let text = std::str::from_utf8(reply.payload.as_bytes()).unwrap_or_default();
+        // A handler may reply with text, or with JSON.
+        let node = serde_json::from_str::<String>(text).unwrap_or_else(|_| text.to_owned());
+        holders.find(&node)
+    }
+
+    /// Queues the call of a message from another node before it returns.
+    pub fn on_peer_message(
+        self: &Arc<Dispatch>,
+        message: PeerMessage,
+        home: Arc<dyn SessionHome>,
+    ) -> Result<BoxFuture<CallResult>, CallError> {
+        let PeerMessage { envelope, session, values, max_values, route, name, wants_reply, query, payload } = message;
+        if envelope.version != VERSION {
+            return Err(CallError::Invalid(format!(
+                "the message has version {} of the envelope, but this node reads only version {VERSION}",
+                envelope.version
+            )));
+        }
+        let module = route.module.as_deref().unwrap_or_default();
+        let slot = self.session_slot(module, &session.id)?;
+        let refused = |error: &CallError| slot.refused(TriggerKind::Client, error, Some(envelope.trace));
+        let matched = Self::find_route(&slot, &route, TriggerKind::Client).inspect_err(refused)?;
+        let message = ClientMessage {
+            session: session.id.clone(),
+            module: module.into(),
+            name: name.into(),
+            socket: false,
+            params: Vec::new(),
+            query: if route.query.is_empty() { query } else { route.query },
+            payload,
+            wants_reply,
+            subdomain: envelope.subdomain.clone(),
+            timeout: envelope.left,
+        };
+        let copy = SessionCopy::new(session, values, max_values, home);
+        let copy = Arc::new(copy.map_err(|error| CallError::Invalid(error.to_string()))?);
+        let from = FromPeer { copy, envelope: Arc::new(envelope) };
+        Chain::new(self, slot, matched, message, Some(from)).start().map(|outcome| Box::pin(outcome) as BoxFuture<_>)
+    }
+
+    /// Writes back the values of a copy.
+    pub fn on_peer_apply(&self, applied: AppliedValues) -> Result<(), CallError> {
+        let sessions = self.sessions().ok_or_else(CallError::stopping)?;
+        sessions.apply(&applied.session, applied.values)
+    }
+
+    /// The slot that runs the messages of a session of another node: always the same one, or the
+    /// least loaded one if the module has failed there.
+    fn session_slot(&self, module: &str, session: &str) -> Result<Arc<Slot>, CallError> {
+        let slots = self.workers().iter().filter_map(|isolate| isolate.slot(module));
+        let nearest = slots.max_by_key(|slot| weight(session, &slot.isolate.to_string()));
+        let here = nearest.ok_or_else(|| self.missing(module))?;
+        if here.failed().is_none() { Ok(here) } else { self.least_loaded(module, None) }
+    }
+}
+
+impl Holders {
+    fn find(&self, node: &str) -> Result<Arc<str>, CallError> {
+        let found = self.nodes.iter().find(|peer| *peer.id == *node);
+        found.map(|peer| peer.id.clone()).ok_or_else(|| no_node(&self.server, node))
+    }
+}
+
+/// The error of a message whose route function fails.
+fn unrouted(server: &str, why: impl std::fmt::Display) -> CallError {
+    CallError::Unavailable(format!("no node of the server type {server} for this message: {why}"))
+}
+
+fn no_node(server: &str, node: &str) -> CallError {
+    let node = line(node, NAME);
+    unrouted(server, format_args!("node `{node}` is away, or does not have the module"))
+}
+
+/// Does to a session what a call on another node asks for. Nobody waits there for an error.
+fn on_act(sessions: &dyn Sessions, session: &str, act: SessionAct) {
+    let done = match act {
+        SessionAct::Send { name, payload } => {
+            sessions.send(&Recipient::Session(session.to_owned()), ClientEvent { name, payload }).map(drop)
+        }
+        SessionAct::Disconnect { code, reason } => sessions.disconnect(session, code, reason),
+        SessionAct::Bind { uid, replace } => {
+            sessions.bind(session, uid, if replace { WhenTaken::Replace } else { WhenTaken::Share })
+        }
+        SessionAct::Unbind => sessions.unbind(session),
+        SessionAct::Authenticate { claims, expires_ms } => {
+            sessions.authenticate(session, &claims, expires_ms.map(Duration::from_millis))
+        }
+        SessionAct::Deauthenticate => sessions.deauthenticate(session),
+        SessionAct::Join(group) => sessions.join(&group, &[session.to_owned()]).map(drop),
+        SessionAct::Leave(group) => sessions.leave(&group, &[session.to_owned()]).map(drop),
+    };
+    match done {
+        // The client has left meanwhile.
+        Ok(()) | Err(CallError::NotFound(_)) => {}
+        Err(error) => tracing::warn!(session, %error, "another node asks a session for something that fails"),
+    }
+}
+
+/// The node with the highest hash of a key and its id (rendezvous hashing): a node that comes or
+/// goes moves only the keys that it gets or had.
+fn nearest<'a>(key: &str, nodes: &'a [Peer]) -> Option<&'a Peer> {
+    nodes.iter().max_by_key(|peer| (weight(key, &peer.id), Reverse(&peer.id)))
+}
+
+/// The hash of a key and a place: FNV-1a, then the last steps of SplitMix64, which mix all bits.
+/// All frontends must pick the same node for a user, so it must not change.
+fn weight(key: &str, place: &str) -> u64 {
+    let bytes = key.bytes().chain([0xff]).chain(place.bytes());
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes(count: usize) -> Vec<Peer> {
+        let peer = |number| Peer { id: format!("chat-{number}").into(), server: "chat".into(), workers: 1 };
+        (1..=count).map(peer).collect()
+    }
+
+    #[test]
+    fn users_are_spread_evenly_and_a_node_that_goes_moves_only_its_own() {
+        let (all, mut fewer) = (nodes(4), nodes(4));
+        fewer.remove(1);
+        let mut counts = [0; 4];
+        for number in 0..10_000 {
+            let key = format!("user-{number}");
+            let (with, without) = (nearest(&key, &all).unwrap(), nearest(&key, &fewer).unwrap());
+            counts[all.iter().position(|peer| peer.id == with.id).unwrap()] += 1;
+            assert!(with.id == without.id || &*with.id == "chat-2", "{key} moves from {} without need", with.id);
+        }
+        assert!(counts.iter().all(|count| (2_300..2_700).contains(count)), "{counts:?}");
+        assert!(nearest("a", &[]).is_none());
+    }
+
+    #[test]
+    fn the_hash_is_part_of_the_protocol() {
+        let nodes = nodes(3);
+        let found = ["ada", "bob", "eve", "7"].map(|key| nearest(key, &nodes).unwrap().id.to_string());
+        assert_eq!(found.join(" "), "chat-3 chat-2 chat-3 chat-3");
+    }
+}

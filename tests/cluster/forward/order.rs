@@ -1,0 +1,131 @@
+//! The order of the messages of a client, and how many of them run.
+
+use serde_json::{Value, json};
+
+use super::{all_see, chat, client, gate, send, three};
+use crate::harness::{Nats, Started, WebSocket, eventually};
+
+/// What the filter `step` of a backend has seen, in the worker that runs the messages of the only
+/// client.
+async fn seen(back: &Started) -> Vec<u64> {
+    let mut all = Vec::new();
+    for worker in 0..2 {
+        let seen = back.run(worker, "sessions", "seen", Value::Null).await;
+        let bodies: Vec<u64> =
+            seen.as_array().unwrap().iter().map(|facts| facts["body"].as_str().unwrap().parse().unwrap()).collect();
+        assert!(all.is_empty() || bodies.is_empty(), "one worker runs the messages of a session");
+        all.extend(bodies);
+    }
+    all
+}
+
+/// Sends numbered messages at once, and waits for all answers.
+async fn flood(client: &mut WebSocket, name: &str, numbers: std::ops::Range<u64>) {
+    for number in numbers.clone() {
+        send(client, number, name, json!(number)).await;
+    }
+    let mut answered = Vec::new();
+    for _ in numbers.clone() {
+        let answer = client.json().await;
+        assert_eq!(answer["rid"], answer["data"], "{answer}");
+        answered.push(answer["rid"].as_u64().unwrap());
+    }
+    answered.sort_unstable();
+    assert_eq!(answered, numbers.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn the_messages_of_a_client_start_in_their_order_over_a_swap_of_the_module() {
+    let Some(nats) = Nats::start().await else { return };
+    let filters = json!({ "filters": { "before": ["step"] } });
+    let (front, back) =
+        (gate(&nats, "gate-1").start().await, chat(&nats, 1).manifest("sessions", filters).start().await);
+    all_see(&[&front, &back], &["chat-1"]).await;
+    let mut client = client(&front).await;
+    let swaps = async {
+        for version in 2..5 {
+            back.rewrite("sessions", json!({ "config": { "version": version } }));
+            assert_eq!(back.reload("sessions").await["outcome"], "swapped");
+        }
+    };
+    tokio::join!(flood(&mut client, "sessions.echo", 1..2_001), swaps);
+    assert_eq!(seen(&back).await, (1..2_001).collect::<Vec<_>>(), "each once, in order");
+}
+
+#[tokio::test]
+async fn a_slow_route_function_changes_no_order() {
+    let Some(nats) = Nats::start().await else { return };
+    let routers = json!({ "cluster": { "routers": { "chat": { "module": "gate", "path": "inside/hold" } } } });
+    let filters = json!({ "filters": { "before": ["step"] } });
+    let front = gate(&nats, "gate-1").config(routers).start().await;
+    let back = chat(&nats, 1).manifest("sessions", filters).start().await;
+    all_see(&[&front, &back], &["chat-1"]).await;
+    let mut client = client(&front).await;
+    for cid in 1..=20 {
+        send(&mut client, cid, "sessions.facts", json!("chat-1")).await;
+    }
+    let holding = async || {
+        let mut all = 0;
+        for worker in 0..2 {
+            all += front.run(worker, "gate", "holding", Value::Null).await.as_u64().unwrap();
+        }
+        all
+    };
+    eventually("all route functions wait", || async { holding().await == 20 }).await;
+    for worker in 0..2 {
+        front.run(worker, "gate", "release", Value::Null).await;
+    }
+    let mut answered = Vec::new();
+    for _ in 0..20 {
+        let answer = client.json().await;
+        assert_eq!(answer["data"]["node"], "chat-1", "{answer}");
+        answered.push(answer["rid"].as_u64().unwrap());
+    }
+    assert_eq!(answered, (1..=20).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn as_many_messages_of_a_client_run_as_in_flight_allows() {
+    let Some(nats) = Nats::start().await else { return };
+    let front = gate(&nats, "gate-1").config(json!({ "websocket": { "inFlight": 2 } })).start().await;
+    let back = chat(&nats, 1).start().await;
+    all_see(&[&front, &back], &["chat-1"]).await;
+    let mut client = client(&front).await;
+    for cid in 1..=5 {
+        send(&mut client, cid, "sessions.hold", json!(cid)).await;
+    }
+    let holding = async || {
+        let mut all = 0;
+        for worker in 0..2 {
+            all += back.run(worker, "sessions", "holding", Value::Null).await.as_u64().unwrap();
+        }
+        all
+    };
+    for held in [2, 2, 1] {
+        eventually("the next messages run", || async { holding().await == held }).await;
+        assert_eq!(back.metric("fanfare_cluster_serving", &[]).await, held as f64);
+        for worker in 0..2 {
+            back.run(worker, "sessions", "release", Value::Null).await;
+        }
+        for _ in 0..held {
+            client.json().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_clients_of_two_frontends_lose_no_message() {
+    let Some(nats) = Nats::start().await else { return };
+    let (front, _backs) = three(&nats, json!({})).await;
+    let second = gate(&nats, "gate-2").start().await;
+    eventually("gate-2 knows the backends", || async { second.metric("fanfare_cluster_nodes", &[]).await == 4.0 })
+        .await;
+    let mut tasks = Vec::new();
+    for number in 0..20 {
+        let mut client = client(if number % 2 == 0 { &front } else { &second }).await;
+        tasks.push(tokio::spawn(async move { flood(&mut client, "sessions.echo", 1..201).await }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
