@@ -3,6 +3,7 @@
 mod broadcasts;
 mod cable;
 pub mod calls;
+pub mod durable;
 pub mod faults;
 pub mod forward;
 mod frozen;

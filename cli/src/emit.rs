@@ -45,7 +45,10 @@ impl EmitArgs {
 }
 
 fn receipt_output(name: &str, receipt: &Receipt) -> Output {
-    let Receipt { id, seq, accepted, skipped, nodes } = receipt;
+    let Receipt { id, seq, accepted, skipped, nodes, position } = receipt;
+    if let Some(position) = position {
+        return Output::of(format!("{name}: id {id}, kept by the stream at position {position}\n"));
+    }
     let workers = if *accepted == 1 { "worker" } else { "workers" };
     let others = nodes.map(|nodes| format!(", sent to {nodes} other {}", if nodes == 1 { "node" } else { "nodes" }));
     let others = others.unwrap_or_default();
@@ -92,6 +95,8 @@ chat-2/worker-0 was skipped: starting
         let of = async |receipt| output(false, None, receipt).await.0;
         let both = of(r#"{"id":7,"seq":3,"accepted":2,"nodes":1}"#).await;
         assert_eq!(both, Output::of("a/b: id 7, seq 3, accepted by 2 workers, sent to 1 other node\n"));
+        let kept = of(r#"{"id":7,"seq":41,"accepted":2,"nodes":1,"position":41}"#).await;
+        assert_eq!(kept, Output::of("a/b: id 7, kept by the stream at position 41\n"));
         let others = of(r#"{"id":7,"seq":0,"accepted":0,"nodes":2}"#).await;
         assert_eq!(others, Output::of("a/b: id 7, seq 0, accepted by 0 workers, sent to 2 other nodes\n"));
     }

@@ -23,6 +23,7 @@
 //! | `POST /v1/nodes/<node>/stop` | [`StopRequested`] |
 //! | any request that fails | [`Problem`], as `application/problem+json` |
 
+mod broadcasts;
 mod calls;
 mod channels;
 mod clients;
@@ -38,6 +39,7 @@ mod subscriptions;
 mod tests;
 
 pub use crate::call::{NodeReload, ReloadOutcome};
+pub use broadcasts::{DurableModule, DurableStatus};
 pub use calls::{GatherEntry, Queued, Receipt, Reply, Skipped};
 pub use channels::{ChannelHistoryStatus, ChannelPatternStatus, ChannelStatus, ChannelsStatus};
 pub use clients::{ClientsStatus, FiltersStatus, SocketListenerStatus, SocketStatus};

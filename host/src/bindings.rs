@@ -6,6 +6,7 @@ wasmtime::component::bindgen!({
     world: "all",
     imports: {
         "fanfare:module/broadcast.gather": store | trappable,
+        "fanfare:module/durable.emit": store | trappable,
         "fanfare:module/rpc.call": store | trappable,
         "fanfare:module/rpc.call-every": store | trappable,
         "fanfare:module/master-await.send": store | trappable,
@@ -20,6 +21,7 @@ wasmtime::component::bindgen!({
         "fanfare:module/channels-await.members": store | trappable,
         "fanfare:module/fetch.send": store | trappable,
         "fanfare:module/broadcast-blocking.gather": async,
+        "fanfare:module/durable-blocking.emit": async,
         "fanfare:module/rpc-blocking.call": async,
         "fanfare:module/rpc-blocking.call-every": async,
         "fanfare:module/master-blocking.send": async,

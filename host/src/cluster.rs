@@ -11,8 +11,10 @@ mod broker;
 mod bucket;
 mod calls;
 mod counts;
+mod durable;
 mod former;
 mod forward;
+mod jetstream;
 mod join;
 mod known;
 mod link;
@@ -53,6 +55,7 @@ use crate::isolate::NodeFacts;
 use crate::ports::{KnownNode, Reloads};
 use crate::registry::Roster;
 use bucket::Bucket;
+use durable::Durable;
 use former::Former;
 use link::{Link, Outgoing};
 use presence::{Heartbeat, Phase, Presence, View};
@@ -79,6 +82,7 @@ pub struct Cluster {
     view: ArcSwap<View>,
     waiting: Arc<Waiting>,
     bucket: Bucket,
+    durable: Durable,
     /// The runtime of the connection. Set by [`Cluster::open`].
     links: OnceLock<Handle>,
     /// The calls of other nodes that run.
@@ -147,6 +151,7 @@ impl Cluster {
             config: config.clone(),
             subjects: Subjects::new(&config.name),
             bucket: Bucket::new(&config.name, config.timeout, link.clone()),
+            durable: Durable::new(&config.name, config.durable),
             link,
             queue: Mutex::new(Some(queue)),
             info: Mutex::new(info),
@@ -192,11 +197,13 @@ impl Cluster {
     /// Other nodes send no further calls. Those that were sent are answered.
     pub fn leave(&self) {
         *self.phase.lock() = Phase::Leaving;
+        self.durable.leaving.cancel();
         self.beat.notify_one();
     }
 
     /// Tells the others that this node has stopped, and ends the connection.
     pub async fn close(&self) {
+        self.last_broadcasts().await;
         *self.phase.lock() = Phase::Left;
         if let Some(client) = self.link.up_client() {
             let last = async {
@@ -206,6 +213,24 @@ impl Cluster {
             _ = tokio::time::timeout(LAST_MESSAGES, last).await;
         }
         self.end.cancel();
+    }
+
+    /// Waits until the stream has the durable broadcasts of this node.
+    async fn last_broadcasts(&self) {
+        let sent = async {
+            while self.link.is_up() && self.durable.outbox.len().0 > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        _ = tokio::time::timeout(LAST_MESSAGES, sent).await;
+        let (lost, _) = self.durable.outbox.len();
+        if lost > 0 {
+            tracing::warn!(lost, "durable broadcasts are lost, because the stream did not accept them in time");
+        }
+    }
+
+    fn id(&self) -> String {
+        self.info.lock().id.clone()
     }
 
     fn boot(&self) -> String {

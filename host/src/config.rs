@@ -16,6 +16,7 @@ pub use capabilities::{
     StreamKeys, Topics, Variables,
 };
 pub use cluster::{ClusterConfig, NatsSecrets, RouterConfig};
+pub use durable::DurableConfig;
 pub use events::{EventHistoryConfig, EventQueueConfig, EventsConfig};
 pub use http::{CorsConfig, CorsRoutes, HttpConfig};
 pub use hub::HubConfig;
@@ -41,6 +42,7 @@ pub mod capabilities;
 mod cluster;
 pub mod cron;
 mod domain;
+mod durable;
 pub mod endpoint;
 mod events;
 pub mod formats;

@@ -10,6 +10,7 @@ mod calls;
 mod channels;
 mod choose;
 mod clients;
+mod durable;
 mod exchanges;
 mod forward;
 mod hooks;
@@ -31,6 +32,7 @@ use tokio::sync::oneshot;
 
 pub use actor::Actor;
 pub use broadcasts::Sequencer;
+pub use durable::DurableRun;
 pub use hooks::Message;
 pub use places::Places;
 

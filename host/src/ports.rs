@@ -108,6 +108,7 @@ mod tests {
         let (key, event, reach) = (|| "k".to_owned(), StreamEvent::default, StreamReach::Everywhere);
         let errors = [
             calls.emit(caller(), emission(), payload()).unwrap_err(),
+            calls.emit_durable(caller(), emission(), payload()).await.unwrap_err(),
             calls.gather(caller(), emission(), payload(), None).await.unwrap_err(),
             calls.call(caller(), Target::Any, route(), payload(), options()).await.unwrap_err(),
             calls.call_every(caller(), Group::Workers, route(), payload(), options()).await.unwrap_err(),

@@ -43,7 +43,9 @@ pub use manifest::{
     Action, DeclaredSubscription, Deliver, Feed, NatsSource, Overflow, RedisSource, RedisTopic, Source, SourceKind,
     SubscriptionSettings,
 };
-pub use manifest::{Isolation, Manifest, MatchedSocket, PatternKind, PlaceKinds, Rollout, Schedule, ScheduleKind};
+pub use manifest::{
+    Durable, Isolation, Manifest, MatchedSocket, PatternKind, PlaceKinds, Rollout, Schedule, ScheduleKind,
+};
 #[cfg(test)]
 pub use manifest::{Middleware, Off};
 pub use module::Module;

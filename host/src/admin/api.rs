@@ -29,7 +29,12 @@ pub async fn emit(admin: &AdminState, module: &str, name: &str, request: Request
             Err(error) => problem(error.into()),
         };
     }
-    match admin.dispatch.emit(&Actor::Operator, emission, payload) {
+    // The operator learns whether the stream has a durable broadcast.
+    let emitted = match admin.dispatch.emits_durably(&emission) {
+        true => admin.dispatch.emit_durable(&Actor::Operator, emission, payload, Some(timeout)).await,
+        false => admin.dispatch.emit(&Actor::Operator, emission, payload),
+    };
+    match emitted {
         Ok(receipt) => document(StatusCode::ACCEPTED, &Receipt::from(receipt)),
         Err(error) => problem(error.into()),
     }

@@ -5,7 +5,7 @@ use hyper::body::Incoming;
 
 use super::answer::{Answer, document, not_allowed, problem, text};
 use super::state::AdminState;
-use super::status::{nodes as node_status, status};
+use super::status::{durable as durable_status, nodes as node_status, status};
 use super::{api, events, kills, metrics, nodes, schedules};
 use crate::call::{IsolateId, Problem, ProblemCode};
 use crate::swap::KillTarget;
@@ -28,6 +28,7 @@ pub async fn respond(admin: &AdminState, request: Request<Incoming>) -> Answer {
         ["v1", "events"] if get => events::answer(admin, request.headers(), &query),
         ["v1", "schedules"] if get => document(StatusCode::OK, &admin.schedules.status()),
         ["v1", "subscriptions"] if get => document(StatusCode::OK, &admin.subscriptions.status()),
+        ["v1", "broadcasts"] if get => document(StatusCode::OK, &durable_status(admin)),
         ["v1", "nodes"] if get => document(StatusCode::OK, &node_status(admin)),
         ["v1", "nodes", node, "stop"] if post => nodes::stop(admin, node).await,
         ["v1", "schedules", "run"] if post => schedules::run(admin, request).await,
@@ -40,7 +41,8 @@ pub async fn respond(admin: &AdminState, request: Request<Incoming>) -> Answer {
         ["v1", "reload"] if post => api::reload_all(admin, &query).await,
         ["v1", "workers", "kill"] if post => kills::kill(admin, KillTarget::Workers, request).await,
         ["v1", "brokers", "kill"] if post => kills::kill(admin, KillTarget::Brokers, request).await,
-        ["livez" | "readyz" | "metrics"] | ["v1", "status" | "events" | "schedules" | "subscriptions" | "nodes"] => {
+        ["livez" | "readyz" | "metrics"]
+        | ["v1", "status" | "events" | "schedules" | "subscriptions" | "nodes" | "broadcasts"] => {
             not_allowed("GET, HEAD")
         }
         ["v1", "modules", _, "broadcasts", _]

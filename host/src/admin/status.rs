@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::state::AdminState;
 use crate::api::{
-    Buffered, ChannelStatus, ChannelsStatus, ClientsStatus, ClusterStatus, Connections, Descriptors, EventLinkStatus,
-    EventListenStatus, EventsStatus, IsolateLoad, IsolateStatus, ModuleStatus, SocketListenerStatus, State, Status,
-    Usage,
+    Buffered, ChannelStatus, ChannelsStatus, ClientsStatus, ClusterStatus, Connections, Descriptors, DurableStatus,
+    EventLinkStatus, EventListenStatus, EventsStatus, IsolateLoad, IsolateStatus, ModuleStatus, SocketListenerStatus,
+    State, Status, Usage,
 };
 use crate::cluster;
 use crate::dispatch::Dispatch;
@@ -56,6 +56,11 @@ pub fn nodes(admin: &AdminState) -> ClusterStatus {
         Some(cluster) => cluster.status(),
         None => cluster::alone(&admin.swapper.services.node, &admin.roster),
     }
+}
+
+/// The durable broadcasts of this node. There are none without a cluster.
+pub fn durable(admin: &AdminState) -> DurableStatus {
+    admin.cluster.as_ref().map(|cluster| cluster.durable_status()).unwrap_or_default()
 }
 
 fn events(admin: &AdminState) -> EventsStatus {

@@ -23,6 +23,9 @@ pub struct Receipt {
     /// The number of other nodes that the broadcast was sent to. Absent without other nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<u32>,
+    /// The place of a durable broadcast in the stream. Absent for other broadcasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
 }
 
 /// A worker that did not queue a broadcast.
@@ -86,13 +89,15 @@ pub struct GatherEntry {
 impl From<call::Receipt> for Receipt {
     fn from(receipt: call::Receipt) -> Receipt {
         let call::Receipt { id, seq, accepted, skipped, extra } = receipt;
-        let nodes = extra.iter().find(|(name, _)| name == "nodes").and_then(|(_, count)| count.parse().ok());
+        let value = |wanted: &str| extra.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
+        let nodes = value("nodes").and_then(|count| count.parse().ok());
+        let position = value("position").and_then(|position| position.parse().ok());
         let skipped = skipped.into_iter().map(|call::Skipped { isolate, node, reason }| Skipped {
             isolate: isolate.to_string(),
             node,
             reason,
         });
-        Receipt { id, seq, accepted, skipped: skipped.collect(), nodes }
+        Receipt { id, seq, accepted, skipped: skipped.collect(), nodes, position }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The JSON documents about the nodes of a cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -33,6 +33,9 @@ pub struct NodeInfo {
     pub settings: Map<String, Value>,
     /// The modules that it serves, each with its generation, shortened to 12 digits.
     pub modules: BTreeMap<String, String>,
+    /// The durable broadcasts of these modules.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub durable: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The answer to `POST /v1/nodes/<node>/stop`: the node has begun to stop.

@@ -153,7 +153,7 @@ fn every_key_is_in_camel_case() {
         keys(&serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap(), &path.display().to_string());
         count += 1;
     }
-    assert_eq!(count, 17, "every document has one golden file");
+    assert_eq!(count, 18, "every document has one golden file");
 }
 
 #[test]
@@ -244,6 +244,26 @@ fn orders() -> SubscriptionStatus {
         failure: Some("no stock".into()),
         ..SubscriptionStatus::default()
     }
+}
+
+#[test]
+fn durable_broadcasts_match_their_golden_file() {
+    let shop = DurableModule {
+        module: "shop".into(),
+        reading: true,
+        reason: Some("delivery 1 of chair is refused".into()),
+        position: 40,
+        running: Some(41),
+        pending: 2,
+    };
+    let chat = DurableModule { module: "chat".into(), position: 7, reading: true, ..DurableModule::default() };
+    let status = DurableStatus {
+        stream: Some("fanfare_broadcasts".into()),
+        queued: 1,
+        queued_bytes: 420,
+        modules: vec![chat, shop],
+    };
+    compare("durable", &status);
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The bucket of the cluster: small values in JetStream that outlive a node. Nodes change them by
 //! compare-and-set.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +11,12 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::jetstream;
 use super::link::Link;
 use crate::call::CallError;
 
 /// How often a node tries to change a value that others change at the same time.
 const ATTEMPTS: u32 = 64;
-
-/// The most copies of the bucket in a cluster of NATS servers.
-const MOST_COPIES: usize = 3;
 
 /// The bucket.
 pub(super) struct Bucket {
@@ -96,20 +93,12 @@ impl Bucket {
             return Ok(store);
         }
         let client = self.link.up_client().ok_or("this node is not connected to NATS")?.clone();
-        let urls: BTreeSet<String> =
-            client.try_server_info().map(|info| info.connect_urls).unwrap_or_default().into_iter().collect();
-        let context = ContextBuilder::new().timeout(self.timeout).build(client);
+        let context = ContextBuilder::new().timeout(self.timeout).build(client.clone());
         let name = &self.name;
         let store = match context.get_key_value(name).await {
             Ok(store) => store,
             Err(_) => {
-                let made = context.create_stream(stream_of(name, 1));
-                // A server lists its own addresses as those of a cluster, too.
-                if urls.len() < MOST_COPIES || context.create_stream(stream_of(name, MOST_COPIES)).await.is_err() {
-                    made.await.map_err(|error| {
-                        format!("it cannot be made, is JetStream enabled (nats-server --jetstream)? {error}")
-                    })?;
-                }
+                jetstream::make(&client, &context, |copies| stream_of(name, copies)).await?;
                 context.get_key_value(name).await.map_err(|error| error.to_string())?
             }
         };

@@ -269,6 +269,19 @@ impl Peers for Cluster {
         }
     }
 
+    fn is_durable(&self, module: &str, broadcast: &str) -> bool {
+        let declares = |node: &Reachable| node.info.durable.get(module).is_some_and(|names| names.contains(broadcast));
+        self.holding(module).iter().any(declares)
+    }
+
+    fn queue_durable(&self, broadcast: PeerBroadcast) -> Result<(), CallError> {
+        self.queue_for_stream(broadcast)
+    }
+
+    fn keep(&self, broadcast: PeerBroadcast) -> BoxFuture<Result<u64, CallError>> {
+        self.keep_in_stream(broadcast)
+    }
+
     fn gather(&self, broadcast: PeerBroadcast) -> BoxFuture<Vec<GatherEntry>> {
         let left = broadcast.envelope.left;
         let holders = self.holding(&broadcast.module);

@@ -68,6 +68,8 @@ pub struct Snapshot {
     pub queued_bytes: u64,
     pub waiting: u64,
     pub serving: u64,
+    /// The durable broadcasts that the stream does not have yet, and their bytes.
+    pub durable: (u64, u64),
     /// Each counter with the name of its metric and its help.
     pub counters: Vec<(&'static str, &'static str, u64)>,
     pub peers: Vec<PeerSnapshot>,

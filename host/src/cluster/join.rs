@@ -139,7 +139,12 @@ impl Cluster {
 
     /// Sends heartbeats, reads those of others, and serves their calls, until the host ends.
     pub(super) async fn take_part(self: Arc<Self>) {
-        tokio::join!(self.clone().beats(), self.clone().hear(), self.clone().follow_modules());
+        tokio::join!(
+            self.clone().beats(),
+            self.clone().hear(),
+            self.clone().follow_modules(),
+            self.clone().send_durable()
+        );
     }
 
     /// Joins whenever there is a connection, and sends heartbeats.

@@ -1,6 +1,6 @@
 //! The modules of this node: other nodes know them, and their broadcasts arrive here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
 
@@ -37,6 +37,14 @@ pub(super) fn installed(roster: &Roster) -> BTreeMap<String, String> {
     roster.installed().into_iter().map(entry).collect()
 }
 
+/// The durable broadcasts of the modules that a node serves.
+fn durable(roster: &Roster) -> BTreeMap<String, BTreeSet<String>> {
+    let entry = |generation: &Arc<Generation>| {
+        (generation.module.to_string(), generation.manifest.durable.keys().cloned().collect::<BTreeSet<_>>())
+    };
+    roster.installed().iter().map(entry).filter(|(_, names)| !names.is_empty()).collect()
+}
+
 impl Cluster {
     /// Subscribes to the broadcasts of the modules that this node serves, and tells the other nodes
     /// of them.
@@ -44,9 +52,15 @@ impl Cluster {
         let Some(roster) = self.node.roster() else { return };
         let mut changes = roster.changes();
         let mut subscribed: HashMap<String, AbortOnDropHandle<()>> = HashMap::new();
+        let mut reading: HashMap<String, AbortOnDropHandle<()>> = HashMap::new();
         loop {
             changes.mark_unchanged();
             let modules = installed(&roster);
+            let durable = durable(&roster);
+            reading.retain(|module, _| durable.contains_key(module));
+            for module in durable.keys() {
+                reading.entry(module.clone()).or_insert_with(|| self.read_durable(module.clone()));
+            }
             subscribed.retain(|module, _| modules.contains_key(module));
             for module in modules.keys().filter(|module| !subscribed.contains_key(*module)).cloned().collect::<Vec<_>>()
             {
@@ -56,9 +70,9 @@ impl Cluster {
             }
             let changed = {
                 let mut info = self.info.lock();
-                let changed = info.modules != modules;
+                let changed = info.modules != modules || info.durable != durable;
                 if changed {
-                    info.modules = modules;
+                    (info.modules, info.durable) = (modules, durable);
                     info.revision += 1;
                 }
                 changed

@@ -102,7 +102,8 @@ impl Cluster {
             queued_bytes,
             waiting: self.waiting.len() as u64,
             serving: self.serving.load(Relaxed).into(),
-            counters: self.link.counts.snapshot(),
+            durable: self.durable.outbox.len(),
+            counters: self.link.counts.snapshot().into_iter().chain(self.durable.counters()).collect(),
             peers: view.nodes.values().map(peer).collect(),
         }
     }

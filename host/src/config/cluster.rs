@@ -7,6 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::durable::DurableConfig;
 use super::formats::{ConnectionName, FilePath, Label, ModuleName, NatsUrls, RouteRef, VariableName};
 use super::nats_address::NatsAddress;
 use super::secret::Secret;
@@ -85,6 +86,8 @@ pub struct ClusterConfig {
     pub max_serving: u32,
     /// The broadcasts and calls without an answer that wait until they are sent.
     pub queue: ClusterQueue,
+    /// The broadcasts with `"delivery": "durable"`.
+    pub durable: DurableConfig,
 }
 
 /// What waits until it is sent to other nodes.
@@ -145,6 +148,7 @@ impl Default for ClusterConfig {
             max_waiting: 10_000,
             max_serving: 10_000,
             queue: ClusterQueue::default(),
+            durable: DurableConfig::default(),
         }
     }
 }

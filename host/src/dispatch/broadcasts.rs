@@ -33,14 +33,14 @@ pub struct Sequencer {
 }
 
 /// A broadcast with its recipients. The actor may emit it.
-struct Resolved {
+pub(super) struct Resolved {
     /// One slot in each worker, in index order. Empty if only other nodes serve the module.
-    slots: Vec<Arc<Slot>>,
+    pub(super) slots: Vec<Arc<Slot>>,
     /// Whether it is sent to other nodes.
-    has_others: bool,
-    module: Arc<str>,
-    name: Arc<str>,
-    subdomain: Option<Arc<str>>,
+    pub(super) has_others: bool,
+    pub(super) module: Arc<str>,
+    pub(super) name: Arc<str>,
+    pub(super) subdomain: Option<Arc<str>>,
     /// The call that emits it.
     parent: Option<Arc<Context>>,
     /// Whether the caller waits for an entry from each worker.
@@ -109,9 +109,13 @@ impl Dispatch {
     }
 
     /// Queues a broadcast in every worker of this node or in none, and sends it to the other nodes
-    /// that serve its module.
+    /// that serve its module. A durable one is queued for the stream.
     pub fn emit(&self, actor: &Actor, emission: Emission, payload: Payload) -> Result<Receipt, CallError> {
-        Ok(self.emit_to_all(actor, emission, payload, None)?.receipt)
+        let broadcast = self.resolve_broadcast(actor, emission, &payload, false)?;
+        match self.is_durable(actor, &broadcast) {
+            true => self.queue_durable(actor, &broadcast, payload),
+            false => Ok(self.emit_to_all(actor, &broadcast, payload, None)?.receipt),
+        }
     }
 
     /// Queues a broadcast and waits for an entry from every worker: those of this node in index
@@ -124,7 +128,16 @@ impl Dispatch {
         timeout: Option<Duration>,
     ) -> impl Future<Output = Result<Vec<GatherEntry>, CallError>> + Send + use<> {
         let deadline = self.caller_deadline(actor, timeout);
-        let emitted = self.emit_to_all(actor, emission, payload, Some(deadline));
+        let emitted = self.resolve_broadcast(actor, emission, &payload, true).and_then(|broadcast| {
+            if self.is_durable(actor, &broadcast) {
+                let why = "is durable, so that nodes may run it much later: emit it instead of gathering";
+                return Err(CallError::Invalid(format!(
+                    "the broadcast `{}` of {} {why}",
+                    broadcast.name, broadcast.module
+                )));
+            }
+            self.emit_to_all(actor, &broadcast, payload, Some(deadline))
+        });
         async move {
             let Emitted { deliveries, others, .. } = emitted?;
             let entries = join_all(deliveries.into_iter().map(|delivery| delivery.wait(deadline)));
@@ -139,11 +152,10 @@ impl Dispatch {
     fn emit_to_all(
         &self,
         actor: &Actor,
-        emission: Emission,
+        broadcast: &Resolved,
         payload: Payload,
         gather: Option<Instant>,
     ) -> Result<Emitted, CallError> {
-        let broadcast = self.resolve_broadcast(actor, emission, &payload, gather.is_some())?;
         let sequencer = self.sequencer(&broadcast.module);
         // No generation is switched while this is locked, so every step below sees the same ones.
         let mut last = sequencer.last.lock();
@@ -151,13 +163,13 @@ impl Dispatch {
         let weight = broadcast.reserve(&payload)?;
         let seq = if broadcast.slots.is_empty() { *last } else { *last + 1 };
         let copy = broadcast.has_others.then(|| payload.clone());
-        let (id, deliveries) = self.deliver(actor, &broadcast, seq, weight, payload)?;
+        let (id, deliveries) = self.deliver(actor, broadcast, seq, weight, payload)?;
         *last = seq;
         broadcast.pass_holds();
         let mut emitted = broadcast.receipt(id, seq, deliveries)?;
         // Under the lock, so that other nodes have the same order.
         if let Some(payload) = copy {
-            self.send_to_others(actor, &broadcast, &mut emitted, payload, gather);
+            self.send_to_others(actor, broadcast, &mut emitted, payload, gather);
         }
         drop(last);
         Ok(emitted)
@@ -192,7 +204,7 @@ impl Dispatch {
     }
 
     /// Checks that the actor may emit the broadcast, and finds the slots that receive it.
-    fn resolve_broadcast(
+    pub(super) fn resolve_broadcast(
         &self,
         actor: &Actor,
         emission: Emission,
@@ -306,7 +318,7 @@ impl Resolved {
     }
 
     /// Checks that a generation declares the broadcast, and that its route is open to broadcasts.
-    fn check_access(&self) -> Result<(), CallError> {
+    pub(super) fn check_access(&self) -> Result<(), CallError> {
         let access = self.slots.iter().find_map(|slot| {
             let generation = &slot.deployment().generation;
             Some(generation.access(*generation.manifest.broadcasts.get(&*self.name)?))

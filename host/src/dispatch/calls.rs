@@ -292,6 +292,15 @@ impl Calls for Dispatch {
         Dispatch::emit(self, &Actor::Guest(from), emission, payload)
     }
 
+    fn emit_durable(
+        &self,
+        from: Caller,
+        emission: Emission,
+        payload: Payload,
+    ) -> BoxFuture<Result<Receipt, CallError>> {
+        Dispatch::emit_durable(self, &Actor::Guest(from), emission, payload, None)
+    }
+
     fn gather(
         &self,
         from: Caller,

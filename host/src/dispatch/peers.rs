@@ -28,7 +28,7 @@ pub(super) struct RemoteEmission {
 }
 
 impl RemoteEmission {
-    fn broadcast(self, envelope: Envelope) -> PeerBroadcast {
+    pub(super) fn broadcast(self, envelope: Envelope) -> PeerBroadcast {
         let RemoteEmission { module, name, id, payload, .. } = self;
         PeerBroadcast { envelope, module, name, id, payload }
     }
@@ -65,7 +65,7 @@ impl Dispatch {
         })
     }
 
-    fn envelope(&self, actor: &Actor, given: Option<String>, left: Duration, awaited: bool) -> Envelope {
+    pub(super) fn envelope(&self, actor: &Actor, given: Option<String>, left: Duration, awaited: bool) -> Envelope {
         let node: Arc<str> = self.node.id.as_str().into();
         let parent = actor.parent();
         let origin = match actor.origin() {

@@ -396,6 +396,22 @@ pub enum HostEvent {
         /// The number of messages that failed since the previous event.
         failed: u64,
     },
+    /// A durable broadcast failed as often as its module allows, and was parked. `fanfare
+    /// broadcasts parked` shows it.
+    BroadcastParked {
+        /// The module.
+        module: String,
+        /// The name of the broadcast.
+        broadcast: String,
+        /// Its place in the stream.
+        position: u64,
+        /// How often a worker of this node has run it.
+        tries: u32,
+        /// Why it failed last, in one line.
+        reason: String,
+        /// The number under which it is parked.
+        parked: u64,
+    },
     /// This node can reach another node of the cluster.
     NodeUp {
         /// The node.

@@ -3,6 +3,7 @@
 mod broadcast;
 mod channels;
 mod config;
+mod durable;
 mod events;
 mod fetch;
 mod host;
@@ -49,6 +50,8 @@ pub fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     wit::types::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::broadcast::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::broadcast_blocking::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::durable::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    wit::durable_blocking::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::rpc::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::rpc_blocking::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     wit::http::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;

@@ -43,6 +43,9 @@ impl Caller {
 pub trait Calls: Send + Sync {
     fn emit(&self, from: Caller, what: Emission, payload: Payload) -> Result<Receipt, CallError>;
 
+    /// Emits a durable broadcast. Resolves when the stream has it.
+    fn emit_durable(&self, from: Caller, what: Emission, payload: Payload) -> BoxFuture<Result<Receipt, CallError>>;
+
     fn gather(
         &self,
         from: Caller,
@@ -89,6 +92,10 @@ pub struct NoCalls;
 impl Calls for NoCalls {
     fn emit(&self, _: Caller, _: Emission, _: Payload) -> Result<Receipt, CallError> {
         Err(unavailable())
+    }
+
+    fn emit_durable(&self, _: Caller, _: Emission, _: Payload) -> BoxFuture<Result<Receipt, CallError>> {
+        Box::pin(std::future::ready(Err(unavailable())))
     }
 
     fn gather(

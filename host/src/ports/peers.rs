@@ -71,6 +71,27 @@ pub trait Peers: Send + Sync {
     /// Sends a broadcast, and waits for an entry from each worker of each other node that serves
     /// its module. Resolves at the latest when the envelope's time is over.
     fn gather(&self, broadcast: PeerBroadcast) -> BoxFuture<Vec<GatherEntry>>;
+
+    /// Whether another node that serves a module declares a broadcast as durable.
+    fn is_durable(&self, _module: &str, _broadcast: &str) -> bool {
+        false
+    }
+
+    /// Queues a durable broadcast until the stream has it.
+    fn queue_durable(&self, _broadcast: PeerBroadcast) -> Result<(), CallError> {
+        Err(no_stream())
+    }
+
+    /// Brings a durable broadcast into the stream. Resolves with its place there, at the latest
+    /// when the envelope's time is over.
+    fn keep(&self, _broadcast: PeerBroadcast) -> BoxFuture<Result<u64, CallError>> {
+        Box::pin(std::future::ready(Err(no_stream())))
+    }
+}
+
+fn no_stream() -> CallError {
+    let why = "durable broadcasts need NATS servers, which fanfare.json does not name: set cluster.nats";
+    CallError::Unavailable(why.to_owned())
 }
 
 /// The port of a single node.

@@ -100,6 +100,8 @@ const VERSIONS: &[(&str, &[&str])] = &[(
         "types",
         "broadcast",
         "broadcast-blocking",
+        "durable",
+        "durable-blocking",
         "rpc",
         "rpc-blocking",
         "http",

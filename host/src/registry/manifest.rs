@@ -4,7 +4,7 @@
 //! never the component.
 
 pub use missing::{MissingComponent, Stray, strays};
-pub use model::{Manifest, ManifestError, Route};
+pub use model::{Durable, Manifest, ManifestError, Route};
 #[cfg(any(test, fuzzing))]
 pub use path::parse as parse_path;
 pub use patterns::PatternKind;

@@ -31,6 +31,12 @@ impl Collector for Nodes {
             ("fanfare_cluster_queued_bytes", "Bytes of the messages that wait", all.queued_bytes),
             ("fanfare_cluster_waiting", "Calls that wait for other nodes", all.waiting),
             ("fanfare_cluster_serving", "Calls of other nodes that run", all.serving),
+            (
+                "fanfare_durable_queued_broadcasts",
+                "Durable broadcasts that the stream does not have yet",
+                all.durable.0,
+            ),
+            ("fanfare_durable_queued_bytes", "Bytes of the durable broadcasts that wait", all.durable.1),
         ] {
             writer.gauge(metric, help, value)?;
         }

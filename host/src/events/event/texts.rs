@@ -43,6 +43,7 @@ impl HostEvent {
             HostEvent::NatsUp { .. } => "natsUp",
             HostEvent::NatsDown { .. } => "natsDown",
             HostEvent::NatsMessageFailed { .. } => "natsMessageFailed",
+            HostEvent::BroadcastParked { .. } => "broadcastParked",
             HostEvent::NodeUp { .. } => "nodeUp",
             HostEvent::NodeDown { .. } => "nodeDown",
             HostEvent::ClusterReady { .. } => "clusterReady",

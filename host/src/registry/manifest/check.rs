@@ -15,9 +15,11 @@ use http::Method;
 
 use self::rules::{has, inside_only, without_chain};
 use super::hooks::{self, Hook, RawMessageHook};
-use super::model::{Build, Manifest, ManifestError, Route, Startup};
+use super::model::{Build, Durable, Manifest, ManifestError, Route, Startup};
 use super::path;
-use super::raw::{self, FILE_NAME, Isolation, Middleware, RawBroadcast, RawBuild, RawRoute, RawStartup, StartupPlace};
+use super::raw::{
+    self, Delivery, FILE_NAME, Isolation, Middleware, RawBroadcast, RawBuild, RawRoute, RawStartup, StartupPlace,
+};
 use super::reference::resolve_reference;
 use super::subscriptions::DeclaredSubscription;
 use crate::call::hook;
@@ -83,7 +85,7 @@ fn read(dir: &Path, text: &str) -> Result<(Option<Manifest>, Faults), Faults> {
     let mut check = Check { dir: &dir, tree: &tree, faults };
     let component = check.component();
     let routes = check.routes();
-    let broadcasts = check.broadcasts(&routes);
+    let (broadcasts, durable) = check.broadcasts(&routes);
     let startups = check.startups(&routes);
     let schedules = check.schedules(&routes);
     let subscriptions = check.subscriptions(&routes);
@@ -116,6 +118,7 @@ fn read(dir: &Path, text: &str) -> Result<(Option<Manifest>, Faults), Faults> {
         // The other parts refer to routes by their index.
         routes: routes.into_iter().map(|route| route.unwrap_or_else(unread)).collect(),
         broadcasts,
+        durable,
         startups,
         schedules,
         subscriptions,
@@ -263,15 +266,29 @@ impl<'a> Check<'a> {
         })
     }
 
-    fn broadcasts(&mut self, routes: &[Option<Route>]) -> BTreeMap<String, usize> {
-        let mut broadcasts = BTreeMap::new();
+    /// Returns the routes of the broadcasts, and those that a stream keeps.
+    fn broadcasts(&mut self, routes: &[Option<Route>]) -> (BTreeMap<String, usize>, BTreeMap<String, Durable>) {
+        let (mut broadcasts, mut durable) = (BTreeMap::new(), BTreeMap::new());
         for member in self.members("broadcasts") {
             let route = self.reference(routes, "broadcasts", member);
-            if let (Some(route), Some(RawBroadcast { .. })) = (route, member.node.read()) {
+            let Some(RawBroadcast { delivery, attempts, backoff, .. }) = member.node.read() else { continue };
+            if let Some(route) = route {
                 broadcasts.insert(member.name.clone(), route);
             }
+            if delivery == Delivery::Durable {
+                let default = Durable::default();
+                let (attempts, backoff) = (attempts.unwrap_or(default.attempts), backoff.unwrap_or(default.backoff));
+                durable.insert(member.name.clone(), Durable { attempts, backoff });
+                continue;
+            }
+            for key in ["attempts", "backoff"] {
+                let Some(node) = member.node.get(key) else { continue };
+                let path = KeyPath::of(&["broadcasts", &member.name, key]);
+                let message = "is for broadcasts that are kept: add `\"delivery\": \"durable\"`, or remove it";
+                self.fault(&node.origin, &path, message.to_owned());
+            }
         }
-        broadcasts
+        (broadcasts, durable)
     }
 
     fn startups(&mut self, routes: &[Option<Route>]) -> BTreeMap<String, Startup> {

@@ -155,6 +155,8 @@ hooks! {
     nats_down = "natsDown";
     /// A message of JetStream failed too often. Default none.
     nats_message_failed = "natsMessageFailed";
+    /// A durable broadcast failed too often. Default none.
+    broadcast_parked = "broadcastParked";
     /// This node can reach another node. Default none.
     node_up = "nodeUp";
     /// This node can no longer reach another node. Default none.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 use serde_json::{Map, Value};
@@ -34,6 +35,8 @@ pub struct Manifest {
     pub routes: Vec<Route>,
     /// The index in `routes` of each broadcast's route, by the broadcast's name.
     pub broadcasts: BTreeMap<String, usize>,
+    /// The broadcasts that a stream keeps.
+    pub durable: BTreeMap<String, Durable>,
     /// The calls that a new instance runs before it serves, in the order of their names.
     pub startups: BTreeMap<String, Startup>,
     /// The routes that the host runs at certain times, by the name of the schedule.
@@ -95,6 +98,21 @@ pub struct Route {
     pub query: Option<PayloadSchema>,
     /// The path as written in `module.json`.
     pub text: String,
+}
+
+/// How a worker runs a durable broadcast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Durable {
+    /// How often, before the broadcast is parked.
+    pub attempts: u32,
+    /// The pause after the first failure.
+    pub backoff: Duration,
+}
+
+impl Default for Durable {
+    fn default() -> Durable {
+        Durable { attempts: 5, backoff: Duration::from_secs(1) }
+    }
 }
 
 /// A call that a new instance runs before it serves.

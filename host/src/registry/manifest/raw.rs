@@ -235,6 +235,33 @@ pub struct RawBroadcast {
     /// else the only route with that path. Required.
     #[schemars(with = "RouteRef")]
     pub path: String,
+    /// How it reaches the workers: `direct`, at most once, or `durable`, through a stream of the
+    /// NATS servers of `cluster.nats`, so that a node that is away receives it later. Default
+    /// `direct`.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// How often a worker runs a durable broadcast that fails, before it is parked, 1 to 100.
+    /// Default 5.
+    #[serde(default)]
+    #[schemars(with = "u32", extend("minimum" = 1, "maximum" = 100))]
+    pub attempts: Option<u32>,
+    /// The pause after the first failure of a durable broadcast, 10 ms to 1 m. It doubles with each
+    /// further failure, up to 1 m. Default `1s`.
+    #[serde(default, with = "crate::document::units::optional_duration")]
+    #[schemars(with = "crate::document::units::Time", extend("minimum" = 10, "maximum" = 60_000))]
+    pub backoff: Option<Duration>,
+}
+
+/// How a broadcast reaches the workers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub enum Delivery {
+    /// At most once, at once.
+    #[default]
+    Direct,
+    /// Through a stream that keeps it.
+    Durable,
 }
 
 /// A startup: a route that a new instance runs before it serves.

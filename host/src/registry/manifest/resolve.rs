@@ -146,6 +146,11 @@ pub fn check_connections(manifest: &Manifest, config: &Config) -> Result<(), Fau
         );
         faults.push(Fault::new(&manifest.source.nearest(&path).origin, path, message));
     }
+    for name in manifest.durable.keys().filter(|_| config.cluster.nats.is_none()) {
+        let path = KeyPath::of(&["broadcasts", name, "delivery"]);
+        let message = format!("durable broadcasts need NATS servers, which fanfare.json does not name: {NATS_EXAMPLE}");
+        faults.push(Fault::new(&manifest.source.nearest(&path).origin, path, message));
+    }
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 

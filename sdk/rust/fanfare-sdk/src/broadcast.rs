@@ -36,6 +36,39 @@ pub fn emit(name: &str, payload: impl IntoPayload) -> Result<Receipt, CallError>
     named(name).emit(payload)
 }
 
+/// Emits a broadcast that the manifest declares with `"delivery": "durable"`. Resolves when the
+/// stream of the cluster has it: from then on every node with the module runs it, also one that is
+/// away now. [`emit`](fn@emit) of such a broadcast returns before that.
+///
+/// Fails with [`CallError::Unavailable`] if the stream does not have it, and with
+/// [`CallError::Timeout`] if that is not known.
+///
+/// ```
+/// use fanfare_sdk::prelude::*;
+///
+/// #[handler]
+/// async fn sell(article: Text) -> Result<Json<u64>> {
+///     let receipt = broadcast::emit_durable("sold", article).await?;
+///     Ok(Json(receipt.seq))
+/// }
+///
+/// #[handler]
+/// fn book(article: Text) {
+///     info!("{} is sold", *article);
+/// }
+/// fanfare_sdk::module!(sell, book);
+/// # fn main() {
+/// let host = TestHost::builder(Module).durable_broadcast("sold", "book").start();
+/// assert_eq!(host.call("sell", "chair").unwrap().text(), "1");
+/// # }
+/// ```
+pub fn emit_durable<P: IntoPayload>(
+    name: &str,
+    payload: P,
+) -> impl Future<Output = Result<Receipt, CallError>> + use<P> {
+    named(name).emit_durable(payload)
+}
+
 /// Emits a broadcast, then waits for all workers. Resolves with exactly one entry per worker, in
 /// index order.
 pub fn gather<P: IntoPayload>(name: &str, payload: P) -> impl Future<Output = Result<Vec<Entry>, CallError>> + use<P> {
@@ -93,6 +126,14 @@ impl Emit {
     /// Queues the broadcast in every worker, or in none. See [`emit`](fn@emit).
     pub fn emit(self, payload: impl IntoPayload) -> Result<Receipt, CallError> {
         Ok(backend::emit(caller(), &self.emission, &payload.into_payload()?)?)
+    }
+
+    /// Emits a durable broadcast, and waits until the stream has it. See
+    /// [`emit_durable`](fn@emit_durable).
+    pub fn emit_durable<P: IntoPayload>(self, payload: P) -> impl Future<Output = Result<Receipt, CallError>> + use<P> {
+        let caller = caller();
+        let payload = payload.into_payload();
+        async move { Ok(backend::emit_durable(caller, &self.emission, &payload?).await?) }
     }
 
     /// Emits the broadcast and waits for all workers. See [`gather`](fn@gather).

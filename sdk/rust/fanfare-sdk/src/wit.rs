@@ -7,8 +7,8 @@
 include!("wit/bindings/imports.rs");
 
 pub use fanfare::module::{
-    broadcast, channels, channels_await, config, events, host, http, master, master_await, messages, nodes, rpc,
-    sessions, sessions_await, sse, types,
+    broadcast, channels, channels_await, config, durable, events, host, http, master, master_await, messages, nodes,
+    rpc, sessions, sessions_await, sse, types,
 };
 
 pub mod handler {

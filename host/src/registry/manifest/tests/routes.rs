@@ -60,6 +60,30 @@ fn a_startup_may_not_run_a_route_with_the_middleware_test() {
 }
 
 #[test]
+fn a_durable_broadcast_has_attempts_and_a_backoff_and_another_one_has_none() {
+    use crate::registry::Durable;
+    let load = |more: &str| {
+        let broadcast = format!("\"broadcasts\": {{\"b\": {{\"path\": \"a\"{more}}}}}");
+        load(&routed(&["post a"], &broadcast)).map(|manifest| manifest.durable.get("b").copied())
+    };
+    let durable = |attempts, backoff| Some(Durable { attempts, backoff: std::time::Duration::from_millis(backoff) });
+    assert_eq!(load("").unwrap(), None);
+    assert_eq!(load(", \"delivery\": \"direct\"").unwrap(), None);
+    assert_eq!(load(", \"delivery\": \"durable\"").unwrap(), durable(5, 1_000));
+    let own = load(", \"delivery\": \"durable\", \"attempts\": 100, \"backoff\": \"10ms\"");
+    assert_eq!(own.unwrap(), durable(100, 10));
+    let refused = load(", \"attempts\": 2, \"backoff\": 10").unwrap_err().to_string();
+    for key in ["attempts", "backoff"] {
+        let fault = format!("broadcasts.b.{key}: is for broadcasts that are kept: add `\"delivery\": \"durable\"`");
+        assert!(refused.contains(&fault), "{refused}");
+    }
+    for more in ["\"attempts\": 0", "\"attempts\": 101", "\"backoff\": 9", "\"backoff\": 60001"] {
+        assert!(load(&format!(", \"delivery\": \"durable\", {more}")).is_err(), "{more}");
+    }
+    assert!(load(", \"delivery\": \"sometimes\"").unwrap_err().to_string().contains("broadcasts.b.delivery"));
+}
+
+#[test]
 fn a_module_with_fresh_instances_may_not_have_broadcasts() {
     let text = |more: &str| routed(&["post a"], &format!("\"isolation\": \"fresh\", \"broadcasts\": {{{more}}}"));
     assert_eq!(load(&text("")).unwrap().isolation, Isolation::Fresh);

@@ -24,8 +24,16 @@ pub(crate) use crate::wit::sessions::{
 pub(crate) use crate::wit::sse::{close, close_all, count as stream_count, publish, publish_all};
 use crate::wit::types::{
     CallError, CallId, CallOptions, ChannelMember, ChannelPage, Emission, Entry, Group, Payload, Position, Pushed,
-    Recipient, Reply, Session, Target,
+    Receipt, Recipient, Reply, Session, Target,
 };
+
+pub(crate) async fn emit_durable(
+    caller: Option<CallId>,
+    emission: &Emission,
+    payload: &Payload,
+) -> Result<Receipt, CallError> {
+    crate::wit::durable::emit(caller, emission, payload).await
+}
 
 pub(crate) async fn gather(
     caller: Option<CallId>,

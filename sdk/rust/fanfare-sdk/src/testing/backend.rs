@@ -32,6 +32,17 @@ pub(crate) fn reload(_caller: Option<CallId>, module: Option<&str>) -> Result<Re
     Ok(node.reload(module))
 }
 
+pub(crate) async fn emit_durable(
+    caller: Option<CallId>,
+    emission: &Emission,
+    payload: &Payload,
+) -> Result<Receipt, wit::CallError> {
+    let (node, worker) = thread::current();
+    let (mut receipt, _) = node.emit_durable((worker, caller), emission, payload).map_err(CallError::into_wit)?;
+    receipt.extra.push(("position".to_owned(), receipt.seq.to_string()));
+    Ok(receipt)
+}
+
 pub(crate) async fn gather(
     caller: Option<CallId>,
     emission: &Emission,

@@ -87,9 +87,19 @@ impl Builder {
 
     /// Adds a broadcast, and the handler that runs for it in every worker.
     #[must_use]
-    pub fn broadcast(mut self, name: &str, handler: &str) -> Self {
+    pub fn broadcast(self, name: &str, handler: &str) -> Self {
+        self.with_broadcast(name, handler, None)
+    }
+
+    /// Adds a durable broadcast, and the handler that runs for it in every worker.
+    #[must_use]
+    pub fn durable_broadcast(self, name: &str, handler: &str) -> Self {
+        self.with_broadcast(name, handler, Some("durable".to_owned()))
+    }
+
+    fn with_broadcast(mut self, name: &str, handler: &str, delivery: Option<String>) -> Self {
         let path = format!("broadcasts/{name}");
-        self.manifest.broadcasts.insert(name.to_owned(), Target { path: path.clone() });
+        self.manifest.broadcasts.insert(name.to_owned(), Target { path: path.clone(), delivery });
         self.route(&path, handler)
     }
 

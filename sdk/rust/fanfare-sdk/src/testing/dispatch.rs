@@ -114,6 +114,21 @@ impl Node {
         Receipt { id: seq, seq, accepted: self.workers(), skipped: Vec::new(), extra: Vec::new() }
     }
 
+    /// Queues a durable broadcast in every worker. There is one stream for the module.
+    pub fn emit_durable(
+        &self,
+        from: (u32, Option<CallId>),
+        emission: &Emission,
+        payload: &Payload,
+    ) -> Result<(Receipt, Vec<Pending>), CallError> {
+        let own = emission.module.as_ref().is_none_or(|module| *module == self.name);
+        let declared = self.manifest.broadcasts.get(&emission.name);
+        if own && declared.is_some_and(|target| target.delivery.as_deref() != Some("durable")) {
+            return Err(CallError::Invalid(format!("the broadcast `{}` is not durable", emission.name)));
+        }
+        self.emit(Some(from), emission, payload)
+    }
+
     /// Queues a broadcast in every worker. `from` is the worker and the call that emit it, or
     /// `None` for the operator.
     pub fn emit(

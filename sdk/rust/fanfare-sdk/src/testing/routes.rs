@@ -41,6 +41,9 @@ pub(super) struct Manifest {
 #[derive(Deserialize)]
 pub(super) struct Target {
     pub path: String,
+    /// Of a broadcast, `durable` if a stream keeps it.
+    #[serde(default)]
+    pub delivery: Option<String>,
 }
 
 /// The routes around the routes of clients' messages.

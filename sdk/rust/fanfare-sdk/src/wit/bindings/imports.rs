@@ -187,7 +187,8 @@ pub mod fanfare {
         /// the node that emits; across nodes, the pair of that node's id and this number is unique.
         pub id: u64,
         /// The position in the module's order on this node: 1, 2, 3 and so on since the node
-        /// started. Below 2^53.
+        /// started. Of a durable broadcast its place in the stream, the same on all nodes. Below
+        /// 2^53.
         pub seq: u64,
         /// Whether a guest in this very worker emitted the broadcast. True in at most one worker,
         /// and in none when no worker of this node emitted it. The host sets it; a guest cannot
@@ -651,9 +652,11 @@ pub mod fanfare {
       pub struct Receipt {
         /// Unique on the node that emits, as `id` of `broadcast`.
         pub id: u64,
-        /// The position in the order, as `seq` of `broadcast`.
+        /// The position in the order, as `seq` of `broadcast`. 0 of a durable broadcast that the
+        /// stream does not have yet.
         pub seq: u64,
-        /// The number of workers of this node that the broadcast was queued for.
+        /// The number of workers of this node that the broadcast was queued for. Of a durable
+        /// broadcast the number that will run it.
         pub accepted: u32,
         /// The workers of this node where the module has failed.
         pub skipped: _rt::Vec::<Skipped>,
@@ -1859,6 +1862,124 @@ pub mod fanfare {
             _ => _rt::invalid_enum_discriminant(),
           };
           result88
+        }
+      }
+
+    }
+
+    /// Broadcasts with `"delivery": "durable"` in the manifest: a stream of the cluster keeps each one
+    /// until every node with the module has run it, or until it is too old.
+    #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+    pub mod durable {
+      #[used]
+      #[doc(hidden)]
+      static __FORCE_SECTION_REF: fn() =
+      super::super::super::__link_custom_section_describing_imports;
+      
+      use super::super::super::_rt;
+      pub type CallId = super::super::super::fanfare::module::types::CallId;
+      pub type Payload = super::super::super::fanfare::module::types::Payload;
+      pub type Emission = super::super::super::fanfare::module::types::Emission;
+      pub type Receipt = super::super::super::fanfare::module::types::Receipt;
+      pub type CallError = super::super::super::fanfare::module::types::CallError;
+      #[allow(unused_unsafe, clippy::all)]
+      /// Emits a durable broadcast, and resolves when the stream has it. From then on every node with
+      /// the module runs it, also a node that is away now and returns in time. `broadcast.emit` of
+      /// such a broadcast returns when it is queued on this node, and the stream has it later.
+      ///
+      /// `seq` of the receipt, and `position` in its `extra`, are the place in the stream, which all
+      /// nodes see as `seq` of the broadcast.
+      ///
+      /// The wait ends after `cluster.timeout` of the settings, or at the caller's deadline if that
+      /// is earlier. Errors: those of `broadcast.emit`, and
+      /// - `invalid`: the broadcast is not durable, or it is larger than the NATS server allows.
+      /// - `unavailable`: the stream cannot be reached, and does not have the broadcast.
+      /// - `timeout`: the stream may have the broadcast.
+      #[allow(async_fn_in_trait)]
+      pub fn emit(caller: ::core::option::Option<CallId>,what: &Emission,payload: &Payload,) -> wit_bindgen::rt::async_support::FutureReader<::core::result::Result<Receipt,CallError>>{
+        unsafe {
+          let (result0_0,result0_1,) = match caller {
+            Some(e) => (1i32, _rt::as_i64(e)),
+            None => {
+              (0i32, 0i64)
+            },
+          };let super::super::super::fanfare::module::types::Emission{ module:module1, name:name1, subdomain:subdomain1, extra:extra1, } = what;
+          let (result3_0,result3_1,result3_2,) = match module1 {
+            Some(e) => {
+              let vec2 = e;
+              let ptr2 = vec2.as_ptr().cast::<u8>();
+              let len2 = vec2.len();
+
+              (1i32, ptr2.cast_mut(), len2)
+            },
+            None => {
+              (0i32, ::core::ptr::null_mut(), 0usize)
+            },
+          };let vec4 = name1;
+          let ptr4 = vec4.as_ptr().cast::<u8>();
+          let len4 = vec4.len();
+          let (result6_0,result6_1,result6_2,) = match subdomain1 {
+            Some(e) => {
+              let vec5 = e;
+              let ptr5 = vec5.as_ptr().cast::<u8>();
+              let len5 = vec5.len();
+
+              (1i32, ptr5.cast_mut(), len5)
+            },
+            None => {
+              (0i32, ::core::ptr::null_mut(), 0usize)
+            },
+          };let vec10 = extra1;
+          let len10 = vec10.len();
+          let layout10 = _rt::alloc::Layout::from_size_align(vec10.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+          let (result10, _cleanup10) = wit_bindgen::rt::Cleanup::new(layout10);for (i, e) in vec10.into_iter().enumerate() {
+            let base = result10.add(i * (4*::core::mem::size_of::<*const u8>()));
+            {
+              let (t7_0, t7_1, ) = e;
+              let vec8 = t7_0;
+              let ptr8 = vec8.as_ptr().cast::<u8>();
+              let len8 = vec8.len();
+              *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len8;
+              *base.add(0).cast::<*mut u8>() = ptr8.cast_mut();
+              let vec9 = t7_1;
+              let ptr9 = vec9.as_ptr().cast::<u8>();
+              let len9 = vec9.len();
+              *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len9;
+              *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr9.cast_mut();
+            }
+          }
+          use super::super::super::fanfare::module::types::Payload as V13;
+          let (result14_0,result14_1,result14_2,) = match payload {
+            V13::None=> {
+              (0i32, ::core::ptr::null_mut(), 0usize)
+            }
+            V13::Text(e) => {
+              let vec11 = e;
+              let ptr11 = vec11.as_ptr().cast::<u8>();
+              let len11 = vec11.len();
+
+              (1i32, ptr11.cast_mut(), len11)
+            },
+            V13::Bytes(e) => {
+              let vec12 = e;
+              let ptr12 = vec12.as_ptr().cast::<u8>();
+              let len12 = vec12.len();
+
+              (2i32, ptr12.cast_mut(), len12)
+            },
+          };
+
+          #[cfg(target_arch = "wasm32")]
+          #[link(wasm_import_module = "fanfare:module/durable@0.1.0")]
+          unsafe extern "C" {
+            #[link_name = "emit"]
+            fn wit_import15(_: i32, _: i64, _: i32, _: *mut u8, _: usize, _: *mut u8, _: usize, _: i32, _: *mut u8, _: usize, _: *mut u8, _: usize, _: i32, _: *mut u8, _: usize, ) -> i32;
+          }
+
+          #[cfg(not(target_arch = "wasm32"))]
+          unsafe extern "C" fn wit_import15(_: i32, _: i64, _: i32, _: *mut u8, _: usize, _: *mut u8, _: usize, _: i32, _: *mut u8, _: usize, _: *mut u8, _: usize, _: i32, _: *mut u8, _: usize, ) -> i32 { unreachable!() }
+          let ret = wit_import15(result0_0, result0_1, result3_0, result3_1, result3_2, ptr4.cast_mut(), len4, result6_0, result6_1, result6_2, result10, len10, result14_0, result14_1, result14_2);
+          wit_bindgen::rt::async_support::FutureReader::new(ret as u32, &<::core::result::Result<Receipt,CallError> as super::super::super::wit_future::FuturePayload>::VTABLE)
         }
       }
 
@@ -13579,21 +13700,21 @@ pub mod wit_future {
     // much more indirection and in theory gets things working for now.
     #[cfg(target_arch = "wasm32")]
     mod imports {
-      #[link(wasm_import_module = "fanfare:module/rpc@0.1.0")]
+      #[link(wasm_import_module = "fanfare:module/durable@0.1.0")]
       unsafe extern "C" {
-        #[link_name = "[future-new-0]call"]
+        #[link_name = "[future-new-0]emit"]
         pub(super) fn new() -> u64;
-        #[link_name = "[future-cancel-write-0]call"]
+        #[link_name = "[future-cancel-write-0]emit"]
         pub(super) fn cancel_write(_: u32) -> u32;
-        #[link_name = "[future-cancel-read-0]call"]
+        #[link_name = "[future-cancel-read-0]emit"]
         pub(super) fn cancel_read(_: u32) -> u32;
-        #[link_name = "[future-drop-writable-0]call"]
+        #[link_name = "[future-drop-writable-0]emit"]
         pub(super) fn drop_writable(_: u32);
-        #[link_name = "[future-drop-readable-0]call"]
+        #[link_name = "[future-drop-readable-0]emit"]
         pub(super) fn drop_readable(_: u32);
-        #[link_name = "[async-lower][future-read-0]call"]
+        #[link_name = "[async-lower][future-read-0]emit"]
         pub(super) fn start_read(_: u32, _: *mut u8) -> u32;
-        #[link_name = "[async-lower][future-write-0]call"]
+        #[link_name = "[async-lower][future-write-0]emit"]
         pub(super) fn start_write(_: u32, _: *const u8) -> u32;
       }
     }
@@ -13613,531 +13734,545 @@ pub mod wit_future {
     #[cfg(target_arch = "wasm32")]
     unsafe extern "C" fn start_write(handle: u32, ptr: *const u8) -> u32 { unsafe { imports::start_write(handle, ptr) } }
 
-    unsafe fn lift(ptr: *mut u8) -> ::core::result::Result<super::super::fanfare::module::rpc::Reply,super::super::fanfare::module::rpc::CallError> { unsafe { let l0 = i32::from(*ptr.add(0).cast::<u8>());
+    unsafe fn lift(ptr: *mut u8) -> ::core::result::Result<super::super::fanfare::module::durable::Receipt,super::super::fanfare::module::durable::CallError> { unsafe { let l0 = i32::from(*ptr.add(0).cast::<u8>());
 
     match l0 {
       0 => {
         let e = {
-          let l1 = i32::from(*ptr.add(::core::mem::size_of::<*const u8>()).cast::<u16>());
-          let l2 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-          let l3 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-          let base10 = l2;
-          let len10 = l3;
-          let mut result10 = super::super::_rt::Vec::with_capacity(len10);
-          for i in 0..len10 {
-            let base = base10.add(i * (4*::core::mem::size_of::<*const u8>()));
-            let e10 = {
-              let l4 = *base.add(0).cast::<*mut u8>();
-              let l5 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
-              let len6 = l5;
-              let bytes6 = super::super::_rt::Vec::from_raw_parts(l4.cast(), len6, len6);
-              let l7 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-              let l8 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-              let len9 = l8;
-              let bytes9 = super::super::_rt::Vec::from_raw_parts(l7.cast(), len9, len9);
+          let l1 = *ptr.add(8).cast::<i64>();
+          let l2 = *ptr.add(16).cast::<i64>();
+          let l3 = *ptr.add(24).cast::<i32>();
+          let l4 = *ptr.add(24+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l5 = *ptr.add(24+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          let base17 = l4;
+          let len17 = l5;
+          let mut result17 = super::super::_rt::Vec::with_capacity(len17);
+          for i in 0..len17 {
+            let base = base17.add(i * (8+5*::core::mem::size_of::<*const u8>()));
+            let e17 = {
+              let l6 = i32::from(*base.add(0).cast::<u8>());
+              use super::super::fanfare::module::types::Isolate as V9;
+              let v9 = match l6 {
+                0 => {
+                  let e9 = {
+                    let l7 = *base.add(4).cast::<i32>();
 
-              (super::super::_rt::string_lift(bytes6), super::super::_rt::string_lift(bytes9))
-            };
-            result10.push(e10);
-          }
-          super::super::_rt::cabi_dealloc(base10, len10 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
-          let l11 = i32::from(*ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<u8>());
-          use super::super::fanfare::module::types::Payload as V18;
-          let v18 = match l11 {
-            0 => {
-              V18::None
-            }
-            1 => {
-              let e18 = {
-                let l12 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                let l13 = *ptr.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                let len14 = l13;
-                let bytes14 = super::super::_rt::Vec::from_raw_parts(l12.cast(), len14, len14);
+                    l7 as u32
+                  };
+                  V9::Worker(e9)
+                }
+                1 => {
+                  let e9 = {
+                    let l8 = *base.add(4).cast::<i32>();
 
-                super::super::_rt::string_lift(bytes14)
+                    l8 as u32
+                  };
+                  V9::Broker(e9)
+                }
+                n => {
+                  debug_assert_eq!(n, 2, "invalid enum discriminant");
+                  V9::Master
+                }
               };
-              V18::Text(e18)
-            }
-            n => {
-              debug_assert_eq!(n, 2, "invalid enum discriminant");
-              let e18 = {
-                let l15 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                let l16 = *ptr.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                let len17 = l16;
+              let l10 = i32::from(*base.add(8).cast::<u8>());
+              let l14 = *base.add(8+3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l15 = *base.add(8+4*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len16 = l15;
+              let bytes16 = super::super::_rt::Vec::from_raw_parts(l14.cast(), len16, len16);
 
-                <_ as From<super::super::_rt::Vec<_>>>::from(super::super::_rt::Vec::from_raw_parts(l15.cast(), len17, len17))
-              };
-              V18::Bytes(e18)
-            }
-          };
-          let l19 = *ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-          let l20 = *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<usize>();
-          let base27 = l19;
-          let len27 = l20;
-          let mut result27 = super::super::_rt::Vec::with_capacity(len27);
-          for i in 0..len27 {
-            let base = base27.add(i * (4*::core::mem::size_of::<*const u8>()));
-            let e27 = {
-              let l21 = *base.add(0).cast::<*mut u8>();
-              let l22 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
-              let len23 = l22;
-              let bytes23 = super::super::_rt::Vec::from_raw_parts(l21.cast(), len23, len23);
-              let l24 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-              let l25 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-              let len26 = l25;
-              let bytes26 = super::super::_rt::Vec::from_raw_parts(l24.cast(), len26, len26);
+              super::super::fanfare::module::types::Skipped{
+                isolate: v9,
+                node: match l10 {
+                  0 => None,
+                  1 => {
+                    let e = {
+                      let l11 = *base.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                      let l12 = *base.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let len13 = l12;
+                      let bytes13 = super::super::_rt::Vec::from_raw_parts(l11.cast(), len13, len13);
 
-              (super::super::_rt::string_lift(bytes23), super::super::_rt::string_lift(bytes26))
+                      super::super::_rt::string_lift(bytes13)
+                    };
+                    Some(e)
+                  }
+                  _ => super::super::_rt::invalid_enum_discriminant(),
+                },
+                reason: super::super::_rt::string_lift(bytes16),
+              }
             };
-            result27.push(e27);
+            result17.push(e17);
           }
-          super::super::_rt::cabi_dealloc(base27, len27 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+          super::super::_rt::cabi_dealloc(base17, len17 * (8+5*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+          let l18 = *ptr.add(24+3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l19 = *ptr.add(24+4*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          let base26 = l18;
+          let len26 = l19;
+          let mut result26 = super::super::_rt::Vec::with_capacity(len26);
+          for i in 0..len26 {
+            let base = base26.add(i * (4*::core::mem::size_of::<*const u8>()));
+            let e26 = {
+              let l20 = *base.add(0).cast::<*mut u8>();
+              let l21 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len22 = l21;
+              let bytes22 = super::super::_rt::Vec::from_raw_parts(l20.cast(), len22, len22);
+              let l23 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l24 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len25 = l24;
+              let bytes25 = super::super::_rt::Vec::from_raw_parts(l23.cast(), len25, len25);
 
-          super::super::fanfare::module::types::Reply{
-            status: l1 as u16,
-            headers: result10,
-            payload: v18,
-            extra: result27,
+              (super::super::_rt::string_lift(bytes22), super::super::_rt::string_lift(bytes25))
+            };
+            result26.push(e26);
+          }
+          super::super::_rt::cabi_dealloc(base26, len26 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+
+          super::super::fanfare::module::types::Receipt{
+            id: l1 as u64,
+            seq: l2 as u64,
+            accepted: l3 as u32,
+            skipped: result17,
+            extra: result26,
           }
         };
         Ok(e)
       }
       1 => {
         let e = {
-          let l28 = i32::from(*ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>());
-          use super::super::fanfare::module::types::CallError as V83;
-          let v83 = match l28 {
+          let l27 = i32::from(*ptr.add(8).cast::<u8>());
+          use super::super::fanfare::module::types::CallError as V82;
+          let v82 = match l27 {
             0 => {
-              let e83 = {
-                let l29 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                let l30 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                let len31 = l30;
-                let bytes31 = super::super::_rt::Vec::from_raw_parts(l29.cast(), len31, len31);
-                let l32 = *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                let l33 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                let len34 = l33;
-                let bytes34 = super::super::_rt::Vec::from_raw_parts(l32.cast(), len34, len34);
-                let l35 = i32::from(*ptr.add(6*::core::mem::size_of::<*const u8>()).cast::<u16>());
-                let l36 = i32::from(*ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<u8>());
-                use super::super::fanfare::module::types::Payload as V43;
-                let v43 = match l36 {
+              let e82 = {
+                let l28 = *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l29 = *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len30 = l29;
+                let bytes30 = super::super::_rt::Vec::from_raw_parts(l28.cast(), len30, len30);
+                let l31 = *ptr.add(8+3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l32 = *ptr.add(8+4*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len33 = l32;
+                let bytes33 = super::super::_rt::Vec::from_raw_parts(l31.cast(), len33, len33);
+                let l34 = i32::from(*ptr.add(8+5*::core::mem::size_of::<*const u8>()).cast::<u16>());
+                let l35 = i32::from(*ptr.add(8+6*::core::mem::size_of::<*const u8>()).cast::<u8>());
+                use super::super::fanfare::module::types::Payload as V42;
+                let v42 = match l35 {
                   0 => {
-                    V43::None
+                    V42::None
                   }
                   1 => {
-                    let e43 = {
-                      let l37 = *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                      let l38 = *ptr.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                      let len39 = l38;
-                      let bytes39 = super::super::_rt::Vec::from_raw_parts(l37.cast(), len39, len39);
+                    let e42 = {
+                      let l36 = *ptr.add(8+7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                      let l37 = *ptr.add(8+8*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let len38 = l37;
+                      let bytes38 = super::super::_rt::Vec::from_raw_parts(l36.cast(), len38, len38);
 
-                      super::super::_rt::string_lift(bytes39)
+                      super::super::_rt::string_lift(bytes38)
                     };
-                    V43::Text(e43)
+                    V42::Text(e42)
                   }
                   n => {
                     debug_assert_eq!(n, 2, "invalid enum discriminant");
-                    let e43 = {
-                      let l40 = *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                      let l41 = *ptr.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                      let len42 = l41;
+                    let e42 = {
+                      let l39 = *ptr.add(8+7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                      let l40 = *ptr.add(8+8*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let len41 = l40;
 
-                      <_ as From<super::super::_rt::Vec<_>>>::from(super::super::_rt::Vec::from_raw_parts(l40.cast(), len42, len42))
+                      <_ as From<super::super::_rt::Vec<_>>>::from(super::super::_rt::Vec::from_raw_parts(l39.cast(), len41, len41))
                     };
-                    V43::Bytes(e43)
+                    V42::Bytes(e42)
                   }
                 };
-                let l44 = *ptr.add(10*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                let l45 = *ptr.add(11*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                let base52 = l44;
-                let len52 = l45;
-                let mut result52 = super::super::_rt::Vec::with_capacity(len52);
-                for i in 0..len52 {
-                  let base = base52.add(i * (4*::core::mem::size_of::<*const u8>()));
-                  let e52 = {
-                    let l46 = *base.add(0).cast::<*mut u8>();
-                    let l47 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
-                    let len48 = l47;
-                    let bytes48 = super::super::_rt::Vec::from_raw_parts(l46.cast(), len48, len48);
-                    let l49 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                    let l50 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                    let len51 = l50;
-                    let bytes51 = super::super::_rt::Vec::from_raw_parts(l49.cast(), len51, len51);
+                let l43 = *ptr.add(8+9*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l44 = *ptr.add(8+10*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let base51 = l43;
+                let len51 = l44;
+                let mut result51 = super::super::_rt::Vec::with_capacity(len51);
+                for i in 0..len51 {
+                  let base = base51.add(i * (4*::core::mem::size_of::<*const u8>()));
+                  let e51 = {
+                    let l45 = *base.add(0).cast::<*mut u8>();
+                    let l46 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+                    let len47 = l46;
+                    let bytes47 = super::super::_rt::Vec::from_raw_parts(l45.cast(), len47, len47);
+                    let l48 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                    let l49 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                    let len50 = l49;
+                    let bytes50 = super::super::_rt::Vec::from_raw_parts(l48.cast(), len50, len50);
 
-                    (super::super::_rt::string_lift(bytes48), super::super::_rt::string_lift(bytes51))
+                    (super::super::_rt::string_lift(bytes47), super::super::_rt::string_lift(bytes50))
                   };
-                  result52.push(e52);
+                  result51.push(e51);
                 }
-                super::super::_rt::cabi_dealloc(base52, len52 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+                super::super::_rt::cabi_dealloc(base51, len51 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
 
                 super::super::fanfare::module::types::Failure{
-                  name: super::super::_rt::string_lift(bytes31),
-                  message: super::super::_rt::string_lift(bytes34),
-                  status: l35 as u16,
-                  data: v43,
-                  extra: result52,
+                  name: super::super::_rt::string_lift(bytes30),
+                  message: super::super::_rt::string_lift(bytes33),
+                  status: l34 as u16,
+                  data: v42,
+                  extra: result51,
                 }
               };
-              V83::Failure(e83)
+              V82::Failure(e82)
             }
             1 => {
-              V83::Timeout
+              V82::Timeout
             }
             2 => {
-              let e83 = {
-                let l53 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                let l54 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                let len55 = l54;
-                let bytes55 = super::super::_rt::Vec::from_raw_parts(l53.cast(), len55, len55);
+              let e82 = {
+                let l52 = *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l53 = *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len54 = l53;
+                let bytes54 = super::super::_rt::Vec::from_raw_parts(l52.cast(), len54, len54);
 
-                super::super::_rt::string_lift(bytes55)
+                super::super::_rt::string_lift(bytes54)
               };
-              V83::NotFound(e83)
+              V82::NotFound(e82)
             }
             3 => {
-              let e83 = {
-                let l56 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                let l57 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                let len58 = l57;
-                let bytes58 = super::super::_rt::Vec::from_raw_parts(l56.cast(), len58, len58);
+              let e82 = {
+                let l55 = *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l56 = *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len57 = l56;
+                let bytes57 = super::super::_rt::Vec::from_raw_parts(l55.cast(), len57, len57);
 
-                super::super::_rt::string_lift(bytes58)
+                super::super::_rt::string_lift(bytes57)
               };
-              V83::Forbidden(e83)
+              V82::Forbidden(e82)
             }
             4 => {
-              let e83 = {
-                let l59 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                let l60 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                let len61 = l60;
-                let bytes61 = super::super::_rt::Vec::from_raw_parts(l59.cast(), len61, len61);
+              let e82 = {
+                let l58 = *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l59 = *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len60 = l59;
+                let bytes60 = super::super::_rt::Vec::from_raw_parts(l58.cast(), len60, len60);
 
-                super::super::_rt::string_lift(bytes61)
+                super::super::_rt::string_lift(bytes60)
               };
-              V83::Overloaded(e83)
+              V82::Overloaded(e82)
             }
             5 => {
-              let e83 = {
-                let l62 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                let l63 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                let len64 = l63;
-                let bytes64 = super::super::_rt::Vec::from_raw_parts(l62.cast(), len64, len64);
+              let e82 = {
+                let l61 = *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l62 = *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len63 = l62;
+                let bytes63 = super::super::_rt::Vec::from_raw_parts(l61.cast(), len63, len63);
 
-                super::super::_rt::string_lift(bytes64)
+                super::super::_rt::string_lift(bytes63)
               };
-              V83::Crashed(e83)
+              V82::Crashed(e82)
             }
             6 => {
-              let e83 = {
-                let l65 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                let l66 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                let len67 = l66;
-                let bytes67 = super::super::_rt::Vec::from_raw_parts(l65.cast(), len67, len67);
+              let e82 = {
+                let l64 = *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l65 = *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len66 = l65;
+                let bytes66 = super::super::_rt::Vec::from_raw_parts(l64.cast(), len66, len66);
 
-                super::super::_rt::string_lift(bytes67)
+                super::super::_rt::string_lift(bytes66)
               };
-              V83::Unavailable(e83)
+              V82::Unavailable(e82)
             }
             7 => {
-              let e83 = {
-                let l68 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                let l69 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                let len70 = l69;
-                let bytes70 = super::super::_rt::Vec::from_raw_parts(l68.cast(), len70, len70);
+              let e82 = {
+                let l67 = *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l68 = *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len69 = l68;
+                let bytes69 = super::super::_rt::Vec::from_raw_parts(l67.cast(), len69, len69);
 
-                super::super::_rt::string_lift(bytes70)
+                super::super::_rt::string_lift(bytes69)
               };
-              V83::WouldDeadlock(e83)
+              V82::WouldDeadlock(e82)
             }
             8 => {
-              let e83 = {
-                let l71 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                let l72 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                let len73 = l72;
-                let bytes73 = super::super::_rt::Vec::from_raw_parts(l71.cast(), len73, len73);
+              let e82 = {
+                let l70 = *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l71 = *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len72 = l71;
+                let bytes72 = super::super::_rt::Vec::from_raw_parts(l70.cast(), len72, len72);
 
-                super::super::_rt::string_lift(bytes73)
+                super::super::_rt::string_lift(bytes72)
               };
-              V83::TooDeep(e83)
+              V82::TooDeep(e82)
             }
             9 => {
-              let e83 = {
-                let l74 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                let l75 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                let len76 = l75;
-                let bytes76 = super::super::_rt::Vec::from_raw_parts(l74.cast(), len76, len76);
+              let e82 = {
+                let l73 = *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l74 = *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len75 = l74;
+                let bytes75 = super::super::_rt::Vec::from_raw_parts(l73.cast(), len75, len75);
 
-                super::super::_rt::string_lift(bytes76)
+                super::super::_rt::string_lift(bytes75)
               };
-              V83::Invalid(e83)
+              V82::Invalid(e82)
             }
             n => {
               debug_assert_eq!(n, 10, "invalid enum discriminant");
-              let e83 = {
-                let l77 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                let l78 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                let len79 = l78;
-                let bytes79 = super::super::_rt::Vec::from_raw_parts(l77.cast(), len79, len79);
-                let l80 = *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                let l81 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                let len82 = l81;
-                let bytes82 = super::super::_rt::Vec::from_raw_parts(l80.cast(), len82, len82);
+              let e82 = {
+                let l76 = *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l77 = *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len78 = l77;
+                let bytes78 = super::super::_rt::Vec::from_raw_parts(l76.cast(), len78, len78);
+                let l79 = *ptr.add(8+3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l80 = *ptr.add(8+4*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len81 = l80;
+                let bytes81 = super::super::_rt::Vec::from_raw_parts(l79.cast(), len81, len81);
 
-                (super::super::_rt::string_lift(bytes79), super::super::_rt::string_lift(bytes82))
+                (super::super::_rt::string_lift(bytes78), super::super::_rt::string_lift(bytes81))
               };
-              V83::Other(e83)
+              V82::Other(e82)
             }
           };
 
-          v83
+          v82
         };
         Err(e)
       }
       _ => super::super::_rt::invalid_enum_discriminant(),
     } } }
-    unsafe fn lower(value: ::core::result::Result<super::super::fanfare::module::rpc::Reply,super::super::fanfare::module::rpc::CallError>, ptr: *mut u8) { unsafe { match value {
+    unsafe fn lower(value: ::core::result::Result<super::super::fanfare::module::durable::Receipt,super::super::fanfare::module::durable::CallError>, ptr: *mut u8) { unsafe { match value {
       Ok(e) => { {
         *ptr.add(0).cast::<u8>() = (0i32) as u8;
-        let super::super::fanfare::module::types::Reply{ status:status0, headers:headers0, payload:payload0, extra:extra0, } = e;
-        *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u16>() = (super::super::_rt::as_i32(status0)) as u16;
-        let vec4 = headers0;
-        let len4 = vec4.len();
-        let layout4 = super::super::_rt::alloc::Layout::from_size_align(vec4.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
-        let (result4, _cleanup4) = wit_bindgen::rt::Cleanup::new(layout4);if let Some(cleanup) = _cleanup4 { cleanup.forget(); }
-        for (i, e) in vec4.into_iter().enumerate() {
-          let base = result4.add(i * (4*::core::mem::size_of::<*const u8>()));
+        let super::super::fanfare::module::types::Receipt{ id:id0, seq:seq0, accepted:accepted0, skipped:skipped0, extra:extra0, } = e;
+        *ptr.add(8).cast::<i64>() = super::super::_rt::as_i64(id0);
+        *ptr.add(16).cast::<i64>() = super::super::_rt::as_i64(seq0);
+        *ptr.add(24).cast::<i32>() = super::super::_rt::as_i32(accepted0);
+        let vec5 = skipped0;
+        let len5 = vec5.len();
+        let layout5 = super::super::_rt::alloc::Layout::from_size_align(vec5.len() * (8+5*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+        let (result5, _cleanup5) = wit_bindgen::rt::Cleanup::new(layout5);if let Some(cleanup) = _cleanup5 { cleanup.forget(); }
+        for (i, e) in vec5.into_iter().enumerate() {
+          let base = result5.add(i * (8+5*::core::mem::size_of::<*const u8>()));
           {
-            let (t1_0, t1_1, ) = e;
-            let vec2 = (t1_0.into_bytes()).into_boxed_slice();
-            let ptr2 = vec2.as_ptr().cast::<u8>();
-            let len2 = vec2.len();
-            ::core::mem::forget(vec2);
-            *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len2;
-            *base.add(0).cast::<*mut u8>() = ptr2.cast_mut();
-            let vec3 = (t1_1.into_bytes()).into_boxed_slice();
-            let ptr3 = vec3.as_ptr().cast::<u8>();
-            let len3 = vec3.len();
-            ::core::mem::forget(vec3);
-            *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len3;
-            *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr3.cast_mut();
-          }
-        }
-        *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len4;
-        *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result4;
-        use super::super::fanfare::module::types::Payload as V7;
-        match payload0 {
-          V7::None=> {
-            {
-              *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<u8>() = (0i32) as u8;
+            let super::super::fanfare::module::types::Skipped{ isolate:isolate1, node:node1, reason:reason1, } = e;
+            use super::super::fanfare::module::types::Isolate as V2;
+            match isolate1 {
+              V2::Worker(e) => {
+                *base.add(0).cast::<u8>() = (0i32) as u8;
+                *base.add(4).cast::<i32>() = super::super::_rt::as_i32(e);
+              },
+              V2::Broker(e) => {
+                *base.add(0).cast::<u8>() = (1i32) as u8;
+                *base.add(4).cast::<i32>() = super::super::_rt::as_i32(e);
+              },
+              V2::Master=> {
+                {
+                  *base.add(0).cast::<u8>() = (2i32) as u8;
+                }
+              }
             }
+            match node1 {
+              Some(e) => {
+                *base.add(8).cast::<u8>() = (1i32) as u8;
+                let vec3 = (e.into_bytes()).into_boxed_slice();
+                let ptr3 = vec3.as_ptr().cast::<u8>();
+                let len3 = vec3.len();
+                ::core::mem::forget(vec3);
+                *base.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len3;
+                *base.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr3.cast_mut();
+              },
+              None => {
+                {
+                  *base.add(8).cast::<u8>() = (0i32) as u8;
+                }
+              },
+            };let vec4 = (reason1.into_bytes()).into_boxed_slice();
+            let ptr4 = vec4.as_ptr().cast::<u8>();
+            let len4 = vec4.len();
+            ::core::mem::forget(vec4);
+            *base.add(8+4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len4;
+            *base.add(8+3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr4.cast_mut();
           }
-          V7::Text(e) => {
-            *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<u8>() = (1i32) as u8;
-            let vec5 = (e.into_bytes()).into_boxed_slice();
-            let ptr5 = vec5.as_ptr().cast::<u8>();
-            let len5 = vec5.len();
-            ::core::mem::forget(vec5);
-            *ptr.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>() = len5;
-            *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr5.cast_mut();
-          },
-          V7::Bytes(e) => {
-            *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<u8>() = (2i32) as u8;
-            let vec6 = <_ as Into<super::super::_rt::Vec<_>>>::into(e).into_boxed_slice();
-            let ptr6 = vec6.as_ptr().cast::<u8>();
-            let len6 = vec6.len();
-            ::core::mem::forget(vec6);
-            *ptr.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>() = len6;
-            *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr6.cast_mut();
-          },
         }
-        let vec11 = extra0;
-        let len11 = vec11.len();
-        let layout11 = super::super::_rt::alloc::Layout::from_size_align(vec11.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
-        let (result11, _cleanup11) = wit_bindgen::rt::Cleanup::new(layout11);if let Some(cleanup) = _cleanup11 { cleanup.forget(); }
-        for (i, e) in vec11.into_iter().enumerate() {
-          let base = result11.add(i * (4*::core::mem::size_of::<*const u8>()));
+        *ptr.add(24+2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len5;
+        *ptr.add(24+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result5;
+        let vec9 = extra0;
+        let len9 = vec9.len();
+        let layout9 = super::super::_rt::alloc::Layout::from_size_align(vec9.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+        let (result9, _cleanup9) = wit_bindgen::rt::Cleanup::new(layout9);if let Some(cleanup) = _cleanup9 { cleanup.forget(); }
+        for (i, e) in vec9.into_iter().enumerate() {
+          let base = result9.add(i * (4*::core::mem::size_of::<*const u8>()));
           {
-            let (t8_0, t8_1, ) = e;
-            let vec9 = (t8_0.into_bytes()).into_boxed_slice();
-            let ptr9 = vec9.as_ptr().cast::<u8>();
-            let len9 = vec9.len();
-            ::core::mem::forget(vec9);
-            *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len9;
-            *base.add(0).cast::<*mut u8>() = ptr9.cast_mut();
-            let vec10 = (t8_1.into_bytes()).into_boxed_slice();
-            let ptr10 = vec10.as_ptr().cast::<u8>();
-            let len10 = vec10.len();
-            ::core::mem::forget(vec10);
-            *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len10;
-            *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr10.cast_mut();
+            let (t6_0, t6_1, ) = e;
+            let vec7 = (t6_0.into_bytes()).into_boxed_slice();
+            let ptr7 = vec7.as_ptr().cast::<u8>();
+            let len7 = vec7.len();
+            ::core::mem::forget(vec7);
+            *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len7;
+            *base.add(0).cast::<*mut u8>() = ptr7.cast_mut();
+            let vec8 = (t6_1.into_bytes()).into_boxed_slice();
+            let ptr8 = vec8.as_ptr().cast::<u8>();
+            let len8 = vec8.len();
+            ::core::mem::forget(vec8);
+            *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len8;
+            *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr8.cast_mut();
           }
         }
-        *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<usize>() = len11;
-        *ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result11;
+        *ptr.add(24+4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len9;
+        *ptr.add(24+3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result9;
       } },
       Err(e) => { {
         *ptr.add(0).cast::<u8>() = (1i32) as u8;
-        use super::super::fanfare::module::types::CallError as V33;
+        use super::super::fanfare::module::types::CallError as V31;
         match e {
-          V33::Failure(e) => {
-            *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (0i32) as u8;
-            let super::super::fanfare::module::types::Failure{ name:name12, message:message12, status:status12, data:data12, extra:extra12, } = e;
-            let vec13 = (name12.into_bytes()).into_boxed_slice();
-            let ptr13 = vec13.as_ptr().cast::<u8>();
-            let len13 = vec13.len();
-            ::core::mem::forget(vec13);
-            *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len13;
-            *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr13.cast_mut();
-            let vec14 = (message12.into_bytes()).into_boxed_slice();
-            let ptr14 = vec14.as_ptr().cast::<u8>();
-            let len14 = vec14.len();
-            ::core::mem::forget(vec14);
-            *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>() = len14;
-            *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr14.cast_mut();
-            *ptr.add(6*::core::mem::size_of::<*const u8>()).cast::<u16>() = (super::super::_rt::as_i32(status12)) as u16;
-            use super::super::fanfare::module::types::Payload as V17;
-            match data12 {
-              V17::None=> {
+          V31::Failure(e) => {
+            *ptr.add(8).cast::<u8>() = (0i32) as u8;
+            let super::super::fanfare::module::types::Failure{ name:name10, message:message10, status:status10, data:data10, extra:extra10, } = e;
+            let vec11 = (name10.into_bytes()).into_boxed_slice();
+            let ptr11 = vec11.as_ptr().cast::<u8>();
+            let len11 = vec11.len();
+            ::core::mem::forget(vec11);
+            *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len11;
+            *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr11.cast_mut();
+            let vec12 = (message10.into_bytes()).into_boxed_slice();
+            let ptr12 = vec12.as_ptr().cast::<u8>();
+            let len12 = vec12.len();
+            ::core::mem::forget(vec12);
+            *ptr.add(8+4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len12;
+            *ptr.add(8+3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr12.cast_mut();
+            *ptr.add(8+5*::core::mem::size_of::<*const u8>()).cast::<u16>() = (super::super::_rt::as_i32(status10)) as u16;
+            use super::super::fanfare::module::types::Payload as V15;
+            match data10 {
+              V15::None=> {
                 {
-                  *ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<u8>() = (0i32) as u8;
+                  *ptr.add(8+6*::core::mem::size_of::<*const u8>()).cast::<u8>() = (0i32) as u8;
                 }
               }
-              V17::Text(e) => {
-                *ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<u8>() = (1i32) as u8;
-                let vec15 = (e.into_bytes()).into_boxed_slice();
-                let ptr15 = vec15.as_ptr().cast::<u8>();
-                let len15 = vec15.len();
-                ::core::mem::forget(vec15);
-                *ptr.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>() = len15;
-                *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr15.cast_mut();
+              V15::Text(e) => {
+                *ptr.add(8+6*::core::mem::size_of::<*const u8>()).cast::<u8>() = (1i32) as u8;
+                let vec13 = (e.into_bytes()).into_boxed_slice();
+                let ptr13 = vec13.as_ptr().cast::<u8>();
+                let len13 = vec13.len();
+                ::core::mem::forget(vec13);
+                *ptr.add(8+8*::core::mem::size_of::<*const u8>()).cast::<usize>() = len13;
+                *ptr.add(8+7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr13.cast_mut();
               },
-              V17::Bytes(e) => {
-                *ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<u8>() = (2i32) as u8;
-                let vec16 = <_ as Into<super::super::_rt::Vec<_>>>::into(e).into_boxed_slice();
-                let ptr16 = vec16.as_ptr().cast::<u8>();
-                let len16 = vec16.len();
-                ::core::mem::forget(vec16);
-                *ptr.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>() = len16;
-                *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr16.cast_mut();
+              V15::Bytes(e) => {
+                *ptr.add(8+6*::core::mem::size_of::<*const u8>()).cast::<u8>() = (2i32) as u8;
+                let vec14 = <_ as Into<super::super::_rt::Vec<_>>>::into(e).into_boxed_slice();
+                let ptr14 = vec14.as_ptr().cast::<u8>();
+                let len14 = vec14.len();
+                ::core::mem::forget(vec14);
+                *ptr.add(8+8*::core::mem::size_of::<*const u8>()).cast::<usize>() = len14;
+                *ptr.add(8+7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr14.cast_mut();
               },
             }
-            let vec21 = extra12;
-            let len21 = vec21.len();
-            let layout21 = super::super::_rt::alloc::Layout::from_size_align(vec21.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
-            let (result21, _cleanup21) = wit_bindgen::rt::Cleanup::new(layout21);if let Some(cleanup) = _cleanup21 { cleanup.forget(); }
-            for (i, e) in vec21.into_iter().enumerate() {
-              let base = result21.add(i * (4*::core::mem::size_of::<*const u8>()));
+            let vec19 = extra10;
+            let len19 = vec19.len();
+            let layout19 = super::super::_rt::alloc::Layout::from_size_align(vec19.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+            let (result19, _cleanup19) = wit_bindgen::rt::Cleanup::new(layout19);if let Some(cleanup) = _cleanup19 { cleanup.forget(); }
+            for (i, e) in vec19.into_iter().enumerate() {
+              let base = result19.add(i * (4*::core::mem::size_of::<*const u8>()));
               {
-                let (t18_0, t18_1, ) = e;
-                let vec19 = (t18_0.into_bytes()).into_boxed_slice();
-                let ptr19 = vec19.as_ptr().cast::<u8>();
-                let len19 = vec19.len();
-                ::core::mem::forget(vec19);
-                *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len19;
-                *base.add(0).cast::<*mut u8>() = ptr19.cast_mut();
-                let vec20 = (t18_1.into_bytes()).into_boxed_slice();
-                let ptr20 = vec20.as_ptr().cast::<u8>();
-                let len20 = vec20.len();
-                ::core::mem::forget(vec20);
-                *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len20;
-                *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr20.cast_mut();
+                let (t16_0, t16_1, ) = e;
+                let vec17 = (t16_0.into_bytes()).into_boxed_slice();
+                let ptr17 = vec17.as_ptr().cast::<u8>();
+                let len17 = vec17.len();
+                ::core::mem::forget(vec17);
+                *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len17;
+                *base.add(0).cast::<*mut u8>() = ptr17.cast_mut();
+                let vec18 = (t16_1.into_bytes()).into_boxed_slice();
+                let ptr18 = vec18.as_ptr().cast::<u8>();
+                let len18 = vec18.len();
+                ::core::mem::forget(vec18);
+                *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len18;
+                *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr18.cast_mut();
               }
             }
-            *ptr.add(11*::core::mem::size_of::<*const u8>()).cast::<usize>() = len21;
-            *ptr.add(10*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result21;
+            *ptr.add(8+10*::core::mem::size_of::<*const u8>()).cast::<usize>() = len19;
+            *ptr.add(8+9*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result19;
           },
-          V33::Timeout=> {
+          V31::Timeout=> {
             {
-              *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (1i32) as u8;
+              *ptr.add(8).cast::<u8>() = (1i32) as u8;
             }
           }
-          V33::NotFound(e) => {
-            *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (2i32) as u8;
+          V31::NotFound(e) => {
+            *ptr.add(8).cast::<u8>() = (2i32) as u8;
+            let vec20 = (e.into_bytes()).into_boxed_slice();
+            let ptr20 = vec20.as_ptr().cast::<u8>();
+            let len20 = vec20.len();
+            ::core::mem::forget(vec20);
+            *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len20;
+            *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr20.cast_mut();
+          },
+          V31::Forbidden(e) => {
+            *ptr.add(8).cast::<u8>() = (3i32) as u8;
+            let vec21 = (e.into_bytes()).into_boxed_slice();
+            let ptr21 = vec21.as_ptr().cast::<u8>();
+            let len21 = vec21.len();
+            ::core::mem::forget(vec21);
+            *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len21;
+            *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr21.cast_mut();
+          },
+          V31::Overloaded(e) => {
+            *ptr.add(8).cast::<u8>() = (4i32) as u8;
             let vec22 = (e.into_bytes()).into_boxed_slice();
             let ptr22 = vec22.as_ptr().cast::<u8>();
             let len22 = vec22.len();
             ::core::mem::forget(vec22);
-            *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len22;
-            *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr22.cast_mut();
+            *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len22;
+            *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr22.cast_mut();
           },
-          V33::Forbidden(e) => {
-            *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (3i32) as u8;
+          V31::Crashed(e) => {
+            *ptr.add(8).cast::<u8>() = (5i32) as u8;
             let vec23 = (e.into_bytes()).into_boxed_slice();
             let ptr23 = vec23.as_ptr().cast::<u8>();
             let len23 = vec23.len();
             ::core::mem::forget(vec23);
-            *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len23;
-            *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr23.cast_mut();
+            *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len23;
+            *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr23.cast_mut();
           },
-          V33::Overloaded(e) => {
-            *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (4i32) as u8;
+          V31::Unavailable(e) => {
+            *ptr.add(8).cast::<u8>() = (6i32) as u8;
             let vec24 = (e.into_bytes()).into_boxed_slice();
             let ptr24 = vec24.as_ptr().cast::<u8>();
             let len24 = vec24.len();
             ::core::mem::forget(vec24);
-            *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len24;
-            *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr24.cast_mut();
+            *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len24;
+            *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr24.cast_mut();
           },
-          V33::Crashed(e) => {
-            *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (5i32) as u8;
+          V31::WouldDeadlock(e) => {
+            *ptr.add(8).cast::<u8>() = (7i32) as u8;
             let vec25 = (e.into_bytes()).into_boxed_slice();
             let ptr25 = vec25.as_ptr().cast::<u8>();
             let len25 = vec25.len();
             ::core::mem::forget(vec25);
-            *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len25;
-            *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr25.cast_mut();
+            *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len25;
+            *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr25.cast_mut();
           },
-          V33::Unavailable(e) => {
-            *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (6i32) as u8;
+          V31::TooDeep(e) => {
+            *ptr.add(8).cast::<u8>() = (8i32) as u8;
             let vec26 = (e.into_bytes()).into_boxed_slice();
             let ptr26 = vec26.as_ptr().cast::<u8>();
             let len26 = vec26.len();
             ::core::mem::forget(vec26);
-            *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len26;
-            *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr26.cast_mut();
+            *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len26;
+            *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr26.cast_mut();
           },
-          V33::WouldDeadlock(e) => {
-            *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (7i32) as u8;
+          V31::Invalid(e) => {
+            *ptr.add(8).cast::<u8>() = (9i32) as u8;
             let vec27 = (e.into_bytes()).into_boxed_slice();
             let ptr27 = vec27.as_ptr().cast::<u8>();
             let len27 = vec27.len();
             ::core::mem::forget(vec27);
-            *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len27;
-            *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr27.cast_mut();
+            *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len27;
+            *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr27.cast_mut();
           },
-          V33::TooDeep(e) => {
-            *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (8i32) as u8;
-            let vec28 = (e.into_bytes()).into_boxed_slice();
-            let ptr28 = vec28.as_ptr().cast::<u8>();
-            let len28 = vec28.len();
-            ::core::mem::forget(vec28);
-            *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len28;
-            *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr28.cast_mut();
-          },
-          V33::Invalid(e) => {
-            *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (9i32) as u8;
-            let vec29 = (e.into_bytes()).into_boxed_slice();
+          V31::Other(e) => {
+            *ptr.add(8).cast::<u8>() = (10i32) as u8;
+            let (t28_0, t28_1, ) = e;
+            let vec29 = (t28_0.into_bytes()).into_boxed_slice();
             let ptr29 = vec29.as_ptr().cast::<u8>();
             let len29 = vec29.len();
             ::core::mem::forget(vec29);
-            *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len29;
-            *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr29.cast_mut();
-          },
-          V33::Other(e) => {
-            *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (10i32) as u8;
-            let (t30_0, t30_1, ) = e;
-            let vec31 = (t30_0.into_bytes()).into_boxed_slice();
-            let ptr31 = vec31.as_ptr().cast::<u8>();
-            let len31 = vec31.len();
-            ::core::mem::forget(vec31);
-            *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len31;
-            *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr31.cast_mut();
-            let vec32 = (t30_1.into_bytes()).into_boxed_slice();
-            let ptr32 = vec32.as_ptr().cast::<u8>();
-            let len32 = vec32.len();
-            ::core::mem::forget(vec32);
-            *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>() = len32;
-            *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr32.cast_mut();
+            *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len29;
+            *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr29.cast_mut();
+            let vec30 = (t28_1.into_bytes()).into_boxed_slice();
+            let ptr30 = vec30.as_ptr().cast::<u8>();
+            let len30 = vec30.len();
+            ::core::mem::forget(vec30);
+            *ptr.add(8+4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len30;
+            *ptr.add(8+3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr30.cast_mut();
           },
         }
       } },
@@ -14145,160 +14280,150 @@ pub mod wit_future {
     unsafe fn dealloc_lists(ptr: *mut u8) { unsafe { let l0 = i32::from(*ptr.add(0).cast::<u8>());
     match l0 {
       0 => {
-        let l1 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-        let l2 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-        let base7 = l1;
-        let len7 = l2;
-        for i in 0..len7 {
-          let base = base7.add(i * (4*::core::mem::size_of::<*const u8>()));
+        let l1 = *ptr.add(24+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+        let l2 = *ptr.add(24+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+        let base8 = l1;
+        let len8 = l2;
+        for i in 0..len8 {
+          let base = base8.add(i * (8+5*::core::mem::size_of::<*const u8>()));
           {
-            let l3 = *base.add(0).cast::<*mut u8>();
-            let l4 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
-            super::super::_rt::cabi_dealloc(l3, l4, 1);
-            let l5 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-            let l6 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-            super::super::_rt::cabi_dealloc(l5, l6, 1);
+            let l3 = i32::from(*base.add(8).cast::<u8>());
+            match l3 {
+              0 => (),
+              _ => {
+                let l4 = *base.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l5 = *base.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                super::super::_rt::cabi_dealloc(l4, l5, 1);
+              },
+            }
+            let l6 = *base.add(8+3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+            let l7 = *base.add(8+4*::core::mem::size_of::<*const u8>()).cast::<usize>();
+            super::super::_rt::cabi_dealloc(l6, l7, 1);
           }
         }
-        super::super::_rt::cabi_dealloc(base7, len7 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
-        let l8 = i32::from(*ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<u8>());
-        match l8 {
-          0 => (),
-          1 => {
-            let l9 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-            let l10 = *ptr.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>();
-            super::super::_rt::cabi_dealloc(l9, l10, 1);
-          },
-          _ => {
-            let l11 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-            let l12 = *ptr.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>();
-            let base13 = l11;
-            let len13 = l12;
-            super::super::_rt::cabi_dealloc(base13, len13 * 1, 1);
-          },
-        }
-        let l14 = *ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-        let l15 = *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<usize>();
-        let base20 = l14;
-        let len20 = l15;
-        for i in 0..len20 {
-          let base = base20.add(i * (4*::core::mem::size_of::<*const u8>()));
+        super::super::_rt::cabi_dealloc(base8, len8 * (8+5*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+        let l9 = *ptr.add(24+3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+        let l10 = *ptr.add(24+4*::core::mem::size_of::<*const u8>()).cast::<usize>();
+        let base15 = l9;
+        let len15 = l10;
+        for i in 0..len15 {
+          let base = base15.add(i * (4*::core::mem::size_of::<*const u8>()));
           {
-            let l16 = *base.add(0).cast::<*mut u8>();
-            let l17 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
-            super::super::_rt::cabi_dealloc(l16, l17, 1);
-            let l18 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-            let l19 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-            super::super::_rt::cabi_dealloc(l18, l19, 1);
+            let l11 = *base.add(0).cast::<*mut u8>();
+            let l12 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+            super::super::_rt::cabi_dealloc(l11, l12, 1);
+            let l13 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+            let l14 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+            super::super::_rt::cabi_dealloc(l13, l14, 1);
           }
         }
-        super::super::_rt::cabi_dealloc(base20, len20 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+        super::super::_rt::cabi_dealloc(base15, len15 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
       },
       _ => {
-        let l21 = i32::from(*ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>());
-        match l21 {
+        let l16 = i32::from(*ptr.add(8).cast::<u8>());
+        match l16 {
           0 => {
-            let l22 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-            let l23 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-            super::super::_rt::cabi_dealloc(l22, l23, 1);
-            let l24 = *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-            let l25 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>();
-            super::super::_rt::cabi_dealloc(l24, l25, 1);
-            let l26 = i32::from(*ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<u8>());
-            match l26 {
+            let l17 = *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+            let l18 = *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+            super::super::_rt::cabi_dealloc(l17, l18, 1);
+            let l19 = *ptr.add(8+3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+            let l20 = *ptr.add(8+4*::core::mem::size_of::<*const u8>()).cast::<usize>();
+            super::super::_rt::cabi_dealloc(l19, l20, 1);
+            let l21 = i32::from(*ptr.add(8+6*::core::mem::size_of::<*const u8>()).cast::<u8>());
+            match l21 {
               0 => (),
               1 => {
-                let l27 = *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                let l28 = *ptr.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                super::super::_rt::cabi_dealloc(l27, l28, 1);
+                let l22 = *ptr.add(8+7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l23 = *ptr.add(8+8*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                super::super::_rt::cabi_dealloc(l22, l23, 1);
               },
               _ => {
-                let l29 = *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                let l30 = *ptr.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                let base31 = l29;
-                let len31 = l30;
-                super::super::_rt::cabi_dealloc(base31, len31 * 1, 1);
+                let l24 = *ptr.add(8+7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l25 = *ptr.add(8+8*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let base26 = l24;
+                let len26 = l25;
+                super::super::_rt::cabi_dealloc(base26, len26 * 1, 1);
               },
             }
-            let l32 = *ptr.add(10*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-            let l33 = *ptr.add(11*::core::mem::size_of::<*const u8>()).cast::<usize>();
-            let base38 = l32;
-            let len38 = l33;
-            for i in 0..len38 {
-              let base = base38.add(i * (4*::core::mem::size_of::<*const u8>()));
+            let l27 = *ptr.add(8+9*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+            let l28 = *ptr.add(8+10*::core::mem::size_of::<*const u8>()).cast::<usize>();
+            let base33 = l27;
+            let len33 = l28;
+            for i in 0..len33 {
+              let base = base33.add(i * (4*::core::mem::size_of::<*const u8>()));
               {
-                let l34 = *base.add(0).cast::<*mut u8>();
-                let l35 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
-                super::super::_rt::cabi_dealloc(l34, l35, 1);
-                let l36 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                let l37 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                super::super::_rt::cabi_dealloc(l36, l37, 1);
+                let l29 = *base.add(0).cast::<*mut u8>();
+                let l30 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+                super::super::_rt::cabi_dealloc(l29, l30, 1);
+                let l31 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l32 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                super::super::_rt::cabi_dealloc(l31, l32, 1);
               }
             }
-            super::super::_rt::cabi_dealloc(base38, len38 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+            super::super::_rt::cabi_dealloc(base33, len33 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
           },
           1 => (),
           2 => {
-            let l39 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-            let l40 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-            super::super::_rt::cabi_dealloc(l39, l40, 1);
+            let l34 = *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+            let l35 = *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+            super::super::_rt::cabi_dealloc(l34, l35, 1);
           },
           3 => {
-            let l41 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-            let l42 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-            super::super::_rt::cabi_dealloc(l41, l42, 1);
+            let l36 = *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+            let l37 = *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+            super::super::_rt::cabi_dealloc(l36, l37, 1);
           },
           4 => {
-            let l43 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-            let l44 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-            super::super::_rt::cabi_dealloc(l43, l44, 1);
+            let l38 = *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+            let l39 = *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+            super::super::_rt::cabi_dealloc(l38, l39, 1);
           },
           5 => {
-            let l45 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-            let l46 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-            super::super::_rt::cabi_dealloc(l45, l46, 1);
+            let l40 = *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+            let l41 = *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+            super::super::_rt::cabi_dealloc(l40, l41, 1);
           },
           6 => {
-            let l47 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-            let l48 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-            super::super::_rt::cabi_dealloc(l47, l48, 1);
+            let l42 = *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+            let l43 = *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+            super::super::_rt::cabi_dealloc(l42, l43, 1);
           },
           7 => {
-            let l49 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-            let l50 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-            super::super::_rt::cabi_dealloc(l49, l50, 1);
+            let l44 = *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+            let l45 = *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+            super::super::_rt::cabi_dealloc(l44, l45, 1);
           },
           8 => {
-            let l51 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-            let l52 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-            super::super::_rt::cabi_dealloc(l51, l52, 1);
+            let l46 = *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+            let l47 = *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+            super::super::_rt::cabi_dealloc(l46, l47, 1);
           },
           9 => {
-            let l53 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-            let l54 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-            super::super::_rt::cabi_dealloc(l53, l54, 1);
+            let l48 = *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+            let l49 = *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+            super::super::_rt::cabi_dealloc(l48, l49, 1);
           },
           _ => {
-            let l55 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-            let l56 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-            super::super::_rt::cabi_dealloc(l55, l56, 1);
-            let l57 = *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-            let l58 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>();
-            super::super::_rt::cabi_dealloc(l57, l58, 1);
+            let l50 = *ptr.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+            let l51 = *ptr.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+            super::super::_rt::cabi_dealloc(l50, l51, 1);
+            let l52 = *ptr.add(8+3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+            let l53 = *ptr.add(8+4*::core::mem::size_of::<*const u8>()).cast::<usize>();
+            super::super::_rt::cabi_dealloc(l52, l53, 1);
           },
         }
       },
     }
   } }
 
-  pub static VTABLE: wit_bindgen::rt::async_support::FutureVtable<::core::result::Result<super::super::fanfare::module::rpc::Reply,super::super::fanfare::module::rpc::CallError>> = wit_bindgen::rt::async_support::FutureVtable::<::core::result::Result<super::super::fanfare::module::rpc::Reply,super::super::fanfare::module::rpc::CallError>> {
+  pub static VTABLE: wit_bindgen::rt::async_support::FutureVtable<::core::result::Result<super::super::fanfare::module::durable::Receipt,super::super::fanfare::module::durable::CallError>> = wit_bindgen::rt::async_support::FutureVtable::<::core::result::Result<super::super::fanfare::module::durable::Receipt,super::super::fanfare::module::durable::CallError>> {
     cancel_write,
     cancel_read,
     drop_writable,
     drop_readable,
     dealloc_lists,
     layout: unsafe {
-      ::core::alloc::Layout::from_size_align_unchecked(48, 4)
+      ::core::alloc::Layout::from_size_align_unchecked(56, 8)
     },
     lift,
     lower,
@@ -14307,7 +14432,7 @@ pub mod wit_future {
     start_write,
   };
 
-  impl super::FuturePayload for ::core::result::Result<super::super::fanfare::module::rpc::Reply,super::super::fanfare::module::rpc::CallError> {
+  impl super::FuturePayload for ::core::result::Result<super::super::fanfare::module::durable::Receipt,super::super::fanfare::module::durable::CallError> {
     const VTABLE: &'static wit_bindgen::rt::async_support::FutureVtable<Self> = &VTABLE;
   }
 }
@@ -14315,6 +14440,767 @@ pub mod wit_future {
 #[doc(hidden)]
 #[allow(unused_unsafe)]
 pub mod vtable2 {
+
+  #[cfg(not(target_arch = "wasm32"))]
+  unsafe extern "C" fn cancel_write(_: u32) -> u32 { unreachable!() }
+  #[cfg(not(target_arch = "wasm32"))]
+  unsafe extern "C" fn cancel_read(_: u32) -> u32 { unreachable!() }
+  #[cfg(not(target_arch = "wasm32"))]
+  unsafe extern "C" fn drop_writable(_: u32) { unreachable!() }
+  #[cfg(not(target_arch = "wasm32"))]
+  unsafe extern "C" fn drop_readable(_: u32) { unreachable!() }
+  #[cfg(not(target_arch = "wasm32"))]
+  unsafe extern "C" fn new() -> u64 { unreachable!() }
+  #[cfg(not(target_arch = "wasm32"))]
+  unsafe extern "C" fn start_read(_: u32, _: *mut u8) -> u32 { unreachable!() }
+  #[cfg(not(target_arch = "wasm32"))]
+  unsafe extern "C" fn start_write(_: u32, _: *const u8) -> u32 { unreachable!() }
+
+  // Work around a behavior of LLD where in a shared library when an address
+  // is taken of an imported function that only shows up as a `GOT.func`
+  // import which means there's not actual import for wit-component to
+  // generate bindings for. This is worked around with local Rust functions
+  // that simply delegate to the imports. Seems to work for now even though
+  // it seems like optimizations should defeat this, but it's not all that
+  // much more indirection and in theory gets things working for now.
+  #[cfg(target_arch = "wasm32")]
+  mod imports {
+    #[link(wasm_import_module = "fanfare:module/rpc@0.1.0")]
+    unsafe extern "C" {
+      #[link_name = "[future-new-0]call"]
+      pub(super) fn new() -> u64;
+      #[link_name = "[future-cancel-write-0]call"]
+      pub(super) fn cancel_write(_: u32) -> u32;
+      #[link_name = "[future-cancel-read-0]call"]
+      pub(super) fn cancel_read(_: u32) -> u32;
+      #[link_name = "[future-drop-writable-0]call"]
+      pub(super) fn drop_writable(_: u32);
+      #[link_name = "[future-drop-readable-0]call"]
+      pub(super) fn drop_readable(_: u32);
+      #[link_name = "[async-lower][future-read-0]call"]
+      pub(super) fn start_read(_: u32, _: *mut u8) -> u32;
+      #[link_name = "[async-lower][future-write-0]call"]
+      pub(super) fn start_write(_: u32, _: *const u8) -> u32;
+    }
+  }
+
+  #[cfg(target_arch = "wasm32")]
+  unsafe extern "C" fn new() -> u64 { unsafe { imports::new() } }
+  #[cfg(target_arch = "wasm32")]
+  unsafe extern "C" fn cancel_write(handle: u32) -> u32 { unsafe { imports::cancel_write(handle) } }
+  #[cfg(target_arch = "wasm32")]
+  unsafe extern "C" fn cancel_read(handle: u32) -> u32 { unsafe { imports::cancel_read(handle) } }
+  #[cfg(target_arch = "wasm32")]
+  unsafe extern "C" fn drop_writable(handle: u32) { unsafe { imports::drop_writable(handle) } }
+  #[cfg(target_arch = "wasm32")]
+  unsafe extern "C" fn drop_readable(handle: u32) { unsafe { imports::drop_readable(handle) } }
+  #[cfg(target_arch = "wasm32")]
+  unsafe extern "C" fn start_read(handle: u32, ptr: *mut u8) -> u32 { unsafe { imports::start_read(handle, ptr) } }
+  #[cfg(target_arch = "wasm32")]
+  unsafe extern "C" fn start_write(handle: u32, ptr: *const u8) -> u32 { unsafe { imports::start_write(handle, ptr) } }
+
+  unsafe fn lift(ptr: *mut u8) -> ::core::result::Result<super::super::fanfare::module::rpc::Reply,super::super::fanfare::module::rpc::CallError> { unsafe { let l0 = i32::from(*ptr.add(0).cast::<u8>());
+
+  match l0 {
+    0 => {
+      let e = {
+        let l1 = i32::from(*ptr.add(::core::mem::size_of::<*const u8>()).cast::<u16>());
+        let l2 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+        let l3 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+        let base10 = l2;
+        let len10 = l3;
+        let mut result10 = super::super::_rt::Vec::with_capacity(len10);
+        for i in 0..len10 {
+          let base = base10.add(i * (4*::core::mem::size_of::<*const u8>()));
+          let e10 = {
+            let l4 = *base.add(0).cast::<*mut u8>();
+            let l5 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+            let len6 = l5;
+            let bytes6 = super::super::_rt::Vec::from_raw_parts(l4.cast(), len6, len6);
+            let l7 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+            let l8 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+            let len9 = l8;
+            let bytes9 = super::super::_rt::Vec::from_raw_parts(l7.cast(), len9, len9);
+
+            (super::super::_rt::string_lift(bytes6), super::super::_rt::string_lift(bytes9))
+          };
+          result10.push(e10);
+        }
+        super::super::_rt::cabi_dealloc(base10, len10 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+        let l11 = i32::from(*ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<u8>());
+        use super::super::fanfare::module::types::Payload as V18;
+        let v18 = match l11 {
+          0 => {
+            V18::None
+          }
+          1 => {
+            let e18 = {
+              let l12 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l13 = *ptr.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len14 = l13;
+              let bytes14 = super::super::_rt::Vec::from_raw_parts(l12.cast(), len14, len14);
+
+              super::super::_rt::string_lift(bytes14)
+            };
+            V18::Text(e18)
+          }
+          n => {
+            debug_assert_eq!(n, 2, "invalid enum discriminant");
+            let e18 = {
+              let l15 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l16 = *ptr.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len17 = l16;
+
+              <_ as From<super::super::_rt::Vec<_>>>::from(super::super::_rt::Vec::from_raw_parts(l15.cast(), len17, len17))
+            };
+            V18::Bytes(e18)
+          }
+        };
+        let l19 = *ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+        let l20 = *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<usize>();
+        let base27 = l19;
+        let len27 = l20;
+        let mut result27 = super::super::_rt::Vec::with_capacity(len27);
+        for i in 0..len27 {
+          let base = base27.add(i * (4*::core::mem::size_of::<*const u8>()));
+          let e27 = {
+            let l21 = *base.add(0).cast::<*mut u8>();
+            let l22 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+            let len23 = l22;
+            let bytes23 = super::super::_rt::Vec::from_raw_parts(l21.cast(), len23, len23);
+            let l24 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+            let l25 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+            let len26 = l25;
+            let bytes26 = super::super::_rt::Vec::from_raw_parts(l24.cast(), len26, len26);
+
+            (super::super::_rt::string_lift(bytes23), super::super::_rt::string_lift(bytes26))
+          };
+          result27.push(e27);
+        }
+        super::super::_rt::cabi_dealloc(base27, len27 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+
+        super::super::fanfare::module::types::Reply{
+          status: l1 as u16,
+          headers: result10,
+          payload: v18,
+          extra: result27,
+        }
+      };
+      Ok(e)
+    }
+    1 => {
+      let e = {
+        let l28 = i32::from(*ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>());
+        use super::super::fanfare::module::types::CallError as V83;
+        let v83 = match l28 {
+          0 => {
+            let e83 = {
+              let l29 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l30 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len31 = l30;
+              let bytes31 = super::super::_rt::Vec::from_raw_parts(l29.cast(), len31, len31);
+              let l32 = *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l33 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len34 = l33;
+              let bytes34 = super::super::_rt::Vec::from_raw_parts(l32.cast(), len34, len34);
+              let l35 = i32::from(*ptr.add(6*::core::mem::size_of::<*const u8>()).cast::<u16>());
+              let l36 = i32::from(*ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<u8>());
+              use super::super::fanfare::module::types::Payload as V43;
+              let v43 = match l36 {
+                0 => {
+                  V43::None
+                }
+                1 => {
+                  let e43 = {
+                    let l37 = *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                    let l38 = *ptr.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                    let len39 = l38;
+                    let bytes39 = super::super::_rt::Vec::from_raw_parts(l37.cast(), len39, len39);
+
+                    super::super::_rt::string_lift(bytes39)
+                  };
+                  V43::Text(e43)
+                }
+                n => {
+                  debug_assert_eq!(n, 2, "invalid enum discriminant");
+                  let e43 = {
+                    let l40 = *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                    let l41 = *ptr.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                    let len42 = l41;
+
+                    <_ as From<super::super::_rt::Vec<_>>>::from(super::super::_rt::Vec::from_raw_parts(l40.cast(), len42, len42))
+                  };
+                  V43::Bytes(e43)
+                }
+              };
+              let l44 = *ptr.add(10*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l45 = *ptr.add(11*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let base52 = l44;
+              let len52 = l45;
+              let mut result52 = super::super::_rt::Vec::with_capacity(len52);
+              for i in 0..len52 {
+                let base = base52.add(i * (4*::core::mem::size_of::<*const u8>()));
+                let e52 = {
+                  let l46 = *base.add(0).cast::<*mut u8>();
+                  let l47 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+                  let len48 = l47;
+                  let bytes48 = super::super::_rt::Vec::from_raw_parts(l46.cast(), len48, len48);
+                  let l49 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                  let l50 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                  let len51 = l50;
+                  let bytes51 = super::super::_rt::Vec::from_raw_parts(l49.cast(), len51, len51);
+
+                  (super::super::_rt::string_lift(bytes48), super::super::_rt::string_lift(bytes51))
+                };
+                result52.push(e52);
+              }
+              super::super::_rt::cabi_dealloc(base52, len52 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+
+              super::super::fanfare::module::types::Failure{
+                name: super::super::_rt::string_lift(bytes31),
+                message: super::super::_rt::string_lift(bytes34),
+                status: l35 as u16,
+                data: v43,
+                extra: result52,
+              }
+            };
+            V83::Failure(e83)
+          }
+          1 => {
+            V83::Timeout
+          }
+          2 => {
+            let e83 = {
+              let l53 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l54 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len55 = l54;
+              let bytes55 = super::super::_rt::Vec::from_raw_parts(l53.cast(), len55, len55);
+
+              super::super::_rt::string_lift(bytes55)
+            };
+            V83::NotFound(e83)
+          }
+          3 => {
+            let e83 = {
+              let l56 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l57 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len58 = l57;
+              let bytes58 = super::super::_rt::Vec::from_raw_parts(l56.cast(), len58, len58);
+
+              super::super::_rt::string_lift(bytes58)
+            };
+            V83::Forbidden(e83)
+          }
+          4 => {
+            let e83 = {
+              let l59 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l60 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len61 = l60;
+              let bytes61 = super::super::_rt::Vec::from_raw_parts(l59.cast(), len61, len61);
+
+              super::super::_rt::string_lift(bytes61)
+            };
+            V83::Overloaded(e83)
+          }
+          5 => {
+            let e83 = {
+              let l62 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l63 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len64 = l63;
+              let bytes64 = super::super::_rt::Vec::from_raw_parts(l62.cast(), len64, len64);
+
+              super::super::_rt::string_lift(bytes64)
+            };
+            V83::Crashed(e83)
+          }
+          6 => {
+            let e83 = {
+              let l65 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l66 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len67 = l66;
+              let bytes67 = super::super::_rt::Vec::from_raw_parts(l65.cast(), len67, len67);
+
+              super::super::_rt::string_lift(bytes67)
+            };
+            V83::Unavailable(e83)
+          }
+          7 => {
+            let e83 = {
+              let l68 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l69 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len70 = l69;
+              let bytes70 = super::super::_rt::Vec::from_raw_parts(l68.cast(), len70, len70);
+
+              super::super::_rt::string_lift(bytes70)
+            };
+            V83::WouldDeadlock(e83)
+          }
+          8 => {
+            let e83 = {
+              let l71 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l72 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len73 = l72;
+              let bytes73 = super::super::_rt::Vec::from_raw_parts(l71.cast(), len73, len73);
+
+              super::super::_rt::string_lift(bytes73)
+            };
+            V83::TooDeep(e83)
+          }
+          9 => {
+            let e83 = {
+              let l74 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l75 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len76 = l75;
+              let bytes76 = super::super::_rt::Vec::from_raw_parts(l74.cast(), len76, len76);
+
+              super::super::_rt::string_lift(bytes76)
+            };
+            V83::Invalid(e83)
+          }
+          n => {
+            debug_assert_eq!(n, 10, "invalid enum discriminant");
+            let e83 = {
+              let l77 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l78 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len79 = l78;
+              let bytes79 = super::super::_rt::Vec::from_raw_parts(l77.cast(), len79, len79);
+              let l80 = *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l81 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let len82 = l81;
+              let bytes82 = super::super::_rt::Vec::from_raw_parts(l80.cast(), len82, len82);
+
+              (super::super::_rt::string_lift(bytes79), super::super::_rt::string_lift(bytes82))
+            };
+            V83::Other(e83)
+          }
+        };
+
+        v83
+      };
+      Err(e)
+    }
+    _ => super::super::_rt::invalid_enum_discriminant(),
+  } } }
+  unsafe fn lower(value: ::core::result::Result<super::super::fanfare::module::rpc::Reply,super::super::fanfare::module::rpc::CallError>, ptr: *mut u8) { unsafe { match value {
+    Ok(e) => { {
+      *ptr.add(0).cast::<u8>() = (0i32) as u8;
+      let super::super::fanfare::module::types::Reply{ status:status0, headers:headers0, payload:payload0, extra:extra0, } = e;
+      *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u16>() = (super::super::_rt::as_i32(status0)) as u16;
+      let vec4 = headers0;
+      let len4 = vec4.len();
+      let layout4 = super::super::_rt::alloc::Layout::from_size_align(vec4.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+      let (result4, _cleanup4) = wit_bindgen::rt::Cleanup::new(layout4);if let Some(cleanup) = _cleanup4 { cleanup.forget(); }
+      for (i, e) in vec4.into_iter().enumerate() {
+        let base = result4.add(i * (4*::core::mem::size_of::<*const u8>()));
+        {
+          let (t1_0, t1_1, ) = e;
+          let vec2 = (t1_0.into_bytes()).into_boxed_slice();
+          let ptr2 = vec2.as_ptr().cast::<u8>();
+          let len2 = vec2.len();
+          ::core::mem::forget(vec2);
+          *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len2;
+          *base.add(0).cast::<*mut u8>() = ptr2.cast_mut();
+          let vec3 = (t1_1.into_bytes()).into_boxed_slice();
+          let ptr3 = vec3.as_ptr().cast::<u8>();
+          let len3 = vec3.len();
+          ::core::mem::forget(vec3);
+          *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len3;
+          *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr3.cast_mut();
+        }
+      }
+      *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len4;
+      *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result4;
+      use super::super::fanfare::module::types::Payload as V7;
+      match payload0 {
+        V7::None=> {
+          {
+            *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<u8>() = (0i32) as u8;
+          }
+        }
+        V7::Text(e) => {
+          *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<u8>() = (1i32) as u8;
+          let vec5 = (e.into_bytes()).into_boxed_slice();
+          let ptr5 = vec5.as_ptr().cast::<u8>();
+          let len5 = vec5.len();
+          ::core::mem::forget(vec5);
+          *ptr.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>() = len5;
+          *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr5.cast_mut();
+        },
+        V7::Bytes(e) => {
+          *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<u8>() = (2i32) as u8;
+          let vec6 = <_ as Into<super::super::_rt::Vec<_>>>::into(e).into_boxed_slice();
+          let ptr6 = vec6.as_ptr().cast::<u8>();
+          let len6 = vec6.len();
+          ::core::mem::forget(vec6);
+          *ptr.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>() = len6;
+          *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr6.cast_mut();
+        },
+      }
+      let vec11 = extra0;
+      let len11 = vec11.len();
+      let layout11 = super::super::_rt::alloc::Layout::from_size_align(vec11.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+      let (result11, _cleanup11) = wit_bindgen::rt::Cleanup::new(layout11);if let Some(cleanup) = _cleanup11 { cleanup.forget(); }
+      for (i, e) in vec11.into_iter().enumerate() {
+        let base = result11.add(i * (4*::core::mem::size_of::<*const u8>()));
+        {
+          let (t8_0, t8_1, ) = e;
+          let vec9 = (t8_0.into_bytes()).into_boxed_slice();
+          let ptr9 = vec9.as_ptr().cast::<u8>();
+          let len9 = vec9.len();
+          ::core::mem::forget(vec9);
+          *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len9;
+          *base.add(0).cast::<*mut u8>() = ptr9.cast_mut();
+          let vec10 = (t8_1.into_bytes()).into_boxed_slice();
+          let ptr10 = vec10.as_ptr().cast::<u8>();
+          let len10 = vec10.len();
+          ::core::mem::forget(vec10);
+          *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len10;
+          *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr10.cast_mut();
+        }
+      }
+      *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<usize>() = len11;
+      *ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result11;
+    } },
+    Err(e) => { {
+      *ptr.add(0).cast::<u8>() = (1i32) as u8;
+      use super::super::fanfare::module::types::CallError as V33;
+      match e {
+        V33::Failure(e) => {
+          *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (0i32) as u8;
+          let super::super::fanfare::module::types::Failure{ name:name12, message:message12, status:status12, data:data12, extra:extra12, } = e;
+          let vec13 = (name12.into_bytes()).into_boxed_slice();
+          let ptr13 = vec13.as_ptr().cast::<u8>();
+          let len13 = vec13.len();
+          ::core::mem::forget(vec13);
+          *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len13;
+          *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr13.cast_mut();
+          let vec14 = (message12.into_bytes()).into_boxed_slice();
+          let ptr14 = vec14.as_ptr().cast::<u8>();
+          let len14 = vec14.len();
+          ::core::mem::forget(vec14);
+          *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>() = len14;
+          *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr14.cast_mut();
+          *ptr.add(6*::core::mem::size_of::<*const u8>()).cast::<u16>() = (super::super::_rt::as_i32(status12)) as u16;
+          use super::super::fanfare::module::types::Payload as V17;
+          match data12 {
+            V17::None=> {
+              {
+                *ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<u8>() = (0i32) as u8;
+              }
+            }
+            V17::Text(e) => {
+              *ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<u8>() = (1i32) as u8;
+              let vec15 = (e.into_bytes()).into_boxed_slice();
+              let ptr15 = vec15.as_ptr().cast::<u8>();
+              let len15 = vec15.len();
+              ::core::mem::forget(vec15);
+              *ptr.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>() = len15;
+              *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr15.cast_mut();
+            },
+            V17::Bytes(e) => {
+              *ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<u8>() = (2i32) as u8;
+              let vec16 = <_ as Into<super::super::_rt::Vec<_>>>::into(e).into_boxed_slice();
+              let ptr16 = vec16.as_ptr().cast::<u8>();
+              let len16 = vec16.len();
+              ::core::mem::forget(vec16);
+              *ptr.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>() = len16;
+              *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr16.cast_mut();
+            },
+          }
+          let vec21 = extra12;
+          let len21 = vec21.len();
+          let layout21 = super::super::_rt::alloc::Layout::from_size_align(vec21.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+          let (result21, _cleanup21) = wit_bindgen::rt::Cleanup::new(layout21);if let Some(cleanup) = _cleanup21 { cleanup.forget(); }
+          for (i, e) in vec21.into_iter().enumerate() {
+            let base = result21.add(i * (4*::core::mem::size_of::<*const u8>()));
+            {
+              let (t18_0, t18_1, ) = e;
+              let vec19 = (t18_0.into_bytes()).into_boxed_slice();
+              let ptr19 = vec19.as_ptr().cast::<u8>();
+              let len19 = vec19.len();
+              ::core::mem::forget(vec19);
+              *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len19;
+              *base.add(0).cast::<*mut u8>() = ptr19.cast_mut();
+              let vec20 = (t18_1.into_bytes()).into_boxed_slice();
+              let ptr20 = vec20.as_ptr().cast::<u8>();
+              let len20 = vec20.len();
+              ::core::mem::forget(vec20);
+              *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len20;
+              *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr20.cast_mut();
+            }
+          }
+          *ptr.add(11*::core::mem::size_of::<*const u8>()).cast::<usize>() = len21;
+          *ptr.add(10*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result21;
+        },
+        V33::Timeout=> {
+          {
+            *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (1i32) as u8;
+          }
+        }
+        V33::NotFound(e) => {
+          *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (2i32) as u8;
+          let vec22 = (e.into_bytes()).into_boxed_slice();
+          let ptr22 = vec22.as_ptr().cast::<u8>();
+          let len22 = vec22.len();
+          ::core::mem::forget(vec22);
+          *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len22;
+          *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr22.cast_mut();
+        },
+        V33::Forbidden(e) => {
+          *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (3i32) as u8;
+          let vec23 = (e.into_bytes()).into_boxed_slice();
+          let ptr23 = vec23.as_ptr().cast::<u8>();
+          let len23 = vec23.len();
+          ::core::mem::forget(vec23);
+          *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len23;
+          *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr23.cast_mut();
+        },
+        V33::Overloaded(e) => {
+          *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (4i32) as u8;
+          let vec24 = (e.into_bytes()).into_boxed_slice();
+          let ptr24 = vec24.as_ptr().cast::<u8>();
+          let len24 = vec24.len();
+          ::core::mem::forget(vec24);
+          *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len24;
+          *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr24.cast_mut();
+        },
+        V33::Crashed(e) => {
+          *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (5i32) as u8;
+          let vec25 = (e.into_bytes()).into_boxed_slice();
+          let ptr25 = vec25.as_ptr().cast::<u8>();
+          let len25 = vec25.len();
+          ::core::mem::forget(vec25);
+          *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len25;
+          *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr25.cast_mut();
+        },
+        V33::Unavailable(e) => {
+          *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (6i32) as u8;
+          let vec26 = (e.into_bytes()).into_boxed_slice();
+          let ptr26 = vec26.as_ptr().cast::<u8>();
+          let len26 = vec26.len();
+          ::core::mem::forget(vec26);
+          *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len26;
+          *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr26.cast_mut();
+        },
+        V33::WouldDeadlock(e) => {
+          *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (7i32) as u8;
+          let vec27 = (e.into_bytes()).into_boxed_slice();
+          let ptr27 = vec27.as_ptr().cast::<u8>();
+          let len27 = vec27.len();
+          ::core::mem::forget(vec27);
+          *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len27;
+          *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr27.cast_mut();
+        },
+        V33::TooDeep(e) => {
+          *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (8i32) as u8;
+          let vec28 = (e.into_bytes()).into_boxed_slice();
+          let ptr28 = vec28.as_ptr().cast::<u8>();
+          let len28 = vec28.len();
+          ::core::mem::forget(vec28);
+          *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len28;
+          *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr28.cast_mut();
+        },
+        V33::Invalid(e) => {
+          *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (9i32) as u8;
+          let vec29 = (e.into_bytes()).into_boxed_slice();
+          let ptr29 = vec29.as_ptr().cast::<u8>();
+          let len29 = vec29.len();
+          ::core::mem::forget(vec29);
+          *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len29;
+          *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr29.cast_mut();
+        },
+        V33::Other(e) => {
+          *ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>() = (10i32) as u8;
+          let (t30_0, t30_1, ) = e;
+          let vec31 = (t30_0.into_bytes()).into_boxed_slice();
+          let ptr31 = vec31.as_ptr().cast::<u8>();
+          let len31 = vec31.len();
+          ::core::mem::forget(vec31);
+          *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len31;
+          *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr31.cast_mut();
+          let vec32 = (t30_1.into_bytes()).into_boxed_slice();
+          let ptr32 = vec32.as_ptr().cast::<u8>();
+          let len32 = vec32.len();
+          ::core::mem::forget(vec32);
+          *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>() = len32;
+          *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr32.cast_mut();
+        },
+      }
+    } },
+  }; } }
+  unsafe fn dealloc_lists(ptr: *mut u8) { unsafe { let l0 = i32::from(*ptr.add(0).cast::<u8>());
+  match l0 {
+    0 => {
+      let l1 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+      let l2 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+      let base7 = l1;
+      let len7 = l2;
+      for i in 0..len7 {
+        let base = base7.add(i * (4*::core::mem::size_of::<*const u8>()));
+        {
+          let l3 = *base.add(0).cast::<*mut u8>();
+          let l4 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l3, l4, 1);
+          let l5 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l6 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l5, l6, 1);
+        }
+      }
+      super::super::_rt::cabi_dealloc(base7, len7 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+      let l8 = i32::from(*ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<u8>());
+      match l8 {
+        0 => (),
+        1 => {
+          let l9 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l10 = *ptr.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l9, l10, 1);
+        },
+        _ => {
+          let l11 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l12 = *ptr.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          let base13 = l11;
+          let len13 = l12;
+          super::super::_rt::cabi_dealloc(base13, len13 * 1, 1);
+        },
+      }
+      let l14 = *ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+      let l15 = *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<usize>();
+      let base20 = l14;
+      let len20 = l15;
+      for i in 0..len20 {
+        let base = base20.add(i * (4*::core::mem::size_of::<*const u8>()));
+        {
+          let l16 = *base.add(0).cast::<*mut u8>();
+          let l17 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l16, l17, 1);
+          let l18 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l19 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l18, l19, 1);
+        }
+      }
+      super::super::_rt::cabi_dealloc(base20, len20 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+    },
+    _ => {
+      let l21 = i32::from(*ptr.add(::core::mem::size_of::<*const u8>()).cast::<u8>());
+      match l21 {
+        0 => {
+          let l22 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l23 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l22, l23, 1);
+          let l24 = *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l25 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l24, l25, 1);
+          let l26 = i32::from(*ptr.add(7*::core::mem::size_of::<*const u8>()).cast::<u8>());
+          match l26 {
+            0 => (),
+            1 => {
+              let l27 = *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l28 = *ptr.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              super::super::_rt::cabi_dealloc(l27, l28, 1);
+            },
+            _ => {
+              let l29 = *ptr.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l30 = *ptr.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              let base31 = l29;
+              let len31 = l30;
+              super::super::_rt::cabi_dealloc(base31, len31 * 1, 1);
+            },
+          }
+          let l32 = *ptr.add(10*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l33 = *ptr.add(11*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          let base38 = l32;
+          let len38 = l33;
+          for i in 0..len38 {
+            let base = base38.add(i * (4*::core::mem::size_of::<*const u8>()));
+            {
+              let l34 = *base.add(0).cast::<*mut u8>();
+              let l35 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+              super::super::_rt::cabi_dealloc(l34, l35, 1);
+              let l36 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+              let l37 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+              super::super::_rt::cabi_dealloc(l36, l37, 1);
+            }
+          }
+          super::super::_rt::cabi_dealloc(base38, len38 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+        },
+        1 => (),
+        2 => {
+          let l39 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l40 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l39, l40, 1);
+        },
+        3 => {
+          let l41 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l42 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l41, l42, 1);
+        },
+        4 => {
+          let l43 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l44 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l43, l44, 1);
+        },
+        5 => {
+          let l45 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l46 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l45, l46, 1);
+        },
+        6 => {
+          let l47 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l48 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l47, l48, 1);
+        },
+        7 => {
+          let l49 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l50 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l49, l50, 1);
+        },
+        8 => {
+          let l51 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l52 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l51, l52, 1);
+        },
+        9 => {
+          let l53 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l54 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l53, l54, 1);
+        },
+        _ => {
+          let l55 = *ptr.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l56 = *ptr.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l55, l56, 1);
+          let l57 = *ptr.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l58 = *ptr.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          super::super::_rt::cabi_dealloc(l57, l58, 1);
+        },
+      }
+    },
+  }
+} }
+
+pub static VTABLE: wit_bindgen::rt::async_support::FutureVtable<::core::result::Result<super::super::fanfare::module::rpc::Reply,super::super::fanfare::module::rpc::CallError>> = wit_bindgen::rt::async_support::FutureVtable::<::core::result::Result<super::super::fanfare::module::rpc::Reply,super::super::fanfare::module::rpc::CallError>> {
+  cancel_write,
+  cancel_read,
+  drop_writable,
+  drop_readable,
+  dealloc_lists,
+  layout: unsafe {
+    ::core::alloc::Layout::from_size_align_unchecked(48, 4)
+  },
+  lift,
+  lower,
+  new,
+  start_read,
+  start_write,
+};
+
+impl super::FuturePayload for ::core::result::Result<super::super::fanfare::module::rpc::Reply,super::super::fanfare::module::rpc::CallError> {
+  const VTABLE: &'static wit_bindgen::rt::async_support::FutureVtable<Self> = &VTABLE;
+}
+}
+
+#[doc(hidden)]
+#[allow(unused_unsafe)]
+pub mod vtable3 {
 
   #[cfg(not(target_arch = "wasm32"))]
   unsafe extern "C" fn cancel_write(_: u32) -> u32 { unreachable!() }
@@ -14943,7 +15829,7 @@ impl super::FuturePayload for ::core::result::Result<super::super::fanfare::modu
 
 #[doc(hidden)]
 #[allow(unused_unsafe)]
-pub mod vtable3 {
+pub mod vtable4 {
 
   #[cfg(not(target_arch = "wasm32"))]
   unsafe extern "C" fn cancel_write(_: u32) -> u32 { unreachable!() }
@@ -15773,7 +16659,7 @@ impl super::FuturePayload for ::core::result::Result<super::super::fanfare::modu
 
 #[doc(hidden)]
 #[allow(unused_unsafe)]
-pub mod vtable4 {
+pub mod vtable5 {
 
   #[cfg(not(target_arch = "wasm32"))]
   unsafe extern "C" fn cancel_write(_: u32) -> u32 { unreachable!() }
@@ -16327,7 +17213,7 @@ impl super::FuturePayload for ::core::result::Result<(),super::super::fanfare::m
 
 #[doc(hidden)]
 #[allow(unused_unsafe)]
-pub mod vtable5 {
+pub mod vtable6 {
 
   #[cfg(not(target_arch = "wasm32"))]
   unsafe extern "C" fn cancel_write(_: u32) -> u32 { unreachable!() }
@@ -17141,7 +18027,7 @@ impl super::FuturePayload for ::core::result::Result<(super::super::fanfare::mod
 
 #[doc(hidden)]
 #[allow(unused_unsafe)]
-pub mod vtable6 {
+pub mod vtable7 {
 
   #[cfg(not(target_arch = "wasm32"))]
   unsafe extern "C" fn cancel_write(_: u32) -> u32 { unreachable!() }
@@ -17927,7 +18813,7 @@ impl super::FuturePayload for ::core::result::Result<super::super::_rt::Vec::<su
 
 #[doc(hidden)]
 #[allow(unused_unsafe)]
-pub mod vtable7 {
+pub mod vtable8 {
 
   #[cfg(not(target_arch = "wasm32"))]
   unsafe extern "C" fn cancel_write(_: u32) -> u32 { unreachable!() }
@@ -18530,7 +19416,7 @@ pub mod vtable7 {
 
 #[doc(hidden)]
 #[allow(unused_unsafe)]
-pub mod vtable8 {
+pub mod vtable9 {
 
   #[cfg(not(target_arch = "wasm32"))]
   unsafe extern "C" fn cancel_write(_: u32) -> u32 { unreachable!() }
@@ -19329,7 +20215,7 @@ impl super::FuturePayload for ::core::result::Result<super::super::fanfare::modu
 
 #[doc(hidden)]
 #[allow(unused_unsafe)]
-pub mod vtable9 {
+pub mod vtable10 {
 
   #[cfg(not(target_arch = "wasm32"))]
   unsafe extern "C" fn cancel_write(_: u32) -> u32 { unreachable!() }
@@ -20018,7 +20904,7 @@ pub mod vtable9 {
 
 #[doc(hidden)]
 #[allow(unused_unsafe)]
-pub mod vtable10 {
+pub mod vtable11 {
 
   #[cfg(not(target_arch = "wasm32"))]
   unsafe extern "C" fn cancel_write(_: u32) -> u32 { unreachable!() }
@@ -20669,8 +21555,8 @@ pub fn new<T: FuturePayload>(default: fn() -> T) -> (wit_bindgen::rt::async_supp
 #[unsafe(link_section = "component-type:wit-bindgen:0.63.0:fanfare:module@0.1.0:imports:encoded world")]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 7392] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xe28\x01A\x02\x01A8\x01\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 7572] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x96:\x01A\x02\x01A:\x01\
 B`\x01w\x04\0\x07call-id\x03\0\0\x01o\x02ss\x01p\x02\x04\0\x05extra\x03\0\x03\x01\
 p\x02\x04\0\x0dheader-fields\x03\0\x05\x01p}\x01q\x03\x04none\0\0\x04text\x01s\0\
 \x05bytes\x01\x07\0\x04\0\x07payload\x03\0\x08\x01q\x03\x06worker\x01y\0\x06brok\
@@ -20731,126 +21617,131 @@ k\x01\x01j\x01\x07\x01\x0b\x01@\x03\x06caller\x0c\x04what\x05\x07payload\x03\0\x
 \x04\0\x04emit\x01\x0e\x01ky\x01p\x09\x01j\x01\x10\x01\x0b\x01e\x01\x11\x01@\x04\
 \x06caller\x0c\x04what\x05\x07payload\x03\x0atimeout-ms\x0f\0\x12\x04\0\x06gathe\
 r\x01\x13\x01ks\x01@\x02\x06caller\x0c\x06module\x14\0\x0d\x04\0\x06reload\x01\x15\
-\x03\0\x1efanfare:module/broadcast@0.1.0\x05\x07\x02\x03\0\0\x05reply\x02\x03\0\0\
-\x06target\x02\x03\0\0\x05group\x02\x03\0\0\x07address\x02\x03\0\0\x0ccall-optio\
-ns\x01B\x1f\x02\x03\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\x02\x04\
-\0\x07payload\x03\0\x02\x02\x03\x02\x01\x08\x04\0\x05reply\x03\0\x04\x02\x03\x02\
-\x01\x05\x04\0\x05entry\x03\0\x06\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\0\x08\
-\x02\x03\x02\x01\x09\x04\0\x06target\x03\0\x0a\x02\x03\x02\x01\x0a\x04\0\x05grou\
-p\x03\0\x0c\x02\x03\x02\x01\x0b\x04\0\x07address\x03\0\x0e\x02\x03\x02\x01\x0c\x04\
-\0\x0ccall-options\x03\0\x10\x01k\x01\x01j\x01\x05\x01\x09\x01e\x01\x13\x01@\x05\
-\x06caller\x12\x06target\x0b\x05routes\x07payload\x03\x07options\x11\0\x14\x04\0\
-\x04call\x01\x15\x01p\x07\x01j\x01\x16\x01\x09\x01e\x01\x17\x01@\x05\x06caller\x12\
-\x05group\x0d\x05routes\x07payload\x03\x07options\x11\0\x18\x04\0\x0acall-every\x01\
-\x19\x01j\x01y\x01\x09\x01@\x05\x06caller\x12\x07address\x0f\x05routes\x07payloa\
-d\x03\x07options\x11\0\x1a\x04\0\x06notify\x01\x1b\x03\0\x18fanfare:module/rpc@0\
-.1.0\x05\x0d\x02\x03\0\0\x0dheader-fields\x01B\x0e\x02\x03\x02\x01\x01\x04\0\x07\
-call-id\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x0dheader-fields\x03\0\x02\x01r\x04\x04\
-paths\x06schemes\x09authoritys\x04peers\x04\0\x0crequest-head\x03\0\x04\x01ps\x01\
-@\x02\x04call\x01\x04names\0\x06\x04\0\x06header\x01\x07\x01@\x01\x04call\x01\0\x03\
-\x04\0\x07headers\x01\x08\x01k\x05\x01@\x01\x04call\x01\0\x09\x04\0\x04head\x01\x0a\
-\x03\0\x19fanfare:module/http@0.1.0\x05\x0f\x02\x03\0\0\x07isolate\x01B\x0f\x02\x03\
-\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\x10\x04\0\x07isolate\x03\0\
-\x02\x01r\x06\x04nodes\x06servers\x07isolate\x03\x07workersy\x06modules\x0agener\
-ations\x04\0\x08identity\x03\0\x04\x01m\x05\x05trace\x05debug\x04info\x04warn\x05\
-error\x04\0\x05level\x03\0\x06\x01@\0\0\x05\x04\0\x06whoami\x01\x08\x01k\x01\x01\
-o\x02ss\x01p\x0a\x01@\x04\x06caller\x09\x05level\x07\x07messages\x06fields\x0b\x01\
-\0\x04\0\x03log\x01\x0c\x03\0\x19fanfare:module/host@0.1.0\x05\x11\x01B\x06\x02\x03\
-\x02\x01\x01\x04\0\x07call-id\x03\0\0\x01k\x01\x01ks\x01@\x02\x06caller\x02\x07p\
-ointers\0\x03\x04\0\x03get\x01\x04\x03\0\x1bfanfare:module/config@0.1.0\x05\x12\x01\
-B\x0d\x02\x03\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\x02\x04\0\x07\
-payload\x03\0\x02\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\0\x04\x01ks\x01@\x01\
-\x07pointers\0\x06\x04\0\x07options\x01\x07\x01k\x01\x01j\0\x01\x05\x01@\x02\x06\
-caller\x08\x07payload\x03\0\x09\x04\0\x04post\x01\x0a\x03\0\x1bfanfare:module/ma\
-ster@0.1.0\x05\x13\x01B\x0c\x02\x03\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\
-\x02\x01\x02\x04\0\x07payload\x03\0\x02\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\
-\0\x04\x01k\x01\x01ky\x01j\x01\x03\x01\x05\x01e\x01\x08\x01@\x03\x06caller\x06\x07\
-payload\x03\x0atimeout-ms\x07\0\x09\x04\0\x04send\x01\x0a\x03\0!fanfare:module/m\
-aster-await@0.1.0\x05\x14\x02\x03\0\0\x05extra\x01B\x1a\x02\x03\x02\x01\x01\x04\0\
-\x07call-id\x03\0\0\x02\x03\x02\x01\x02\x04\0\x07payload\x03\0\x02\x02\x03\x02\x01\
-\x06\x04\0\x0acall-error\x03\0\x04\x02\x03\x02\x01\x15\x04\0\x05extra\x03\0\x06\x01\
-ks\x01ky\x01r\x06\x04data\x03\x05event\x08\x02id\x08\x08retry-ms\x09\x07comment\x08\
-\x05extra\x07\x04\0\x05event\x03\0\x0a\x01m\x03\x0aeverywhere\x09this-node\x0bth\
-is-worker\x04\0\x05reach\x03\0\x0c\x01k\x01\x01j\x01y\x01\x05\x01@\x04\x06caller\
-\x0e\x03keys\x05event\x0b\x05reach\x0d\0\x0f\x04\0\x07publish\x01\x10\x01@\x03\x06\
-caller\x0e\x05event\x0b\x05reach\x0d\0\x0f\x04\0\x0bpublish-all\x01\x11\x01@\x03\
-\x06caller\x0e\x03keys\x05reach\x0d\0\x0f\x04\0\x05close\x01\x12\x01@\x02\x06cal\
-ler\x0e\x05reach\x0d\0\x0f\x04\0\x09close-all\x01\x13\x01@\x01\x03key\x08\0y\x04\
-\0\x05count\x01\x14\x03\0\x18fanfare:module/sse@0.1.0\x05\x16\x01B\x10\x02\x03\x02\
-\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\x02\x04\0\x07payload\x03\0\x02\
-\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\0\x04\x01k\x01\x01ks\x01j\0\x01\x05\
-\x01@\x03\x06caller\x06\x0aevent-type\x07\x05value\x03\0\x08\x04\0\x04emit\x01\x09\
-\x01j\x01s\x01\x05\x01@\x03\x06caller\x06\x07pattern\x07\x05routes\0\x0a\x04\0\x09\
-subscribe\x01\x0b\x01@\x02\x06caller\x06\x0csubscriptions\0\x08\x04\0\x0bunsubsc\
-ribe\x01\x0c\x03\0\x1bfanfare:module/events@0.1.0\x05\x17\x01B\x0a\x02\x03\x02\x01\
-\x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\x02\x04\0\x07payload\x03\0\x02\x02\
-\x03\x02\x01\x06\x04\0\x0acall-error\x03\0\x04\x01k\x01\x01j\0\x01\x05\x01@\x04\x06\
-caller\x06\x0aconnections\x05topics\x07payload\x03\0\x07\x04\0\x07publish\x01\x08\
-\x03\0\x1dfanfare:module/messages@0.1.0\x05\x18\x01B\x0b\x02\x03\x02\x01\x15\x04\
-\0\x05extra\x03\0\0\x01r\x07\x02ids\x06servers\x08frontend\x7f\x07workersy\x08se\
-ttingss\x08since-msw\x05extra\x01\x04\0\x04node\x03\0\x02\x01ks\x01p\x03\x01@\x01\
-\x06server\x04\0\x05\x04\0\x04list\x01\x06\x01k\x03\x01@\x01\x02ids\0\x07\x04\0\x03\
-get\x01\x08\x03\0\x1afanfare:module/nodes@0.1.0\x05\x19\x02\x03\0\0\x07session\x02\
-\x03\0\0\x09recipient\x01B:\x02\x03\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\
-\x02\x01\x02\x04\0\x07payload\x03\0\x02\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\
-\0\x04\x02\x03\x02\x01\x1a\x04\0\x07session\x03\0\x06\x02\x03\x02\x01\x1b\x04\0\x09\
-recipient\x03\0\x08\x01m\x03\x06refuse\x05share\x07replace\x04\0\x0awhen-taken\x03\
-\0\x0a\x01k\x07\x01@\x01\x04call\x01\0\x0c\x04\0\x07current\x01\x0d\x01k\x01\x01\
-j\x01\x0c\x01\x05\x01@\x02\x06caller\x0e\x07sessions\0\x0f\x04\0\x04look\x01\x10\
-\x01ps\x01j\x01\x11\x01\x05\x01@\x02\x06caller\x0e\x03uids\0\x12\x04\0\x04find\x01\
-\x13\x01ks\x01j\x01\x14\x01\x05\x01@\x03\x06caller\x0e\x07session\x14\x03keys\0\x15\
-\x04\0\x03get\x01\x16\x01o\x02ss\x01p\x17\x01j\x01\x18\x01\x05\x01@\x02\x06calle\
-r\x0e\x07session\x14\0\x19\x04\0\x06values\x01\x1a\x01j\0\x01\x05\x01@\x03\x06ca\
-ller\x0e\x07session\x14\x06values\x18\0\x1b\x04\0\x03set\x01\x1c\x01@\x03\x06cal\
-ler\x0e\x07session\x14\x04keys\x11\0\x1b\x04\0\x06remove\x01\x1d\x01@\x04\x06cal\
-ler\x0e\x07session\x14\x03uids\x05taken\x0b\0\x1b\x04\0\x04bind\x01\x1e\x01@\x02\
-\x06caller\x0e\x07session\x14\0\x1b\x04\0\x06unbind\x01\x1f\x01kw\x01@\x04\x06ca\
-ller\x0e\x07session\x14\x06claimss\x0aexpires-ms\x20\0\x1b\x04\0\x0cauthenticate\
-\x01!\x04\0\x0edeauthenticate\x01\x1f\x01j\x01y\x01\x05\x01@\x04\x06caller\x0e\x02\
-to\x09\x04names\x07payload\x03\0\"\x04\0\x04send\x01#\x01@\x04\x06caller\x0e\x07\
-session\x14\x04code{\x06reasons\0\x1b\x04\0\x0adisconnect\x01$\x01@\x03\x06calle\
-r\x0e\x05groups\x08sessions\x11\0\"\x04\0\x04join\x01%\x04\0\x05leave\x01%\x01@\x02\
-\x06caller\x0e\x05groups\0\x12\x04\0\x07members\x01&\x01o\x02yy\x01@\0\0'\x04\0\x05\
-count\x01(\x03\0\x1dfanfare:module/sessions@0.1.0\x05\x1c\x02\x03\0\0\x06pushed\x01\
-B*\x02\x03\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\x02\x04\0\x07pay\
-load\x03\0\x02\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\0\x04\x02\x03\x02\x01\
-\x1a\x04\0\x07session\x03\0\x06\x02\x03\x02\x01\x1b\x04\0\x09recipient\x03\0\x08\
-\x02\x03\x02\x01\x1d\x04\0\x06pushed\x03\0\x0a\x01k\x01\x01p\x09\x01j\x01\x0b\x01\
-\x05\x01e\x01\x0e\x01@\x04\x06caller\x0c\x02to\x0d\x04names\x07payload\x03\0\x0f\
-\x04\0\x04push\x01\x10\x01ky\x01j\x01\x03\x01\x05\x01e\x01\x12\x01@\x05\x06calle\
-r\x0c\x07sessions\x04names\x07payload\x03\x0atimeout-ms\x11\0\x13\x04\0\x03ask\x01\
-\x14\x01j\0\x01\x05\x01e\x01\x15\x01@\x01\x04call\x01\0\x16\x04\0\x05apply\x01\x17\
-\x01o\x02ss\x01p\x18\x01o\x02\x07\x19\x01j\x01\x1a\x01\x05\x01e\x01\x1b\x01@\x02\
-\x06caller\x0c\x07sessions\0\x1c\x04\0\x04read\x01\x1d\x01ps\x01@\x04\x06caller\x0c\
-\x07sessions\x03set\x19\x06remove\x1e\0\x16\x04\0\x05write\x01\x1f\x01p\x07\x01j\
-\x01\x20\x01\x05\x01e\x01!\x01@\x02\x06caller\x0c\x03uids\0\"\x04\0\x04find\x01#\
-\x03\0#fanfare:module/sessions-await@0.1.0\x05\x1e\x01B\x15\x02\x03\x02\x01\x01\x04\
+\x03\0\x1efanfare:module/broadcast@0.1.0\x05\x07\x01B\x0f\x02\x03\x02\x01\x01\x04\
 \0\x07call-id\x03\0\0\x02\x03\x02\x01\x02\x04\0\x07payload\x03\0\x02\x02\x03\x02\
-\x01\x06\x04\0\x0acall-error\x03\0\x04\x01k\x01\x01j\0\x01\x05\x01@\x03\x06calle\
-r\x06\x07channels\x07payload\x03\0\x07\x04\0\x07publish\x01\x08\x01j\x01s\x01\x05\
-\x01@\x03\x06caller\x06\x07channels\x05routes\0\x09\x04\0\x09subscribe\x01\x0a\x01\
-@\x02\x06caller\x06\x0csubscriptions\0\x07\x04\0\x0bunsubscribe\x01\x0b\x01@\x03\
-\x06caller\x06\x07channels\x07sessions\0\x07\x04\0\x03add\x01\x0c\x01@\x04\x06ca\
-ller\x06\x07channels\x07sessions\x07messages\0\x07\x04\0\x08kick-out\x01\x0d\x01\
-@\x01\x07channels\0y\x04\0\x05count\x01\x0e\x03\0\x1dfanfare:module/channels@0.1\
-.0\x05\x1f\x02\x03\0\0\x08position\x02\x03\0\0\x0cchannel-page\x02\x03\0\0\x0ech\
-annel-member\x01B\x1b\x02\x03\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\
-\x02\x04\0\x07payload\x03\0\x02\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\0\x04\
-\x02\x03\x02\x01\x20\x04\0\x08position\x03\0\x06\x02\x03\x02\x01!\x04\0\x0cchann\
-el-page\x03\0\x08\x02\x03\x02\x01\"\x04\0\x0echannel-member\x03\0\x0a\x01k\x01\x01\
-k\x07\x01j\x01\x0d\x01\x05\x01e\x01\x0e\x01@\x03\x06caller\x0c\x07channels\x07pa\
-yload\x03\0\x0f\x04\0\x07publish\x01\x10\x01j\x01\x09\x01\x05\x01e\x01\x11\x01@\x04\
-\x06caller\x0c\x07channels\x05after\x0d\x04mosty\0\x12\x04\0\x07history\x01\x13\x01\
-p\x0b\x01j\x01\x14\x01\x05\x01e\x01\x15\x01@\x02\x06caller\x0c\x07channels\0\x16\
-\x04\0\x07members\x01\x17\x03\0#fanfare:module/channels-await@0.1.0\x05#\x02\x03\
-\0\0\x0dfetch-request\x02\x03\0\0\x0efetch-response\x01B\x0d\x02\x03\x02\x01\x01\
-\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\0\x02\x02\x03\
-\x02\x01$\x04\0\x0dfetch-request\x03\0\x04\x02\x03\x02\x01%\x04\0\x0efetch-respo\
-nse\x03\0\x06\x01k\x01\x01j\x01\x07\x01\x03\x01e\x01\x09\x01@\x02\x06caller\x08\x07\
-request\x05\0\x0a\x04\0\x04send\x01\x0b\x03\0\x1afanfare:module/fetch@0.1.0\x05&\
-\x04\0\x1cfanfare:module/imports@0.1.0\x04\0\x0b\x0d\x01\0\x07imports\x03\0\0\0G\
-\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen\
--rust\x060.63.0";
+\x01\x03\x04\0\x08emission\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x07receipt\x03\0\x06\
+\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\0\x08\x01k\x01\x01j\x01\x07\x01\x09\
+\x01e\x01\x0b\x01@\x03\x06caller\x0a\x04what\x05\x07payload\x03\0\x0c\x04\0\x04e\
+mit\x01\x0d\x03\0\x1cfanfare:module/durable@0.1.0\x05\x08\x02\x03\0\0\x05reply\x02\
+\x03\0\0\x06target\x02\x03\0\0\x05group\x02\x03\0\0\x07address\x02\x03\0\0\x0cca\
+ll-options\x01B\x1f\x02\x03\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\
+\x02\x04\0\x07payload\x03\0\x02\x02\x03\x02\x01\x09\x04\0\x05reply\x03\0\x04\x02\
+\x03\x02\x01\x05\x04\0\x05entry\x03\0\x06\x02\x03\x02\x01\x06\x04\0\x0acall-erro\
+r\x03\0\x08\x02\x03\x02\x01\x0a\x04\0\x06target\x03\0\x0a\x02\x03\x02\x01\x0b\x04\
+\0\x05group\x03\0\x0c\x02\x03\x02\x01\x0c\x04\0\x07address\x03\0\x0e\x02\x03\x02\
+\x01\x0d\x04\0\x0ccall-options\x03\0\x10\x01k\x01\x01j\x01\x05\x01\x09\x01e\x01\x13\
+\x01@\x05\x06caller\x12\x06target\x0b\x05routes\x07payload\x03\x07options\x11\0\x14\
+\x04\0\x04call\x01\x15\x01p\x07\x01j\x01\x16\x01\x09\x01e\x01\x17\x01@\x05\x06ca\
+ller\x12\x05group\x0d\x05routes\x07payload\x03\x07options\x11\0\x18\x04\0\x0acal\
+l-every\x01\x19\x01j\x01y\x01\x09\x01@\x05\x06caller\x12\x07address\x0f\x05route\
+s\x07payload\x03\x07options\x11\0\x1a\x04\0\x06notify\x01\x1b\x03\0\x18fanfare:m\
+odule/rpc@0.1.0\x05\x0e\x02\x03\0\0\x0dheader-fields\x01B\x0e\x02\x03\x02\x01\x01\
+\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x0dheader-fields\x03\0\x02\x01\
+r\x04\x04paths\x06schemes\x09authoritys\x04peers\x04\0\x0crequest-head\x03\0\x04\
+\x01ps\x01@\x02\x04call\x01\x04names\0\x06\x04\0\x06header\x01\x07\x01@\x01\x04c\
+all\x01\0\x03\x04\0\x07headers\x01\x08\x01k\x05\x01@\x01\x04call\x01\0\x09\x04\0\
+\x04head\x01\x0a\x03\0\x19fanfare:module/http@0.1.0\x05\x10\x02\x03\0\0\x07isola\
+te\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\x11\x04\
+\0\x07isolate\x03\0\x02\x01r\x06\x04nodes\x06servers\x07isolate\x03\x07workersy\x06\
+modules\x0agenerations\x04\0\x08identity\x03\0\x04\x01m\x05\x05trace\x05debug\x04\
+info\x04warn\x05error\x04\0\x05level\x03\0\x06\x01@\0\0\x05\x04\0\x06whoami\x01\x08\
+\x01k\x01\x01o\x02ss\x01p\x0a\x01@\x04\x06caller\x09\x05level\x07\x07messages\x06\
+fields\x0b\x01\0\x04\0\x03log\x01\x0c\x03\0\x19fanfare:module/host@0.1.0\x05\x12\
+\x01B\x06\x02\x03\x02\x01\x01\x04\0\x07call-id\x03\0\0\x01k\x01\x01ks\x01@\x02\x06\
+caller\x02\x07pointers\0\x03\x04\0\x03get\x01\x04\x03\0\x1bfanfare:module/config\
+@0.1.0\x05\x13\x01B\x0d\x02\x03\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\
+\x01\x02\x04\0\x07payload\x03\0\x02\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\0\
+\x04\x01ks\x01@\x01\x07pointers\0\x06\x04\0\x07options\x01\x07\x01k\x01\x01j\0\x01\
+\x05\x01@\x02\x06caller\x08\x07payload\x03\0\x09\x04\0\x04post\x01\x0a\x03\0\x1b\
+fanfare:module/master@0.1.0\x05\x14\x01B\x0c\x02\x03\x02\x01\x01\x04\0\x07call-i\
+d\x03\0\0\x02\x03\x02\x01\x02\x04\0\x07payload\x03\0\x02\x02\x03\x02\x01\x06\x04\
+\0\x0acall-error\x03\0\x04\x01k\x01\x01ky\x01j\x01\x03\x01\x05\x01e\x01\x08\x01@\
+\x03\x06caller\x06\x07payload\x03\x0atimeout-ms\x07\0\x09\x04\0\x04send\x01\x0a\x03\
+\0!fanfare:module/master-await@0.1.0\x05\x15\x02\x03\0\0\x05extra\x01B\x1a\x02\x03\
+\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\x02\x04\0\x07payload\x03\0\
+\x02\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\0\x04\x02\x03\x02\x01\x16\x04\0\
+\x05extra\x03\0\x06\x01ks\x01ky\x01r\x06\x04data\x03\x05event\x08\x02id\x08\x08r\
+etry-ms\x09\x07comment\x08\x05extra\x07\x04\0\x05event\x03\0\x0a\x01m\x03\x0aeve\
+rywhere\x09this-node\x0bthis-worker\x04\0\x05reach\x03\0\x0c\x01k\x01\x01j\x01y\x01\
+\x05\x01@\x04\x06caller\x0e\x03keys\x05event\x0b\x05reach\x0d\0\x0f\x04\0\x07pub\
+lish\x01\x10\x01@\x03\x06caller\x0e\x05event\x0b\x05reach\x0d\0\x0f\x04\0\x0bpub\
+lish-all\x01\x11\x01@\x03\x06caller\x0e\x03keys\x05reach\x0d\0\x0f\x04\0\x05clos\
+e\x01\x12\x01@\x02\x06caller\x0e\x05reach\x0d\0\x0f\x04\0\x09close-all\x01\x13\x01\
+@\x01\x03key\x08\0y\x04\0\x05count\x01\x14\x03\0\x18fanfare:module/sse@0.1.0\x05\
+\x17\x01B\x10\x02\x03\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\x02\x04\
+\0\x07payload\x03\0\x02\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\0\x04\x01k\x01\
+\x01ks\x01j\0\x01\x05\x01@\x03\x06caller\x06\x0aevent-type\x07\x05value\x03\0\x08\
+\x04\0\x04emit\x01\x09\x01j\x01s\x01\x05\x01@\x03\x06caller\x06\x07pattern\x07\x05\
+routes\0\x0a\x04\0\x09subscribe\x01\x0b\x01@\x02\x06caller\x06\x0csubscriptions\0\
+\x08\x04\0\x0bunsubscribe\x01\x0c\x03\0\x1bfanfare:module/events@0.1.0\x05\x18\x01\
+B\x0a\x02\x03\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\x02\x04\0\x07\
+payload\x03\0\x02\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\0\x04\x01k\x01\x01\
+j\0\x01\x05\x01@\x04\x06caller\x06\x0aconnections\x05topics\x07payload\x03\0\x07\
+\x04\0\x07publish\x01\x08\x03\0\x1dfanfare:module/messages@0.1.0\x05\x19\x01B\x0b\
+\x02\x03\x02\x01\x16\x04\0\x05extra\x03\0\0\x01r\x07\x02ids\x06servers\x08fronte\
+nd\x7f\x07workersy\x08settingss\x08since-msw\x05extra\x01\x04\0\x04node\x03\0\x02\
+\x01ks\x01p\x03\x01@\x01\x06server\x04\0\x05\x04\0\x04list\x01\x06\x01k\x03\x01@\
+\x01\x02ids\0\x07\x04\0\x03get\x01\x08\x03\0\x1afanfare:module/nodes@0.1.0\x05\x1a\
+\x02\x03\0\0\x07session\x02\x03\0\0\x09recipient\x01B:\x02\x03\x02\x01\x01\x04\0\
+\x07call-id\x03\0\0\x02\x03\x02\x01\x02\x04\0\x07payload\x03\0\x02\x02\x03\x02\x01\
+\x06\x04\0\x0acall-error\x03\0\x04\x02\x03\x02\x01\x1b\x04\0\x07session\x03\0\x06\
+\x02\x03\x02\x01\x1c\x04\0\x09recipient\x03\0\x08\x01m\x03\x06refuse\x05share\x07\
+replace\x04\0\x0awhen-taken\x03\0\x0a\x01k\x07\x01@\x01\x04call\x01\0\x0c\x04\0\x07\
+current\x01\x0d\x01k\x01\x01j\x01\x0c\x01\x05\x01@\x02\x06caller\x0e\x07sessions\
+\0\x0f\x04\0\x04look\x01\x10\x01ps\x01j\x01\x11\x01\x05\x01@\x02\x06caller\x0e\x03\
+uids\0\x12\x04\0\x04find\x01\x13\x01ks\x01j\x01\x14\x01\x05\x01@\x03\x06caller\x0e\
+\x07session\x14\x03keys\0\x15\x04\0\x03get\x01\x16\x01o\x02ss\x01p\x17\x01j\x01\x18\
+\x01\x05\x01@\x02\x06caller\x0e\x07session\x14\0\x19\x04\0\x06values\x01\x1a\x01\
+j\0\x01\x05\x01@\x03\x06caller\x0e\x07session\x14\x06values\x18\0\x1b\x04\0\x03s\
+et\x01\x1c\x01@\x03\x06caller\x0e\x07session\x14\x04keys\x11\0\x1b\x04\0\x06remo\
+ve\x01\x1d\x01@\x04\x06caller\x0e\x07session\x14\x03uids\x05taken\x0b\0\x1b\x04\0\
+\x04bind\x01\x1e\x01@\x02\x06caller\x0e\x07session\x14\0\x1b\x04\0\x06unbind\x01\
+\x1f\x01kw\x01@\x04\x06caller\x0e\x07session\x14\x06claimss\x0aexpires-ms\x20\0\x1b\
+\x04\0\x0cauthenticate\x01!\x04\0\x0edeauthenticate\x01\x1f\x01j\x01y\x01\x05\x01\
+@\x04\x06caller\x0e\x02to\x09\x04names\x07payload\x03\0\"\x04\0\x04send\x01#\x01\
+@\x04\x06caller\x0e\x07session\x14\x04code{\x06reasons\0\x1b\x04\0\x0adisconnect\
+\x01$\x01@\x03\x06caller\x0e\x05groups\x08sessions\x11\0\"\x04\0\x04join\x01%\x04\
+\0\x05leave\x01%\x01@\x02\x06caller\x0e\x05groups\0\x12\x04\0\x07members\x01&\x01\
+o\x02yy\x01@\0\0'\x04\0\x05count\x01(\x03\0\x1dfanfare:module/sessions@0.1.0\x05\
+\x1d\x02\x03\0\0\x06pushed\x01B*\x02\x03\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\
+\x03\x02\x01\x02\x04\0\x07payload\x03\0\x02\x02\x03\x02\x01\x06\x04\0\x0acall-er\
+ror\x03\0\x04\x02\x03\x02\x01\x1b\x04\0\x07session\x03\0\x06\x02\x03\x02\x01\x1c\
+\x04\0\x09recipient\x03\0\x08\x02\x03\x02\x01\x1e\x04\0\x06pushed\x03\0\x0a\x01k\
+\x01\x01p\x09\x01j\x01\x0b\x01\x05\x01e\x01\x0e\x01@\x04\x06caller\x0c\x02to\x0d\
+\x04names\x07payload\x03\0\x0f\x04\0\x04push\x01\x10\x01ky\x01j\x01\x03\x01\x05\x01\
+e\x01\x12\x01@\x05\x06caller\x0c\x07sessions\x04names\x07payload\x03\x0atimeout-\
+ms\x11\0\x13\x04\0\x03ask\x01\x14\x01j\0\x01\x05\x01e\x01\x15\x01@\x01\x04call\x01\
+\0\x16\x04\0\x05apply\x01\x17\x01o\x02ss\x01p\x18\x01o\x02\x07\x19\x01j\x01\x1a\x01\
+\x05\x01e\x01\x1b\x01@\x02\x06caller\x0c\x07sessions\0\x1c\x04\0\x04read\x01\x1d\
+\x01ps\x01@\x04\x06caller\x0c\x07sessions\x03set\x19\x06remove\x1e\0\x16\x04\0\x05\
+write\x01\x1f\x01p\x07\x01j\x01\x20\x01\x05\x01e\x01!\x01@\x02\x06caller\x0c\x03\
+uids\0\"\x04\0\x04find\x01#\x03\0#fanfare:module/sessions-await@0.1.0\x05\x1f\x01\
+B\x15\x02\x03\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\x02\x04\0\x07\
+payload\x03\0\x02\x02\x03\x02\x01\x06\x04\0\x0acall-error\x03\0\x04\x01k\x01\x01\
+j\0\x01\x05\x01@\x03\x06caller\x06\x07channels\x07payload\x03\0\x07\x04\0\x07pub\
+lish\x01\x08\x01j\x01s\x01\x05\x01@\x03\x06caller\x06\x07channels\x05routes\0\x09\
+\x04\0\x09subscribe\x01\x0a\x01@\x02\x06caller\x06\x0csubscriptions\0\x07\x04\0\x0b\
+unsubscribe\x01\x0b\x01@\x03\x06caller\x06\x07channels\x07sessions\0\x07\x04\0\x03\
+add\x01\x0c\x01@\x04\x06caller\x06\x07channels\x07sessions\x07messages\0\x07\x04\
+\0\x08kick-out\x01\x0d\x01@\x01\x07channels\0y\x04\0\x05count\x01\x0e\x03\0\x1df\
+anfare:module/channels@0.1.0\x05\x20\x02\x03\0\0\x08position\x02\x03\0\0\x0cchan\
+nel-page\x02\x03\0\0\x0echannel-member\x01B\x1b\x02\x03\x02\x01\x01\x04\0\x07cal\
+l-id\x03\0\0\x02\x03\x02\x01\x02\x04\0\x07payload\x03\0\x02\x02\x03\x02\x01\x06\x04\
+\0\x0acall-error\x03\0\x04\x02\x03\x02\x01!\x04\0\x08position\x03\0\x06\x02\x03\x02\
+\x01\"\x04\0\x0cchannel-page\x03\0\x08\x02\x03\x02\x01#\x04\0\x0echannel-member\x03\
+\0\x0a\x01k\x01\x01k\x07\x01j\x01\x0d\x01\x05\x01e\x01\x0e\x01@\x03\x06caller\x0c\
+\x07channels\x07payload\x03\0\x0f\x04\0\x07publish\x01\x10\x01j\x01\x09\x01\x05\x01\
+e\x01\x11\x01@\x04\x06caller\x0c\x07channels\x05after\x0d\x04mosty\0\x12\x04\0\x07\
+history\x01\x13\x01p\x0b\x01j\x01\x14\x01\x05\x01e\x01\x15\x01@\x02\x06caller\x0c\
+\x07channels\0\x16\x04\0\x07members\x01\x17\x03\0#fanfare:module/channels-await@\
+0.1.0\x05$\x02\x03\0\0\x0dfetch-request\x02\x03\0\0\x0efetch-response\x01B\x0d\x02\
+\x03\x02\x01\x01\x04\0\x07call-id\x03\0\0\x02\x03\x02\x01\x06\x04\0\x0acall-erro\
+r\x03\0\x02\x02\x03\x02\x01%\x04\0\x0dfetch-request\x03\0\x04\x02\x03\x02\x01&\x04\
+\0\x0efetch-response\x03\0\x06\x01k\x01\x01j\x01\x07\x01\x03\x01e\x01\x09\x01@\x02\
+\x06caller\x08\x07request\x05\0\x0a\x04\0\x04send\x01\x0b\x03\0\x1afanfare:modul\
+e/fetch@0.1.0\x05'\x04\0\x1cfanfare:module/imports@0.1.0\x04\0\x0b\x0d\x01\0\x07\
+imports\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.26\
+2.0\x10wit-bindgen-rust\x060.63.0";
 
 #[inline(never)]
 #[doc(hidden)]

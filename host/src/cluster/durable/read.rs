@@ -1,0 +1,330 @@
+//! Reads the durable broadcasts of one module, in the order of the stream.
+//!
+//! The consumer belongs to this node and module, and the stream delivers the next broadcast only
+//! after the acknowledgment of the previous one, whatever is killed or cut between them. The server
+//! delivers a broadcast again if it hears nothing for [`ACK_WAIT`]. This process runs it once,
+//! because it knows the place up to which it has run all.
+
+use std::collections::{HashSet, VecDeque};
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Acquire;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::pull::{Batch, Config};
+use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy};
+use async_nats::jetstream::context::Context;
+use async_nats::jetstream::message::{AckKind, Acker};
+use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind};
+use async_nats::jetstream::{self, ErrorCode};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::message::{ID, Kept, Parked};
+use super::state::Reading;
+use crate::call::text::{MESSAGE, line};
+use crate::cluster::Cluster;
+
+/// How long the server waits for a sign of life about a broadcast before it delivers it again.
+const ACK_WAIT: Duration = Duration::from_secs(5);
+
+/// How many broadcasts one request is for. The server sends one after another.
+const REQUEST: usize = 256;
+
+/// How long a request waits for broadcasts at the server.
+const EXPIRES: Duration = Duration::from_secs(5);
+
+/// The pauses between attempts to use the consumer.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// How often the host looks whether it can read.
+const POLL: Duration = Duration::from_millis(20);
+
+/// The ids that this process remembers of a module.
+const MOST_IDS: usize = 1_024;
+
+/// The broadcast that runs.
+struct Current {
+    position: u64,
+    acker: Acker,
+    run: BoxFuture<'static, ()>,
+}
+
+struct Reader {
+    cluster: Arc<Cluster>,
+    module: String,
+    reading: Arc<Reading>,
+    current: Option<Current>,
+    /// The place up to which all was run or passed over.
+    done: u64,
+    ids: Ids,
+}
+
+/// The last ids.
+#[derive(Default)]
+struct Ids {
+    known: HashSet<String>,
+    order: VecDeque<String>,
+}
+
+impl Ids {
+    /// Whether an id is new.
+    fn is_new(&mut self, id: &str) -> bool {
+        if !self.known.insert(id.to_owned()) {
+            return false;
+        }
+        self.order.push_back(id.to_owned());
+        if self.order.len() > MOST_IDS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
+}
+
+/// Forgets the state of a module when its task ends.
+struct Registered {
+    cluster: Arc<Cluster>,
+    module: String,
+    reading: Arc<Reading>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut modules = self.cluster.durable.modules.lock();
+        if modules.get(&self.module).is_some_and(|reading| Arc::ptr_eq(reading, &self.reading)) {
+            modules.remove(&self.module);
+        }
+    }
+}
+
+impl Cluster {
+    /// Reads the durable broadcasts of a module, until the handle is dropped.
+    pub(in crate::cluster) fn read_durable(self: &Arc<Self>, module: String) -> AbortOnDropHandle<()> {
+        let reading = Arc::new(Reading::default());
+        self.durable.modules.lock().insert(module.clone(), reading.clone());
+        let registered = Registered { cluster: self.clone(), module: module.clone(), reading: reading.clone() };
+        let reader = Reader { cluster: self.clone(), module, reading, current: None, done: 0, ids: Ids::default() };
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let _registered = registered;
+            reader.read().await;
+        }))
+    }
+}
+
+impl Reader {
+    async fn read(mut self) {
+        let mut pause = PAUSES.0;
+        let mut warned = None;
+        loop {
+            while !self.cluster.link.is_up() || !self.cluster.joined.load(Acquire) {
+                sleep(POLL).await;
+            }
+            let Err(reason) = self.connection(&mut pause).await else { return };
+            // While the connection is away, its own events say so.
+            if self.cluster.link.is_up() {
+                let reason = line(&reason, MESSAGE);
+                self.reading.change(|progress| progress.reason = Some(reason.clone()));
+                if warned.as_ref() != Some(&reason) {
+                    tracing::warn!(module = %self.module, %reason, "the durable broadcasts of a module are not read; the host tries again");
+                    warned = Some(reason);
+                }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// Reads over the present connection. The error says why it cannot. Ends when the host stops.
+    async fn connection(&mut self, pause: &mut Duration) -> Result<(), String> {
+        let cluster = self.cluster.clone();
+        let lost = cluster.link.lost();
+        let context = cluster.open_streams().await?;
+        let consumer = self.consumer(&context).await?;
+        self.reading.change(|progress| {
+            progress.is_ready = true;
+            if self.current.is_none() {
+                progress.reason = None;
+            }
+        });
+        let mut working = interval(ACK_WAIT / 3);
+        working.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batch: Option<(Batch, Instant, bool)> = None;
+        loop {
+            let is_over = cluster.durable.leaving.is_cancelled();
+            if is_over {
+                // The server asks nobody who has asked and listens no more.
+                batch = None;
+                if self.current.is_none() {
+                    return Ok(());
+                }
+            } else if batch.is_none() {
+                let request = consumer.batch().max_messages(REQUEST).expires(EXPIRES);
+                let messages = request.messages().await.map_err(|error| error.to_string())?;
+                batch = Some((messages, Instant::now(), false));
+            }
+            let next = async {
+                match batch.as_mut() {
+                    Some((messages, ..)) => messages.next().await,
+                    None => pending().await,
+                }
+            };
+            let run = async {
+                match self.current.as_mut() {
+                    Some(current) => current.run.as_mut().await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = run => self.ended().await,
+                message = next => match message {
+                    Some(Ok(message)) => {
+                        *pause = PAUSES.0;
+                        batch.iter_mut().for_each(|(.., got)| *got = true);
+                        self.begin(message).await;
+                    }
+                    Some(Err(error)) => return Err(error.to_string()),
+                    None => {
+                        let request = batch.take();
+                        if request.is_some_and(|(_, since, got)| !got && since.elapsed() < EXPIRES / 2) {
+                            return Err("the consumer answers nothing".to_owned());
+                        }
+                        *pause = PAUSES.0;
+                    }
+                },
+                _ = working.tick() => {
+                    if let Some(current) = &self.current {
+                        answer(&current.acker, AckKind::Progress).await;
+                    }
+                }
+                () = cluster.durable.leaving.cancelled(), if !is_over => {}
+                () = lost.cancelled() => return Err("the connection to NATS was lost".to_owned()),
+            }
+        }
+    }
+
+    /// The consumer of this node, which begins with what is emitted from now on if it is new.
+    async fn consumer(&mut self, context: &Context) -> Result<Consumer<Config>, String> {
+        let durable = &self.cluster.durable;
+        let (stream, node) = (durable.names.broadcasts(), self.cluster.id());
+        let name = durable.names.consumer(&node, &self.module);
+        let config = Config {
+            durable_name: Some(name.clone()),
+            description: Some(format!("Durable broadcasts of {} on node {node}", self.module)),
+            deliver_policy: DeliverPolicy::New,
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: ACK_WAIT,
+            max_ack_pending: 1,
+            filter_subject: durable.names.of_module(&self.module),
+            // A node that is away for longer has nothing left to read.
+            inactive_threshold: durable.config.max_age,
+            ..Config::default()
+        };
+        match context.get_consumer_from_stream::<Config, _, _>(&name, &stream).await {
+            Ok(consumer) => {
+                let present = &consumer.cached_info().config;
+                if present.inactive_threshold != config.inactive_threshold {
+                    if let Err(error) = context.create_consumer_on_stream(config, &stream).await {
+                        tracing::debug!(%error, name, "the settings of a consumer were not changed");
+                    }
+                }
+                Ok(consumer)
+            }
+            Err(error) if has_code(&error, ErrorCode::CONSUMER_NOT_FOUND) => {
+                let made = context.create_consumer_on_stream(config, &stream).await;
+                let made = made.map_err(|error| format!("the consumer {name} cannot be made: {error}"))?;
+                tracing::info!(module = %self.module, "this node runs the durable broadcasts that are emitted from now on");
+                // The numbers of another stream, if it was made anew.
+                (self.done, self.ids) = (0, Ids::default());
+                Ok(made)
+            }
+            Err(error) => {
+                self.cluster.forget_streams().await;
+                Err(format!("the consumer {name} of the stream {stream}: {error}"))
+            }
+        }
+    }
+
+    async fn begin(&mut self, message: jetstream::Message) {
+        // JetStream says both in each message.
+        let Ok((position, pending)) = message.info().map(|info| (info.stream_sequence, info.pending)) else { return };
+        let (message, acker) = message.split();
+        if let Some(current) = &mut self.current {
+            // The server wants the newest acknowledgment.
+            if current.position == position {
+                current.acker = acker;
+            }
+            return;
+        }
+        let headers = message.headers.unwrap_or_default();
+        let id = headers.get(ID).map(|id| id.as_str().to_owned()).unwrap_or_default();
+        if position <= self.done || !self.ids.is_new(&id) {
+            self.cluster.durable.counts.duplicates.inc();
+            self.done = self.done.max(position);
+            return answer(&acker, AckKind::Ack).await;
+        }
+        let cluster = self.cluster.clone();
+        let run: BoxFuture<'static, ()> = match Kept::read(&headers, &message.payload) {
+            Ok(kept) => {
+                if kept.only.as_ref().is_some_and(|only| only.node != cluster.id()) {
+                    self.done = position;
+                    return answer(&acker, AckKind::Ack).await;
+                }
+                Box::pin(cluster.run_durable(kept, position, self.reading.clone()))
+            }
+            Err(reason) => {
+                let parked = Parked {
+                    module: self.module.clone(),
+                    broadcast: message.subject.rsplit('.').next().unwrap_or_default().to_owned(),
+                    node: cluster.id(),
+                    workers: Vec::new(),
+                    position,
+                    tries: 0,
+                    reason: format!("it cannot be read: {reason}"),
+                };
+                let (reading, payload) = (self.reading.clone(), message.payload);
+                Box::pin(async move { cluster.park(Ok((headers, payload)), parked, &reading).await })
+            }
+        };
+        self.reading.change(|progress| (progress.running, progress.pending) = (Some(position), pending));
+        self.current = Some(Current { position, acker, run });
+    }
+
+    /// All workers have run the present one.
+    async fn ended(&mut self) {
+        let Some(Current { position, acker, .. }) = self.current.take() else { return };
+        self.done = position;
+        self.cluster.durable.counts.run.inc();
+        self.reading.change(|progress| (progress.position, progress.running) = (position, None));
+        answer(&acker, AckKind::Ack).await;
+    }
+}
+
+async fn answer(acker: &Acker, kind: AckKind) {
+    if let Err(error) = acker.ack_with(kind).await {
+        // The server delivers the broadcast again.
+        tracing::debug!(%error, "an acknowledgment was not sent");
+    }
+}
+
+/// Whether the server has refused something with this code.
+fn has_code(error: &ConsumerError, code: ErrorCode) -> bool {
+    matches!(error.kind(), ConsumerErrorKind::JetStream(error) if error.error_code() == code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_new_once_and_the_number_of_ids_is_limited() {
+        let mut ids = Ids::default();
+        assert!(ids.is_new("a") && !ids.is_new("a"));
+        (0..MOST_IDS * 2).for_each(|number| _ = ids.is_new(&number.to_string()));
+        assert_eq!((ids.known.len(), ids.order.len()), (MOST_IDS, MOST_IDS));
+        assert!(ids.is_new("a"));
+    }
+}
