@@ -12,10 +12,12 @@ mod messages;
 mod network;
 mod nodes;
 pub mod presence;
+mod pushes;
 mod rolling;
 mod rollouts;
 mod schedules;
 mod security;
+mod sessions;
 mod traces;
 mod up;
 

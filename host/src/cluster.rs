@@ -7,6 +7,7 @@
 //! does alone passes none of this, so that it continues without NATS.
 
 mod agree;
+mod asking;
 mod broker;
 mod bucket;
 mod calls;
@@ -22,8 +23,11 @@ mod login;
 mod modules;
 mod operate;
 mod presence;
+mod pushes;
 mod rollouts;
 mod serve;
+mod session_request;
+mod sessions;
 mod status;
 mod subjects;
 mod ticks;
@@ -44,6 +48,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use counts::{PeerSnapshot, Snapshot};
 pub use join::JoinError;
+pub use sessions::ClusterSessions;
 pub use status::{alone, own_node};
 
 use crate::api::NodeInfo;
@@ -52,7 +57,7 @@ use crate::config::{ClusterConfig, NatsSecrets, ServerConfig};
 use crate::dispatch::Dispatch;
 use crate::events::EventLog;
 use crate::isolate::NodeFacts;
-use crate::ports::{KnownNode, Reloads};
+use crate::ports::{KnownNode, Reloads, Sessions};
 use crate::registry::Roster;
 use bucket::Bucket;
 use durable::Durable;
@@ -113,6 +118,7 @@ struct Node {
     dispatch: OnceLock<Weak<Dispatch>>,
     roster: OnceLock<Weak<Roster>>,
     reloads: OnceLock<Weak<dyn Reloads>>,
+    sessions: OnceLock<Arc<dyn Sessions>>,
 }
 
 impl Node {

@@ -14,6 +14,11 @@ pub fn client_id(id: &str) -> &str {
     id.rsplit_once('/').map_or(id, |(_, id)| id)
 }
 
+/// The node of a session. `None` if this is not the id of a session.
+pub fn node_of(id: &str) -> Option<&str> {
+    id.rsplit_once('/').map(|(node, _)| node)
+}
+
 /// The facts about a connected client. A copy: the session may change meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -37,7 +42,8 @@ pub struct SessionInfo {
 }
 
 /// Whom a message to clients is for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Recipient {
     /// The session with this id.
@@ -85,9 +91,10 @@ pub enum WhenTaken {
 pub struct Pushed {
     /// The number of sessions that it was queued for, on all nodes.
     pub reached: u32,
-    /// The recipients that no session belongs to.
+    /// The recipients that no session belongs to on the nodes that answered.
     pub unknown: Vec<Recipient>,
-    /// The ids of the nodes that did not answer.
+    /// The ids of the nodes that did not answer. Their clients may have received the message, or
+    /// not.
     pub silent: Vec<String>,
 }
 
@@ -97,6 +104,7 @@ mod tests {
 
     #[test]
     fn a_client_knows_its_session_without_the_node() {
+        assert_eq!([node_of("n-1/a"), node_of("a")], [Some("n-1"), None]);
         assert_eq!([client_id("n-1/a"), client_id("n/1/a"), client_id("a")], ["a"; 3]);
     }
 

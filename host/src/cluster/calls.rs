@@ -33,7 +33,7 @@ pub(super) struct Ready {
 }
 
 impl Cluster {
-    fn sender(&self) -> Sender {
+    pub(super) fn sender(&self) -> Sender {
         let info = self.info.lock();
         Sender { node: info.id.clone(), boot: info.boot.clone() }
     }
@@ -66,7 +66,7 @@ impl Cluster {
         self.view.load().nodes.get(node).cloned().ok_or_else(lost)
     }
 
-    fn waits(&self, count: usize) -> Result<Answers, CallError> {
+    pub(super) fn waits(&self, count: usize) -> Result<Answers, CallError> {
         let most = self.config.max_waiting;
         self.waiting.begin(count, most).ok_or_else(|| {
             self.link.counts.waiting_refused.inc();
@@ -182,10 +182,10 @@ fn read(node: &str, answer: Option<Message>) -> Result<Entries, CallError> {
 }
 
 /// A call that waits for a node.
-struct InFlight(Reachable);
+pub(super) struct InFlight(Reachable);
 
 impl InFlight {
-    fn begin(node: &Reachable) -> InFlight {
+    pub(super) fn begin(node: &Reachable) -> InFlight {
         node.counts.in_flight.fetch_add(1, Relaxed);
         InFlight(node.clone())
     }

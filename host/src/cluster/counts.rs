@@ -43,6 +43,8 @@ pub(super) struct Counts {
     pub(super) unsent: Counter,
     /// Messages that `cluster.queue` had no room for.
     pub(super) refused: Counter,
+    /// Nodes that did not answer a push.
+    pub(super) silent: Counter,
     /// Calls beyond `cluster.maxWaiting`.
     pub(super) waiting_refused: Counter,
     /// Calls of other nodes beyond `cluster.maxServing`.
@@ -103,6 +105,7 @@ impl Counts {
             ("fanfare_cluster_missed", "Broadcasts of other nodes that did not arrive", self.missed.get()),
             ("fanfare_cluster_unsent", "Messages for other nodes that could not be sent", self.unsent.get()),
             ("fanfare_cluster_refused", "Messages that cluster.queue had no room for", self.refused.get()),
+            ("fanfare_cluster_silent", "Nodes that did not answer a push to clients", self.silent.get()),
             ("fanfare_cluster_waiting_refused", "Calls beyond cluster.maxWaiting", self.waiting_refused.get()),
             ("fanfare_cluster_serving_refused", "Calls beyond cluster.maxServing", self.serving_refused.get()),
             (

@@ -11,6 +11,7 @@ use crate::ports::Wanted;
 struct Absent {
     id: String,
     server: String,
+    frontend: bool,
     modules: BTreeSet<String>,
 }
 
@@ -27,6 +28,7 @@ impl Former {
         let absent = |server: &ServerConfig| Absent {
             id: server.id.clone(),
             server: server.server.clone(),
+            frontend: server.frontend,
             modules: server.modules.iter().flatten().cloned().collect(),
         };
         Former { nodes: servers.iter().filter(|server| server.id != own).map(absent).collect() }
@@ -40,12 +42,18 @@ impl Former {
         }
         let modules: &BTreeMap<String, String> = &node.modules;
         let (id, server) = (node.id.clone(), node.server.clone());
-        self.nodes.push_back(Absent { id, server, modules: modules.keys().cloned().collect() });
+        let (frontend, modules) = (node.frontend, modules.keys().cloned().collect());
+        self.nodes.push_back(Absent { id, server, frontend, modules });
     }
 
     /// A node is there.
     pub(super) fn remove(&mut self, id: &str) {
         self.nodes.retain(|node| node.id != id);
+    }
+
+    /// The ids of those that clients connect to.
+    pub(super) fn frontends(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().filter(|node| node.frontend).map(|node| &*node.id)
     }
 
     /// Whether one of them is what a call wants.

@@ -324,6 +324,25 @@ impl Link {
         queued
     }
 
+    /// Queues all of these messages, or none if there is no room.
+    pub(super) fn queue_all(&self, messages: Vec<Outgoing>) -> bool {
+        let bytes = messages.iter().map(|message| message.bytes.len() as u64).sum::<u64>();
+        let reserved = self.queued.fetch_update(Ordering::AcqRel, Ordering::Acquire, |queued| {
+            queued.checked_add(bytes).filter(|all| *all <= self.max_queued)
+        });
+        if reserved.is_err() {
+            self.counts.refused.inc();
+            return false;
+        }
+        let Ok(places) = self.queue.try_reserve_many(messages.len()) else {
+            self.queued.fetch_sub(bytes, Ordering::AcqRel);
+            self.counts.refused.inc();
+            return false;
+        };
+        places.zip(messages).for_each(|(place, message)| place.send(message));
+        true
+    }
+
     /// The messages and the bytes that wait.
     pub(super) fn queued(&self) -> (u64, u64) {
         let waiting = self.queue.max_capacity() - self.queue.capacity();

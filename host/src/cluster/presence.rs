@@ -112,6 +112,9 @@ pub(super) struct Reachable {
 pub(super) struct View {
     /// By id.
     pub(super) nodes: BTreeMap<String, Reachable>,
+    /// The nodes that clients connect to, by id. A node that is about to stop is still one of them,
+    /// as long as it has connections.
+    pub(super) frontends: BTreeMap<String, Reachable>,
     /// The nodes that serve a module.
     pub(super) holders: BTreeMap<String, Vec<Peer>>,
 }
@@ -235,14 +238,21 @@ impl Presence {
     /// The nodes that can be called now.
     pub(super) fn view(&self) -> View {
         let mut view = View::default();
-        for entry in self.entries.values().filter(|entry| entry.beat.phase != Phase::Leaving) {
+        for entry in self.entries.values() {
             let Some(Facts { info, known }) = entry.facts.clone() else { continue };
             let peer = Peer { id: info.id.as_str().into(), server: info.server.as_str().into(), workers: info.workers };
-            for module in info.modules.keys() {
-                view.holders.entry(module.clone()).or_default().push(peer.clone());
-            }
             let (gone, counts) = (entry.gone.clone(), entry.counts.clone());
-            view.nodes.insert(info.id.clone(), Reachable { peer, info, known, gone, counts });
+            let node = Reachable { peer, info, known, gone, counts };
+            if node.info.frontend {
+                view.frontends.insert(node.info.id.clone(), node.clone());
+            }
+            if entry.beat.phase == Phase::Leaving {
+                continue;
+            }
+            for module in node.info.modules.keys() {
+                view.holders.entry(module.clone()).or_default().push(node.peer.clone());
+            }
+            view.nodes.insert(node.info.id.clone(), node);
         }
         view
     }

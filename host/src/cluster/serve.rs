@@ -90,6 +90,14 @@ impl Cluster {
                 let applied = dispatch.on_peer_apply(values).map(|()| Vec::new());
                 Box::pin(std::future::ready(applied))
             }),
+            Request::Sessions(from, request) if reply.is_none() => {
+                self.count_received(&from.node);
+                // A push, whose work is done when this returns.
+                drop(self.on_session_request(request));
+            }
+            Request::Sessions(from, request) => {
+                self.serve_request(&from.node, reply, |cluster| cluster.on_session_request(request));
+            }
             Request::Step(from, step) => self.serve_request(&from.node, reply, |cluster| cluster.on_step(step)),
         }
     }

@@ -46,6 +46,11 @@ impl Subjects {
         format!("{}.answer.{boot}.{token}", self.prefix)
     }
 
+    /// The answer of one of several nodes that were asked at once.
+    pub(super) fn answer_of(&self, boot: &str, token: u64, index: usize) -> String {
+        format!("{}.answer.{boot}.{token}-{index}", self.prefix)
+    }
+
     /// All answers to this process.
     pub(super) fn answers(&self, boot: &str) -> String {
         format!("{}.answer.{boot}.*", self.prefix)
@@ -59,7 +64,13 @@ impl Subjects {
 
 /// The number at the end of the subject of an answer.
 pub(super) fn token_of(subject: &str) -> Option<u64> {
-    subject.rsplit('.').next()?.parse().ok()
+    let last = subject.rsplit('.').next()?;
+    last.split_once('-').map_or(last, |(token, _)| token).parse().ok()
+}
+
+/// The index of the node at the end of the subject of its answer.
+pub(super) fn index_of(subject: &str) -> Option<usize> {
+    subject.rsplit_once('-')?.1.parse().ok()
 }
 
 #[cfg(test)]
@@ -71,5 +82,7 @@ mod tests {
         let subjects = Subjects::new("fanfare");
         assert_eq!(subjects.calls("a.b."), "fanfare.call.a~b~");
         assert_eq!(token_of(&subjects.answer("x", 7)), Some(7));
+        let of_one = subjects.answer_of("x", 7, 12);
+        assert_eq!((token_of(&of_one), index_of(&of_one)), (Some(7), Some(12)));
     }
 }

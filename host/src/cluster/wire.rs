@@ -7,6 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::session_request::SessionRequest;
 use crate::call::{
     AppliedValues, CallError, GatherEntry, Payload, PeerBroadcast, PeerCall, PeerMessage, Reply, RolloutStep,
     SessionAct, VERSION,
@@ -31,6 +32,8 @@ pub(super) enum Request {
     Message(Sender, PeerMessage),
     /// Write back the values of a session's copy.
     Apply(Sender, AppliedValues),
+    /// Use the sessions of the node.
+    Sessions(Sender, SessionRequest),
 }
 
 /// A broadcast. Only nodes with its module receive it.
@@ -135,6 +138,7 @@ impl Request {
         match self {
             Request::Call(_, call) | Request::Notify(_, call) => Some(&mut call.payload),
             Request::Message(_, message) => Some(&mut message.payload),
+            Request::Sessions(_, request) => request.payload_mut(),
             Request::Step(..) | Request::Apply(..) => None,
         }
     }

@@ -83,8 +83,9 @@ impl RunningHost {
         self.services.ports.sessions.set(id, values, &[])
     }
 
-    /// Sends a message to clients: to a session, a user, a group, or all. Returns the number of
-    /// sessions that it is queued for. A recipient without sessions is not an error. A plain
+    /// Sends a message to clients of all nodes: to a session, a user, a group, or all. Returns the
+    /// number of sessions of this node that it is queued for, and does not wait for the other
+    /// nodes. A recipient without sessions is not an error. A plain
     /// WebSocket receives the payload without the name.
     ///
     /// Fails with [`CallError::Invalid`] if a name has no bytes or more than 256, or if the message
@@ -110,7 +111,8 @@ impl RunningHost {
         self.services.ports.sessions.send(&to, event)
     }
 
-    /// Sends a message to several recipients, and returns which of them have no session. A session
+    /// Sends a message to several recipients on all nodes, and returns which of them have no
+    /// session, and which nodes have not answered. A session
     /// that several recipients stand for receives the message once for each of them. A recipient
     /// that is named twice counts once. Fails like [`RunningHost::send_to_clients`], and with
     /// [`CallError::Invalid`] for more than 10,000 recipients.

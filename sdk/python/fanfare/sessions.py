@@ -237,7 +237,7 @@ def deauthenticate(*, session: str | None = None) -> None:
 
 
 def send(to: Recipient | None, name: str, payload: Any = None) -> int:
-    """Sends a message to sessions of this node, without waiting. Returns their number.
+    """Sends a message to sessions, without waiting. Returns the number of those of this node.
 
     `None` is the session of the call.
     """

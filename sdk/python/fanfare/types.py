@@ -314,7 +314,7 @@ class Pushed:
 
     #: The number of sessions that it was queued for, on all nodes.
     reached: int
-    #: The recipients that no session belongs to.
+    #: The recipients that no session belongs to on the nodes that answered.
     unknown: list[Recipient]
     #: The ids of the nodes that did not answer.
     silent: list[str]

@@ -19,14 +19,16 @@ use super::Built;
 use crate::admin::{AdminState, Triggers};
 use crate::blocking;
 use crate::call::time::now;
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, ClusterSessions};
 use crate::config::{ChannelAccess, Config, is_development};
 use crate::dispatch::Dispatch;
 use crate::events::EventLog;
 use crate::hub::{Hub, ServiceLog, SessionSettings, TopicSettings};
 use crate::isolate::{Ids, NodeFacts, Services};
 use crate::net::{Descriptors, Sockets};
-use crate::ports::{LateReloads, NatsConnection, NoPeers, NoRollouts, Nodes, OneNode, Peers, Ports, Rollouts, Ticks};
+use crate::ports::{
+    LateReloads, NatsConnection, NoPeers, NoRollouts, Nodes, OneNode, Peers, Ports, Rollouts, Sessions, Ticks,
+};
 use crate::registry::{Manifest, Roster};
 use crate::swap::Swapper;
 use crate::triggers::brokers::Brokers;
@@ -125,7 +127,7 @@ impl Built {
             events: Arc::new(GuestEvents::new(Emitter::new(log.clone(), link.clone()), subscriptions.clone())),
             messages: Arc::new(Brokers { redis: redis.clone(), nats: nats.clone() }),
             nodes: nodes(cluster.as_ref(), &node),
-            sessions: Arc::new(SessionPort::new(hub.clone(), web_sockets.clone())),
+            sessions: sessions(cluster.as_ref(), SessionPort::new(hub.clone(), web_sockets.clone()), &config),
             channels: Arc::new(ChannelPort::new(channels.clone(), subscriptions.clone())),
         }
         .changed(host.change_ports);
@@ -258,6 +260,15 @@ fn nodes(cluster: Option<&Arc<Cluster>>, own: &NodeFacts) -> Arc<dyn Nodes> {
     match cluster {
         Some(cluster) => cluster.clone(),
         None => Arc::new(OneNode(Arc::new(cluster::own_node(own)))),
+    }
+}
+
+/// The sessions of this node, and of the other ones of its cluster.
+fn sessions(cluster: Option<&Arc<Cluster>>, own: SessionPort, config: &Config) -> Arc<dyn Sessions> {
+    let own = Arc::new(own);
+    match cluster {
+        Some(cluster) => Arc::new(ClusterSessions::new(own, cluster, config.websocket.ack_timeout)),
+        None => own,
     }
 }
 

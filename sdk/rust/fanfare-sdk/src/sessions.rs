@@ -251,8 +251,8 @@ pub fn find(uid: &str) -> Result<Vec<String>, CallError> {
     Ok(backend::find_sessions(caller(), uid)?)
 }
 
-/// Sends a message to sessions of this node, without waiting. Returns the number of sessions that
-/// it is queued for.
+/// Sends a message to sessions, without waiting. Returns the number of sessions of this node that
+/// it is queued for. What is for other nodes is on its way: [`push`] waits for them.
 #[expect(clippy::needless_pass_by_value, reason = "a recipient is written where it is used")]
 pub fn send(to: Recipient, name: &str, payload: impl IntoPayload) -> Result<u32, CallError> {
     let payload = payload.into_payload()?;

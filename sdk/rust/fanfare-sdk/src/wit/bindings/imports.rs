@@ -854,9 +854,9 @@ pub mod fanfare {
       pub struct Pushed {
         /// The number of sessions that it was queued for, on all nodes.
         pub reached: u32,
-        /// The recipients that no session belongs to.
+        /// The recipients that no session belongs to on the nodes that answered.
         pub unknown: _rt::Vec::<Recipient>,
-        /// The ids of the nodes that did not answer.
+        /// The ids of the nodes that did not answer. Their clients may have received the message.
         pub silent: _rt::Vec::<_rt::String>,
       }
       impl ::core::fmt::Debug for Pushed {
@@ -6216,8 +6216,8 @@ pub mod fanfare {
     /// and no control characters. A list has at most 10,000 entries. A session has at most 1,024
     /// values.
     ///
-    /// Every function returns at once, and sees the sessions of this node. `sessions-await` has the
-    /// functions that wait.
+    /// Every function returns at once, and sees the sessions of this node. Only `send` reaches those of
+    /// other nodes, too. `sessions-await` has the functions that wait.
     ///
     /// Errors of every function:
     /// - `forbidden`: the module lacks the grant `sessions`, and this is not the session of the call.
@@ -8977,15 +8977,18 @@ pub mod fanfare {
         }
       }
       #[allow(unused_unsafe, clippy::all)]
-      /// Queues a message for sessions of this node. Returns their number; a recipient without
-      /// sessions is not an error. Recipients other than the session of the call need the grant
-      /// `sessions`.
+      /// Queues a message for sessions. Returns the number of those of this node; a recipient without
+      /// sessions is not an error. What is for other nodes is on its way then, and is lost if a node
+      /// cannot be reached: `sessions-await.push` tells. Recipients other than the session of the
+      /// call need the grant `sessions`.
       ///
       /// A client receives the messages of one call in their order, and those that a handler sends
       /// before it replies ahead of the reply. The host closes the connection of a client that does
       /// not keep up. A plain WebSocket receives the payload without the name.
       ///
-      /// Errors: `invalid` when the payload is larger than `limits.payload`.
+      /// Errors: `invalid` when the payload is larger than `limits.payload`, or than NATS allows and
+      /// other nodes may have a recipient; `overloaded` when `cluster.queue` is full. No session
+      /// receives the message then.
       #[allow(async_fn_in_trait)]
       pub fn send(caller: ::core::option::Option<CallId>,to: &Recipient,name: &str,payload: &Payload,) -> ::core::result::Result<u32,CallError>{
         unsafe {
@@ -10334,7 +10337,10 @@ pub mod fanfare {
       #[allow(unused_unsafe, clippy::all)]
       /// Sends a message to each recipient, and waits until their nodes have queued it. A session
       /// that several recipients stand for receives the message once for each of them. A recipient
-      /// that the list names twice counts once.
+      /// that the list names twice counts once. A node that does not answer within
+      /// `cluster.goneAfter` is in `silent`, and so are all other nodes while NATS is away.
+      ///
+      /// Errors: as those of `send`.
       #[allow(async_fn_in_trait)]
       pub fn push(caller: ::core::option::Option<CallId>,to: &[Recipient],name: &str,payload: &Payload,) -> wit_bindgen::rt::async_support::FutureReader<::core::result::Result<Pushed,CallError>>{
         unsafe {
@@ -10458,7 +10464,8 @@ pub mod fanfare {
       /// `websocket.ackTimeout` and the time that the call has left.
       ///
       /// Errors: `failure` with the client's error; `timeout`; `unavailable` when the session ends
-      /// meanwhile; `invalid` when the client speaks a protocol without answers.
+      /// meanwhile, or its node cannot be reached; `crashed` when the connection to its node is lost
+      /// after the message was sent; `invalid` when the client speaks a protocol without answers.
       #[allow(async_fn_in_trait)]
       pub fn ask(caller: ::core::option::Option<CallId>,session: &str,name: &str,payload: &Payload,timeout_ms: ::core::option::Option<u32>,) -> wit_bindgen::rt::async_support::FutureReader<::core::result::Result<Payload,CallError>>{
         unsafe {
@@ -10533,7 +10540,10 @@ pub mod fanfare {
         }
       }
       #[allow(unused_unsafe, clippy::all)]
-      /// Returns a session of any node, and its values.
+      /// Returns a session of any node, and its values. Those whose names begin with `_` are left out
+      /// if it is another node.
+      ///
+      /// Errors: `unavailable` when the node of the session cannot be reached; `timeout`.
       #[allow(async_fn_in_trait)]
       pub fn read(caller: ::core::option::Option<CallId>,session: &str,) -> wit_bindgen::rt::async_support::FutureReader<::core::result::Result<(Session,_rt::Vec::<(_rt::String,_rt::String,)>,),CallError>>{
         unsafe {
@@ -10562,6 +10572,9 @@ pub mod fanfare {
       #[allow(unused_unsafe, clippy::all)]
       /// Removes values of a session of any node, then sets values. Does all of it, or nothing when
       /// it fails.
+      ///
+      /// Errors: as those of `read`; `crashed` when the connection to the node of the session is lost
+      /// after the values were sent.
       #[allow(async_fn_in_trait)]
       pub fn write(caller: ::core::option::Option<CallId>,session: &str,set: &[(_rt::String,_rt::String,)],remove: &[_rt::String],) -> wit_bindgen::rt::async_support::FutureReader<::core::result::Result<(),CallError>>{
         unsafe {
@@ -10621,6 +10634,8 @@ pub mod fanfare {
       }
       #[allow(unused_unsafe, clippy::all)]
       /// Returns the sessions of all nodes that are bound to a user.
+      ///
+      /// Errors: `unavailable` while NATS is away; `timeout` when a node does not answer.
       #[allow(async_fn_in_trait)]
       pub fn find(caller: ::core::option::Option<CallId>,uid: &str,) -> wit_bindgen::rt::async_support::FutureReader<::core::result::Result<_rt::Vec::<Session>,CallError>>{
         unsafe {
