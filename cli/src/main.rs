@@ -1,6 +1,7 @@
 //! The command line. Every flag can also be set by an environment variable.
 
 mod backtrace;
+mod broadcasts;
 mod build;
 mod call;
 mod check;
@@ -110,6 +111,8 @@ enum Command {
     Message(message::MessageArgs),
     /// Show the schedules of a running host, or run one.
     Schedules(schedules::SchedulesArgs),
+    /// Show the durable broadcasts of a running host, and replay those that failed.
+    Broadcasts(broadcasts::BroadcastsArgs),
     /// Show the subscriptions of a running host.
     Subscriptions(subscriptions::SubscriptionsArgs),
     /// Start, show and stop the servers of a cluster.
@@ -160,6 +163,7 @@ fn main() -> ExitCode {
         Command::Message(args) => message::run(&args),
         Command::Schedules(args) => schedules::run(&args),
         Command::Cluster(command) => cluster::run(&command),
+        Command::Broadcasts(args) => broadcasts::run(&args),
         Command::Subscriptions(args) => subscriptions::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Rollback(args) => reload::roll_back(&args),

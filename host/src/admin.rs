@@ -34,6 +34,7 @@
 mod accept;
 mod answer;
 mod api;
+mod broadcasts;
 mod events;
 mod kills;
 mod metrics;

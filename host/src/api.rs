@@ -39,7 +39,7 @@ mod subscriptions;
 mod tests;
 
 pub use crate::call::{NodeReload, ReloadOutcome};
-pub use broadcasts::{DurableModule, DurableStatus};
+pub use broadcasts::{DurableModule, DurableStatus, ParkedBroadcast, ParkedBroadcasts, Replayed, ReplayedBroadcasts};
 pub use calls::{GatherEntry, Queued, Receipt, Reply, Skipped};
 pub use channels::{ChannelHistoryStatus, ChannelPatternStatus, ChannelStatus, ChannelsStatus};
 pub use clients::{ClientsStatus, FiltersStatus, SocketListenerStatus, SocketStatus};

@@ -3,6 +3,7 @@
 
 pub mod faults;
 pub mod limits;
+mod parked;
 mod refusals;
 mod retries;
 
@@ -49,6 +50,12 @@ async fn reads(host: &Started) {
 
 fn is_reading(status: &Value) -> bool {
     status["modules"].as_array().unwrap().iter().any(|module| module["module"] == GUEST && module["reading"] == true)
+}
+
+/// Waits until a node knows that NATS is away.
+async fn is_away(host: &Started) {
+    let state = || async { host.admin("GET", "/v1/nodes", "").await.json()["state"].clone() };
+    eventually("the node has noticed", || async { state().await == "down" }).await;
 }
 
 async fn durable(host: &Started) -> Value {

@@ -169,6 +169,11 @@ impl Nats {
         Pid::from_child(self.child.as_ref().expect("it runs"))
     }
 
+    /// Sends a signal to the server.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
     /// Ends the server as `kill -9` does.
     pub fn kill(&mut self) {
         kill_process(self.pid(), Signal::KILL).unwrap();

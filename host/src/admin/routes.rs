@@ -6,7 +6,7 @@ use hyper::body::Incoming;
 use super::answer::{Answer, document, not_allowed, problem, text};
 use super::state::AdminState;
 use super::status::{durable as durable_status, nodes as node_status, status};
-use super::{api, events, kills, metrics, nodes, schedules};
+use super::{api, broadcasts, events, kills, metrics, nodes, schedules};
 use crate::call::{IsolateId, Problem, ProblemCode};
 use crate::swap::KillTarget;
 use crate::triggers::http::ForeignRequest;
@@ -29,6 +29,8 @@ pub async fn respond(admin: &AdminState, request: Request<Incoming>) -> Answer {
         ["v1", "schedules"] if get => document(StatusCode::OK, &admin.schedules.status()),
         ["v1", "subscriptions"] if get => document(StatusCode::OK, &admin.subscriptions.status()),
         ["v1", "broadcasts"] if get => document(StatusCode::OK, &durable_status(admin)),
+        ["v1", "broadcasts", "parked"] if get => broadcasts::parked(admin, &query).await,
+        ["v1", "broadcasts", "replay"] if post => broadcasts::replay(admin, &query).await,
         ["v1", "nodes"] if get => document(StatusCode::OK, &node_status(admin)),
         ["v1", "nodes", node, "stop"] if post => nodes::stop(admin, node).await,
         ["v1", "schedules", "run"] if post => schedules::run(admin, request).await,
@@ -45,10 +47,12 @@ pub async fn respond(admin: &AdminState, request: Request<Incoming>) -> Answer {
         | ["v1", "status" | "events" | "schedules" | "subscriptions" | "nodes" | "broadcasts"] => {
             not_allowed("GET, HEAD")
         }
+        ["v1", "broadcasts", "parked"] => not_allowed("GET, HEAD"),
         ["v1", "modules", _, "broadcasts", _]
         | ["v1", "modules", _, "call" | "reload" | "rollback"]
         | ["v1", "workers" | "brokers", _, "message"]
         | ["v1", "reload"]
+        | ["v1", "broadcasts", "replay"]
         | ["v1", "schedules", "run"]
         | ["v1", "nodes", _, "stop"]
         | ["v1", "workers" | "brokers", "kill"] => not_allowed("POST"),

@@ -153,7 +153,7 @@ fn every_key_is_in_camel_case() {
         keys(&serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap(), &path.display().to_string());
         count += 1;
     }
-    assert_eq!(count, 18, "every document has one golden file");
+    assert_eq!(count, 19, "every document has one golden file");
 }
 
 #[test]
@@ -264,6 +264,20 @@ fn durable_broadcasts_match_their_golden_file() {
         modules: vec![chat, shop],
     };
     compare("durable", &status);
+    let parked = ParkedBroadcast {
+        id: 3,
+        time: 1_764_144_000_000,
+        module: "shop".into(),
+        broadcast: "priceChanged".into(),
+        node: "shop-1".into(),
+        workers: vec![0, 1],
+        position: 41,
+        tries: 5,
+        reason: "no such article".into(),
+        size: 19,
+        payload: r#"{"article":"chair"}"#.into(),
+    };
+    compare("parked", &ParkedBroadcasts { broadcasts: vec![parked], more: false });
 }
 
 #[test]

@@ -12,6 +12,7 @@
 mod message;
 mod outbox;
 mod park;
+mod parked;
 mod publish;
 mod read;
 mod run;

@@ -106,7 +106,9 @@ async fn what_is_emitted_while_nats_is_away_reaches_the_stream_when_it_is_back()
     let Some(mut nats) = Nats::start().await else { return };
     let [a, b] = two(&nats).await;
     nats.kill();
-    eventually("a has noticed", || async { keep(&a, "x").await["error"] == "unavailable" }).await;
+    is_away(&a).await;
+    let refused = keep(&a, "x").await;
+    assert_eq!(refused["error"], "unavailable", "{refused}");
     let expected = numbers(0..200);
     for text in &expected {
         let receipt = emit(&a, text).await;
@@ -134,13 +136,60 @@ async fn a_broadcast_whose_acknowledgment_is_lost_is_sent_again_and_kept_once() 
         emit(&a, text).await;
     }
     // Until the host gives this connection up.
-    eventually("a has noticed", || async { keep(&a, "x").await["error"] == "unavailable" }).await;
+    is_away(&a).await;
     // What was sent over the old connection arrives, too.
     cable.plug_in();
     all_hear(&b, &expected).await;
     all_hear(&a, &expected).await;
     assert!(a.metric("fanfare_durable_resent_total", &[]).await >= 1.0);
     assert_eq!(in_stream(&nats).await, 20);
+}
+
+#[tokio::test]
+async fn a_broadcast_that_a_frozen_nats_server_has_received_is_sent_again_and_kept_once() {
+    let Some(nats) = Nats::start().await else { return };
+    let [a, b] = two(&nats).await;
+    nats.signal(Signal::STOP);
+    let expected = numbers(0..20);
+    for text in &expected {
+        emit(&a, text).await;
+    }
+    is_away(&a).await;
+    nats.signal(Signal::CONT);
+    all_hear(&a, &expected).await;
+    all_hear(&b, &expected).await;
+    assert!(a.metric("fanfare_durable_resent_total", &[]).await >= 1.0);
+    assert_eq!(in_stream(&nats).await, 20);
+}
+
+#[tokio::test]
+async fn a_broadcast_that_is_in_the_stream_twice_runs_once() {
+    use async_nats::jetstream::stream::Config;
+    let Some(nats) = Nats::start().await else { return };
+    let context = jetstream(&nats).await;
+    // A stream that forgets ids at once.
+    let stream = Config {
+        name: "fanfare_broadcasts".into(),
+        subjects: vec!["fanfare.durable.>".into()],
+        max_age: Duration::from_secs(86_400),
+        max_bytes: 256 * 1_048_576,
+        duplicate_window: Duration::from_millis(100),
+        allow_direct: true,
+        ..Config::default()
+    };
+    let stream = context.create_stream(stream).await.unwrap();
+    let a = start(&nats, "a-1").await;
+    keep(&a, "0").await;
+    let first = stream.direct_get(1).await.unwrap();
+    let again = async || {
+        let (subject, headers, payload) = (first.subject.clone(), first.headers.clone(), first.payload.clone());
+        context.publish_with_headers(subject, headers, payload).await.unwrap().await.unwrap()
+    };
+    eventually("the stream has it twice", || async { !again().await.duplicate }).await;
+    keep(&a, "1").await;
+    all_hear(&a, &numbers(0..2)).await;
+    assert_eq!(a.metric("fanfare_durable_duplicates_total", &[]).await, 1.0);
+    assert_eq!(a.metric("fanfare_durable_run_total", &[]).await, 2.0);
 }
 
 #[tokio::test]

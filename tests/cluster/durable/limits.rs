@@ -10,7 +10,7 @@ async fn alone(queue: Value) -> Option<(Nats, Started)> {
     let a = host(&nats.url(), "a-1").config(json!({ "cluster": { "durable": { "queue": queue } } })).start().await;
     reads(&a).await;
     nats.kill();
-    eventually("a has noticed", || async { keep(&a, "x").await["error"] == "unavailable" }).await;
+    is_away(&a).await;
     Some((nats, a))
 }
 

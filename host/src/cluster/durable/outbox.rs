@@ -100,6 +100,20 @@ impl Outbox {
         taken
     }
 
+    /// Drops those whose caller waits no longer.
+    pub(super) fn drop_abandoned(&self) {
+        let mut guard = self.waiting.lock();
+        let Waiting { entries, count, bytes } = &mut *guard;
+        entries.retain(|entry| {
+            let stays = !entry.is_abandoned();
+            if !stays {
+                *count -= 1;
+                *bytes -= entry.size;
+            }
+            stays
+        });
+    }
+
     /// Puts taken ones back, before all others.
     pub(super) fn give_back(&self, entries: Vec<Entry>) {
         let mut waiting = self.waiting.lock();
@@ -187,5 +201,11 @@ mod tests {
         outbox.offer(entry("a", 3, Some(caller))).unwrap();
         drop(answer);
         assert_eq!((outbox.take(9, |_| true).len(), outbox.len()), (0, (0, 0)));
+        let (caller, answer) = oneshot::channel();
+        outbox.offer(entry("a", 3, Some(caller))).unwrap();
+        outbox.offer(entry("b", 4, None)).unwrap();
+        drop(answer);
+        outbox.drop_abandoned();
+        assert_eq!(outbox.len(), (1, 4));
     }
 }

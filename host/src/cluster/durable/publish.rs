@@ -54,6 +54,10 @@ impl Cluster {
             if let Ok(ended) = answer.try_recv() {
                 return ended;
             }
+            // So that it takes no room.
+            if let Some(cluster) = cluster.upgrade() {
+                cluster.durable.outbox.drop_abandoned();
+            }
             match sent.load(SeqCst) {
                 true => Err(CallError::Timeout(Some("the stream may have the broadcast".to_owned()))),
                 false => {

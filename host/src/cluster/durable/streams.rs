@@ -50,6 +50,14 @@ impl Names {
         format!("{}.parked.{}", self.cluster, key(&[module, name]))
     }
 
+    /// The subject of the parked broadcasts of a module, or of all.
+    pub(super) fn parked_of(&self, module: Option<&str>) -> String {
+        match module {
+            Some(module) => format!("{}.parked.{}.*", self.cluster, key(&[module])),
+            None => format!("{}.parked.>", self.cluster),
+        }
+    }
+
     /// The consumer of a node for a module. No name of a module has a `_`.
     pub(super) fn consumer(&self, node: &str, module: &str) -> String {
         format!("{}_{module}", node.replace('.', "~"))
@@ -160,6 +168,10 @@ mod tests {
         let names = Names::new("shop");
         assert_eq!(names.broadcast("a-b", "c.d e"), "shop.durable.a-b.c=2ed=20e");
         assert_eq!(names.of_module("a"), "shop.durable.a.*");
+        assert_eq!(
+            (names.parked_of(Some("a >")), names.parked_of(None)),
+            ("shop.parked.a=20=3e.*".into(), "shop.parked.>".into())
+        );
         assert_eq!(names.consumer("a.b_c", "d"), "a~b_c_d");
     }
 }
