@@ -203,6 +203,11 @@ export namespace broadcast {
     }
     /** Queues a broadcast in every worker, or in none, and returns at once. */
     function emit(name: string, payload?: Sendable, options?: Options): Receipt;
+    /**
+     * Emits a broadcast with `"delivery": "durable"` in the manifest. Resolves when the stream of the cluster has it:
+     * from then on every node with the module runs it, also one that is away now.
+     */
+    function emitDurable(name: string, payload?: Sendable, options?: Options): Promise<Receipt>;
     /** Emits a broadcast, then waits for all workers. Resolves with one entry per worker. */
     function gather(name: string, payload?: Sendable, options?: Options & { timeout?: number }): Promise<Entry[]>;
     /** Requests a reload of a module, or of all modules without a name. */

@@ -29,6 +29,11 @@ extern void __wasm_import_fanfare_module_broadcast_blocking_gather(uint8_t *, ui
 __attribute__((__import_module__("fanfare:module/broadcast-blocking@0.1.0"), __import_name__("reload")))
 extern void __wasm_import_fanfare_module_broadcast_blocking_reload(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *);
 
+// Imported Functions from `fanfare:module/durable-blocking@0.1.0`
+
+__attribute__((__import_module__("fanfare:module/durable-blocking@0.1.0"), __import_name__("emit")))
+extern void __wasm_import_fanfare_module_durable_blocking_emit(int32_t, int64_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
+
 // Imported Functions from `fanfare:module/rpc-blocking@0.1.0`
 
 __attribute__((__import_module__("fanfare:module/rpc-blocking@0.1.0"), __import_name__("call")))
@@ -1055,6 +1060,35 @@ void fanfare_module_broadcast_blocking_result_list_entry_call_error_free(fanfare
     fanfare_module_broadcast_blocking_list_entry_free(&ptr->val.ok);
   } else {
     fanfare_module_broadcast_blocking_call_error_free(&ptr->val.err);
+  }
+}
+
+void fanfare_module_durable_blocking_payload_free(fanfare_module_durable_blocking_payload_t *ptr) {
+  fanfare_payload_free(ptr);
+}
+
+void fanfare_module_durable_blocking_emission_free(fanfare_module_durable_blocking_emission_t *ptr) {
+  fanfare_emission_free(ptr);
+}
+
+void fanfare_module_durable_blocking_receipt_free(fanfare_module_durable_blocking_receipt_t *ptr) {
+  fanfare_receipt_free(ptr);
+}
+
+void fanfare_module_durable_blocking_call_error_free(fanfare_module_durable_blocking_call_error_t *ptr) {
+  fanfare_call_error_free(ptr);
+}
+
+void fanfare_module_durable_blocking_option_call_id_free(fanfare_module_durable_blocking_option_call_id_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void fanfare_module_durable_blocking_result_receipt_call_error_free(fanfare_module_durable_blocking_result_receipt_call_error_t *ptr) {
+  if (!ptr->is_err) {
+    fanfare_module_durable_blocking_receipt_free(&ptr->val.ok);
+  } else {
+    fanfare_module_durable_blocking_call_error_free(&ptr->val.err);
   }
 }
 
@@ -2149,6 +2183,176 @@ bool fanfare_module_broadcast_blocking_reload(fanfare_module_broadcast_blocking_
       }
 
       result.val.err = variant9;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool fanfare_module_durable_blocking_emit(fanfare_module_durable_blocking_call_id_t *maybe_caller, fanfare_module_durable_blocking_emission_t *what, fanfare_module_durable_blocking_payload_t *payload, fanfare_module_durable_blocking_receipt_t *ret, fanfare_module_durable_blocking_call_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(16+10*sizeof(void*))];
+  fanfare_module_durable_blocking_option_call_id_t caller;
+  caller.is_some = maybe_caller != NULL;if (maybe_caller) {
+    caller.val = *maybe_caller;
+  }
+  int32_t option;
+  int64_t option2;
+  if ((caller).is_some) {
+    const fanfare_module_durable_blocking_call_id_t *payload1 = &(caller).val;
+    option = 1;
+    option2 = (int64_t) (*payload1);
+  } else {
+    option = 0;
+    option2 = 0;
+  }
+  int32_t option5;
+  uint8_t * option6;
+  size_t option7;
+  if (((*what).module).is_some) {
+    const guest_string_t *payload4 = &((*what).module).val;
+    option5 = 1;
+    option6 = (uint8_t *) (*payload4).ptr;
+    option7 = (*payload4).len;
+  } else {
+    option5 = 0;
+    option6 = 0;
+    option7 = 0;
+  }
+  int32_t option10;
+  uint8_t * option11;
+  size_t option12;
+  if (((*what).subdomain).is_some) {
+    const guest_string_t *payload9 = &((*what).subdomain).val;
+    option10 = 1;
+    option11 = (uint8_t *) (*payload9).ptr;
+    option12 = (*payload9).len;
+  } else {
+    option10 = 0;
+    option11 = 0;
+    option12 = 0;
+  }
+  int32_t variant;
+  uint8_t * variant16;
+  size_t variant17;
+  switch ((int32_t) (*payload).tag) {
+    case 0: {
+      variant = 0;
+      variant16 = 0;
+      variant17 = 0;
+      break;
+    }
+    case 1: {
+      const guest_string_t *payload14 = &(*payload).val.text;
+      variant = 1;
+      variant16 = (uint8_t *) (*payload14).ptr;
+      variant17 = (*payload14).len;
+      break;
+    }
+    case 2: {
+      const guest_list_u8_t *payload15 = &(*payload).val.bytes;
+      variant = 2;
+      variant16 = (uint8_t *) (*payload15).ptr;
+      variant17 = (*payload15).len;
+      break;
+    }
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_fanfare_module_durable_blocking_emit(option, option2, option5, option6, option7, (uint8_t *) ((*what).name).ptr, ((*what).name).len, option10, option11, option12, (uint8_t *) ((*what).extra).ptr, ((*what).extra).len, variant, variant16, variant17, ptr);
+  fanfare_module_durable_blocking_result_receipt_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (fanfare_receipt_t) {
+        (uint64_t) (uint64_t) (*((int64_t*) (ptr + 8))),
+        (uint64_t) (uint64_t) (*((int64_t*) (ptr + 16))),
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + 24))),
+        (fanfare_list_skipped_t) (fanfare_list_skipped_t) { (fanfare_skipped_t*)(*((uint8_t **) (ptr + (24+1*sizeof(void*))))), (*((size_t*) (ptr + (24+2*sizeof(void*))))) },
+        (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (24+3*sizeof(void*))))), (*((size_t*) (ptr + (24+4*sizeof(void*))))) },
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      fanfare_call_error_t variant21;
+      variant21.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant21.tag) {
+        case 0: {
+          fanfare_payload_t variant20;
+          variant20.tag = (int32_t) *((uint8_t*) (ptr + (8+6*sizeof(void*))));
+          switch ((int32_t) variant20.tag) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              variant20.val.text = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+7*sizeof(void*))))), (*((size_t*) (ptr + (8+8*sizeof(void*))))) };
+              break;
+            }
+            case 2: {
+              variant20.val.bytes = (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+7*sizeof(void*))))), (*((size_t*) (ptr + (8+8*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant21.val.failure = (fanfare_failure_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+            (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + (8+5*sizeof(void*))))),
+            (fanfare_payload_t) variant20,
+            (fanfare_extra_t) (fanfare_extra_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (8+9*sizeof(void*))))), (*((size_t*) (ptr + (8+10*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant21.val.not_found = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant21.val.forbidden = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant21.val.overloaded = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant21.val.crashed = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          variant21.val.unavailable = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant21.val.would_deadlock = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant21.val.too_deep = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant21.val.invalid = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 10: {
+          variant21.val.other = (guest_tuple2_string_string_t) {
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant21;
       break;
     }
   }

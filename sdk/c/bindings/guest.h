@@ -150,7 +150,8 @@ typedef struct fanfare_broadcast_t {
   // the node that emits; across nodes, the pair of that node's id and this number is unique.
   uint64_t   id;
   // The position in the module's order on this node: 1, 2, 3 and so on since the node
-  // started. Below 2^53.
+  // started. Of a durable broadcast its place in the stream, the same on all nodes. Below
+  // 2^53.
   uint64_t   seq;
   // Whether a guest in this very worker emitted the broadcast. True in at most one worker,
   // and in none when no worker of this node emitted it. The host sets it; a guest cannot
@@ -471,9 +472,11 @@ typedef struct {
 typedef struct fanfare_receipt_t {
   // Unique on the node that emits, as `id` of `broadcast`.
   uint64_t   id;
-  // The position in the order, as `seq` of `broadcast`.
+  // The position in the order, as `seq` of `broadcast`. 0 of a durable broadcast that the
+  // stream does not have yet.
   uint64_t   seq;
-  // The number of workers of this node that the broadcast was queued for.
+  // The number of workers of this node that the broadcast was queued for. Of a durable
+  // broadcast the number that will run it.
   uint32_t   accepted;
   // The workers of this node where the module has failed.
   fanfare_list_skipped_t   skipped;
@@ -742,6 +745,29 @@ typedef struct {
     fanfare_module_broadcast_blocking_call_error_t err;
   } val;
 } fanfare_module_broadcast_blocking_result_list_entry_call_error_t;
+
+typedef fanfare_call_id_t fanfare_module_durable_blocking_call_id_t;
+
+typedef fanfare_payload_t fanfare_module_durable_blocking_payload_t;
+
+typedef fanfare_emission_t fanfare_module_durable_blocking_emission_t;
+
+typedef fanfare_receipt_t fanfare_module_durable_blocking_receipt_t;
+
+typedef fanfare_call_error_t fanfare_module_durable_blocking_call_error_t;
+
+typedef struct {
+  bool is_some;
+  fanfare_module_durable_blocking_call_id_t val;
+} fanfare_module_durable_blocking_option_call_id_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    fanfare_module_durable_blocking_receipt_t ok;
+    fanfare_module_durable_blocking_call_error_t err;
+  } val;
+} fanfare_module_durable_blocking_result_receipt_call_error_t;
 
 typedef fanfare_call_id_t fanfare_module_rpc_blocking_call_id_t;
 
@@ -1316,6 +1342,9 @@ extern bool fanfare_module_broadcast_blocking_emit(fanfare_module_broadcast_bloc
 extern bool fanfare_module_broadcast_blocking_gather(fanfare_module_broadcast_blocking_call_id_t *maybe_caller, fanfare_module_broadcast_blocking_emission_t *what, fanfare_module_broadcast_blocking_payload_t *payload, uint32_t *maybe_timeout_ms, fanfare_module_broadcast_blocking_list_entry_t *ret, fanfare_module_broadcast_blocking_call_error_t *err);
 extern bool fanfare_module_broadcast_blocking_reload(fanfare_module_broadcast_blocking_call_id_t *maybe_caller, guest_string_t *maybe_module, fanfare_module_broadcast_blocking_receipt_t *ret, fanfare_module_broadcast_blocking_call_error_t *err);
 
+// Imported Functions from `fanfare:module/durable-blocking@0.1.0`
+extern bool fanfare_module_durable_blocking_emit(fanfare_module_durable_blocking_call_id_t *maybe_caller, fanfare_module_durable_blocking_emission_t *what, fanfare_module_durable_blocking_payload_t *payload, fanfare_module_durable_blocking_receipt_t *ret, fanfare_module_durable_blocking_call_error_t *err);
+
 // Imported Functions from `fanfare:module/rpc-blocking@0.1.0`
 extern bool fanfare_module_rpc_blocking_call(fanfare_module_rpc_blocking_call_id_t *maybe_caller, fanfare_module_rpc_blocking_target_t *target, guest_string_t *route, fanfare_module_rpc_blocking_payload_t *payload, fanfare_module_rpc_blocking_call_options_t *options, fanfare_module_rpc_blocking_reply_t *ret, fanfare_module_rpc_blocking_call_error_t *err);
 extern bool fanfare_module_rpc_blocking_call_every(fanfare_module_rpc_blocking_call_id_t *maybe_caller, fanfare_module_rpc_blocking_group_t *group, guest_string_t *route, fanfare_module_rpc_blocking_payload_t *payload, fanfare_module_rpc_blocking_call_options_t *options, fanfare_module_rpc_blocking_list_entry_t *ret, fanfare_module_rpc_blocking_call_error_t *err);
@@ -1721,6 +1750,18 @@ void fanfare_module_broadcast_blocking_result_receipt_call_error_free(fanfare_mo
 void fanfare_module_broadcast_blocking_list_entry_free(fanfare_module_broadcast_blocking_list_entry_t *ptr);
 
 void fanfare_module_broadcast_blocking_result_list_entry_call_error_free(fanfare_module_broadcast_blocking_result_list_entry_call_error_t *ptr);
+
+void fanfare_module_durable_blocking_payload_free(fanfare_module_durable_blocking_payload_t *ptr);
+
+void fanfare_module_durable_blocking_emission_free(fanfare_module_durable_blocking_emission_t *ptr);
+
+void fanfare_module_durable_blocking_receipt_free(fanfare_module_durable_blocking_receipt_t *ptr);
+
+void fanfare_module_durable_blocking_call_error_free(fanfare_module_durable_blocking_call_error_t *ptr);
+
+void fanfare_module_durable_blocking_option_call_id_free(fanfare_module_durable_blocking_option_call_id_t *ptr);
+
+void fanfare_module_durable_blocking_result_receipt_call_error_free(fanfare_module_durable_blocking_result_receipt_call_error_t *ptr);
 
 void fanfare_module_rpc_blocking_payload_free(fanfare_module_rpc_blocking_payload_t *ptr);
 

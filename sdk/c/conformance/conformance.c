@@ -292,7 +292,7 @@ FANFARE_MODULE(
     { "ask", ask }, { "refused", refused }, { "caught", caught }, { "every", every }, { "deep", deep }, { "late", late }, { "peer", peer }, { "relay", relay },
     { "greedy", greedy }, { "times", read_clocks }, { "overflow", overflow }, { "origin", origin },
     { "fetched", fetched },
-    { "emit", emit }, { "gather", gather }, { "told", told }, { "renew", renew }, { "warm", warm }, { "warmed", warmed },
+    { "emit", emit }, { "keep", keep }, { "gather", gather }, { "told", told }, { "renew", renew }, { "warm", warm }, { "warmed", warmed },
     { "tick", tick }, { "tenant", tenant }, { "visited", visited }, { "publish", publish }, { "admit", admit }, { "tell", tell }, { "heard", heard },
     { "subscribe", subscribe }, { "message", message }, { "upgrade", upgrade }, { "room", room }, { "left", left },
     { "clients", clients }, { "channel", channel }, { "may", may })

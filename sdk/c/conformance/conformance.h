@@ -39,6 +39,7 @@ ff_reply fetched(ff_call *call);
 ff_reply emit(ff_call *call);
 ff_reply gather(ff_call *call);
 ff_reply told(ff_call *call);
+ff_reply keep(ff_call *call);
 ff_reply renew(ff_call *call);
 ff_reply warm(ff_call *call);
 ff_reply warmed(ff_call *call);

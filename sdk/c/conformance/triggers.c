@@ -51,6 +51,16 @@ ff_reply told(ff_call *call)
     return ff_json(found);
 }
 
+ff_reply keep(ff_call *call)
+{
+    cJSON *found = cJSON_CreateObject();
+    const char *names[] = { "kept", "told" };
+    for (size_t i = 0; i < 2; i++) {
+        put_text(found, names[i], kind_of(ff_broadcast_emit_durable(names[i], call->body, NULL)));
+    }
+    return ff_json(found);
+}
+
 ff_reply renew(ff_call *call)
 {
     (void)call;

@@ -209,6 +209,19 @@ const ff_receipt *ff_broadcast_emit(const char *name, ff_body body, const ff_bro
     return NULL;
 }
 
+const ff_receipt *ff_broadcast_emit_durable(const char *name, ff_body body, const ff_broadcast *options)
+{
+    fanfare_emission_t what;
+    fanfare_payload_t payload;
+    fanfare_receipt_t receipt;
+    fanfare_call_error_t error;
+    ff_begin();
+    if (!in_emission(&what, name, options ? options : &NO_OPTIONS) || !ff_in_body(&payload, body)) return NULL;
+    if (fanfare_module_durable_blocking_emit(ff_caller, &what, &payload, &receipt, &error)) return ff_out_receipt(&receipt);
+    ff_refused(&error);
+    return NULL;
+}
+
 const ff_entries *ff_broadcast_gather(const char *name, ff_body body, const ff_broadcast *options)
 {
     fanfare_emission_t what;

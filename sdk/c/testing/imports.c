@@ -264,6 +264,15 @@ bool fanfare_module_broadcast_blocking_emit(uint64_t *caller, fanfare_emission_t
     return true;
 }
 
+bool fanfare_module_durable_blocking_emit(uint64_t *caller, fanfare_emission_t *what, fanfare_payload_t *payload,
+                                          fanfare_receipt_t *receipt, fanfare_call_error_t *error)
+{
+    if (!fft_did("durable.emit", error, from(caller), fft_field(what->module), fft_text(what->name), fft_payload(payload), NULL))
+        return false;
+    give_receipt(receipt);
+    return true;
+}
+
 bool fanfare_module_broadcast_blocking_gather(uint64_t *caller, fanfare_emission_t *what, fanfare_payload_t *payload,
                                               uint32_t *timeout, fanfare_module_broadcast_blocking_list_entry_t *entries,
                                               fanfare_call_error_t *error)

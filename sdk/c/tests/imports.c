@@ -63,6 +63,7 @@ static ff_reply broadcasts(ff_call *call)
     const ff_receipt *receipt = ff_broadcast_emit("told", hi(), &(ff_broadcast){ .module = "other" });
     FFT_NUMBER((int64_t)receipt->seq, 3);
     FFT_TEXT(receipt->skipped[0].reason, "it has failed");
+    FFT_NUMBER((int64_t)ff_broadcast_emit_durable("kept", hi(), NULL)->seq, 3);
     FFT_NUMBER((int64_t)ff_broadcast_gather("told", hi(), &(ff_broadcast){ .timeout_ms = 5 })->count, 2);
     FFT_NUMBER(ff_broadcast_reload(NULL)->accepted, 1);
     return ff_none();
@@ -296,6 +297,7 @@ int main(void)
                     "rpc.notify by-call any /n hi\n"
                     "rpc.notify by-call every /n hi\n");
     with(broadcasts, NULL, "broadcast.emit by-call other told hi\n"
+                           "durable.emit by-call - kept hi\n"
                            "broadcast.gather by-call told hi 5\n"
                            "broadcast.reload by-call -\n");
     fft_set("config /word", "\"hello\"");

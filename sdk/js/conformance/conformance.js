@@ -278,6 +278,11 @@ export const told = handler(({ trigger, text, payload }) => {
     return { kind, name, seq, mine: sameAsCaller, body };
 });
 
+export const keep = handler(async ({ payload }) => ({
+    kept: await kindOf(() => broadcast.emitDurable("kept", payload)),
+    told: await kindOf(() => broadcast.emitDurable("told", payload)),
+}));
+
 export const renew = handler(async () => ({ kind: await kindOf(() => broadcast.reload("no-such-module")) }));
 
 let started;

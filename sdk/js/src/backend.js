@@ -4,6 +4,7 @@ const INTERFACES = [
     "channels",
     "channelsAwait",
     "config",
+    "durable",
     "environment",
     "events",
     "fetch",

@@ -406,6 +406,14 @@ def told(call: Call) -> dict[str, Any]:
 
 
 @handler
+async def keep(call: Call) -> dict[str, str]:
+    return {
+        "kept": await kind_of(lambda: broadcast.emit_durable("kept", call.payload)),
+        "told": await kind_of(lambda: broadcast.emit_durable("told", call.payload)),
+    }
+
+
+@handler
 async def renew() -> dict[str, str]:
     return {"kind": await kind_of(lambda: broadcast.reload("no-such-module"))}
 

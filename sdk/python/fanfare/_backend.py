@@ -35,6 +35,9 @@ class Backend(Protocol):
     def emit(
         self, caller: Caller, module: str | None, name: str, subdomain: str | None, payload: Payload
     ) -> Receipt: ...
+    async def emit_durable(
+        self, caller: Caller, module: str | None, name: str, subdomain: str | None, payload: Payload
+    ) -> Receipt: ...
     async def gather(
         self,
         caller: Caller,

@@ -10,6 +10,7 @@ from wit_world.imports import broadcast as w_broadcast
 from wit_world.imports import channels as w_channels
 from wit_world.imports import channels_await as w_channels_await
 from wit_world.imports import config as w_config
+from wit_world.imports import durable as w_durable
 from wit_world.imports import events as w_events
 from wit_world.imports import fanfare_module_types as w
 from wit_world.imports import host as w_host
@@ -82,6 +83,12 @@ class Component:
         return receipt(
             _plain(w_broadcast.emit, caller, _emission(module, name, subdomain), to_payload(payload))
         )
+
+    async def emit_durable(
+        self, caller: Caller, module: str | None, name: str, subdomain: str | None, payload: Payload
+    ) -> types.Receipt:
+        emission = _emission(module, name, subdomain)
+        return receipt(await _waited(w_durable.emit(caller, emission, to_payload(payload))))
 
     async def gather(
         self,

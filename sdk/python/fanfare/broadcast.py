@@ -9,7 +9,7 @@ from ._current import caller
 from ._imports import millis, opt_text, payload_of, text_of
 from .types import Entry, Receipt
 
-__all__ = ["emit", "gather", "reload"]
+__all__ = ["emit", "emit_durable", "gather", "reload"]
 
 
 def emit(
@@ -20,6 +20,19 @@ def emit(
     The broadcast of another module needs the grant `broadcast`.
     """
     return backend().emit(caller(), opt_text(module), text_of(name), opt_text(subdomain), payload_of(payload))
+
+
+async def emit_durable(
+    name: str, payload: Any = None, *, module: str | None = None, subdomain: str | None = None
+) -> Receipt:
+    """Emits a broadcast with `"delivery": "durable"` in the manifest.
+
+    Returns when the stream of the cluster has it: from then on every node with the module runs it,
+    also one that is away now.
+    """
+    return await backend().emit_durable(
+        caller(), opt_text(module), text_of(name), opt_text(subdomain), payload_of(payload)
+    )
 
 
 async def gather(

@@ -94,6 +94,12 @@ typedef struct {
 // `forbidden`, `overloaded`, `too-deep`, `unavailable` or `invalid` (the body is too large).
 const ff_receipt *ff_broadcast_emit(const char *name, ff_body body, const ff_broadcast *options);
 
+// Emits a broadcast with `"delivery": "durable"` in the manifest, and returns when the stream of the
+// cluster has it: from then on every node with the module runs it, also one that is away now. NULL:
+// as ff_broadcast_emit, `invalid` (it is not durable), `unavailable` (the stream does not have it) or
+// `timeout` (it may have it).
+const ff_receipt *ff_broadcast_emit_durable(const char *name, ff_body body, const ff_broadcast *options);
+
 // Emits a broadcast and waits for all workers, with one entry per worker in index order. NULL: as
 // ff_broadcast_emit.
 const ff_entries *ff_broadcast_gather(const char *name, ff_body body, const ff_broadcast *options);

@@ -4,6 +4,7 @@ import broadcast from "fanfare:module/broadcast@0.1.0";
 import channels from "fanfare:module/channels@0.1.0";
 import channelsAwait from "fanfare:module/channels-await@0.1.0";
 import config from "fanfare:module/config@0.1.0";
+import durable from "fanfare:module/durable@0.1.0";
 import events from "fanfare:module/events@0.1.0";
 import fetch from "fanfare:module/fetch@0.1.0";
 import host from "fanfare:module/host@0.1.0";
@@ -29,6 +30,7 @@ onceStarted(() => {
         channels,
         channelsAwait,
         config,
+        durable,
         environment,
         events,
         fetch,

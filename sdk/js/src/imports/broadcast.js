@@ -9,6 +9,11 @@ export function emit(name, payload, options = {}) {
     return toReceipt(now(wit.broadcast.emit, me(), emission(name, options), toPayload(payload)));
 }
 
+/** Emits a durable broadcast. Resolves when the stream of the cluster has it. */
+export async function emitDurable(name, payload, options = {}) {
+    return toReceipt(await later(wit.durable.emit(me(), emission(name, options), toPayload(payload))));
+}
+
 /** Emits a broadcast, then waits for all workers. Resolves with one entry per worker. */
 export async function gather(name, payload, options = {}) {
     const timeout = toMillis(options.timeout);

@@ -65,6 +65,18 @@ export const interfaces = {
         },
     },
 
+    durable: {
+        emit(call, { module, name }, payload) {
+            return waiting(() => {
+                const { host, worker } = at(call);
+                host.checkBroadcast(module, name, true);
+                const { seq, entries } = host.startBroadcast(name, payload, worker, call);
+                host.track(entries);
+                return { id: seq, seq, accepted: host.workers, skipped: [], extra: [["position", `${seq}`]] };
+            });
+        },
+    },
+
     rpc: {
         call(call, target, route, payload) {
             const { host, worker } = at(call);

@@ -209,9 +209,13 @@ export class TestHost {
         pending.catch(() => {});
     }
 
-    checkBroadcast(module, name) {
+    checkBroadcast(module, name, durable = false) {
         const own = module === null || module === this.name;
-        if (!own || !this.#manifest.broadcasts?.[name]) throw refused("not-found", `there is no broadcast ${name}`);
+        const declared = own ? this.#manifest.broadcasts?.[name] : undefined;
+        if (!declared) throw refused("not-found", `there is no broadcast ${name}`);
+        if (durable && declared.delivery !== "durable") {
+            throw refused("invalid", `the broadcast ${name} is not durable`);
+        }
     }
 
     startBroadcast(name, payload, from, call) {

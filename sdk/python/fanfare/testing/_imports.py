@@ -34,6 +34,16 @@ class Imports(SessionImports, ChannelImports, StreamImports):
             self.node.keep(task)
         return receipt
 
+    async def emit_durable(
+        self, caller: Caller, module: str | None, name: str, subdomain: str | None, payload: Payload
+    ) -> types.Receipt:
+        declared = self.node.manifest.broadcasts.get(name)
+        if module in (None, self.node.name) and declared and declared.get("delivery") != "durable":
+            raise CallError("invalid", f"the broadcast `{name}` is not durable")
+        receipt = self.emit(caller, module, name, subdomain, payload)
+        receipt.extra["position"] = str(receipt.seq)
+        return receipt
+
     async def gather(
         self,
         caller: Caller,

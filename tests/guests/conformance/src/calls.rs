@@ -119,6 +119,12 @@ pub fn told(cx: Context, body: Text) -> Result<Json<Value>> {
 }
 
 #[handler]
+pub async fn keep(body: Payload) -> Json<Value> {
+    let kept = kind_of(broadcast::emit_durable("kept", body.clone()).await);
+    Json(json!({ "kept": kept, "told": kind_of(broadcast::emit_durable("told", body).await) }))
+}
+
+#[handler]
 pub fn renew() -> Json<Value> {
     Json(json!({ "kind": kind_of(broadcast::reload("no-such-module")) }))
 }

@@ -283,7 +283,7 @@ fanfare_sdk::module! {
         fail, fault, unsendable, state, hold, release, spin, random, whoami, note, settings, options, cluster, master,
         asked, hoard,
         warm, warmed, tick,
-        calls::ask, calls::refused, calls::caught, calls::every, calls::deep, calls::late, calls::origin, calls::emit,
+        calls::ask, calls::refused, calls::caught, calls::every, calls::deep, calls::late, calls::origin, calls::emit, calls::keep,
         calls::gather, calls::told, calls::renew, calls::tenant, calls::visited,
         live::publish, live::admit, live::tell, live::heard, live::subscribe, live::message, live::channel, live::may,
         clients::upgrade, clients::room, clients::left, clients::clients,
