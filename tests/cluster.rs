@@ -4,6 +4,7 @@ mod broadcasts;
 mod cable;
 pub mod calls;
 pub mod durable;
+mod events;
 pub mod faults;
 pub mod forward;
 mod frozen;
@@ -18,6 +19,7 @@ mod rollouts;
 mod schedules;
 mod security;
 mod sessions;
+pub mod streams;
 mod traces;
 mod up;
 

@@ -13,15 +13,21 @@ mod bucket;
 mod calls;
 mod counts;
 mod durable;
+mod follow;
+mod following;
 mod former;
 mod forward;
 mod jetstream;
 mod join;
 mod known;
 mod link;
+mod listening;
 mod login;
 mod modules;
 mod operate;
+mod order;
+mod posting;
+mod posts;
 mod presence;
 mod pushes;
 mod rollouts;
@@ -31,6 +37,7 @@ mod sessions;
 mod status;
 mod subjects;
 mod ticks;
+mod topics;
 mod waiting;
 mod wire;
 
@@ -52,17 +59,19 @@ pub use sessions::ClusterSessions;
 pub use status::{alone, own_node};
 
 use crate::api::NodeInfo;
-use crate::call::VERSION;
+use crate::call::{TopicKind, VERSION};
 use crate::config::{ClusterConfig, NatsSecrets, ServerConfig};
 use crate::dispatch::Dispatch;
 use crate::events::EventLog;
 use crate::isolate::NodeFacts;
-use crate::ports::{KnownNode, Reloads, Sessions};
+use crate::ports::{KnownNode, Reloads, Sessions, TopicReceiver};
 use crate::registry::Roster;
 use bucket::Bucket;
 use durable::Durable;
+use following::AllFollowing;
 use former::Former;
 use link::{Link, Outgoing};
+use posting::AllPosting;
 use presence::{Heartbeat, Phase, Presence, View};
 use subjects::Subjects;
 use waiting::Waiting;
@@ -94,6 +103,12 @@ pub struct Cluster {
     serving: AtomicU32,
     /// The number of the last broadcast of each module.
     numbers: Mutex<HashMap<String, u64>>,
+    /// What this node has told about topics, and what it follows.
+    posting: AllPosting,
+    following: AllFollowing,
+    topics: OnceLock<(Arc<dyn TopicReceiver>, Linger)>,
+    /// This start of the host.
+    boot_number: u64,
     phase: Mutex<Phase>,
     /// Whether this node has its id for itself, and takes part.
     joined: AtomicBool,
@@ -111,6 +126,9 @@ pub struct Cluster {
     stop_serving: Mutex<CancellationToken>,
     end: CancellationToken,
 }
+
+/// How long a topic of a kind is followed after its last reader.
+pub type Linger = Box<dyn Fn(TopicKind) -> Duration + Send + Sync>;
 
 /// The parts of the node that calls of other nodes reach.
 #[derive(Default)]
@@ -151,7 +169,7 @@ impl Cluster {
         let (link, queue) = Link::new(config, secrets, events.clone());
         let link = Arc::new(link);
         let info = NodeInfo { boot: boot(), revision: 1, ..info(facts) };
-        let own = heartbeat(&info, Phase::New);
+        let (own, boot_number) = (heartbeat(&info, Phase::New), posts::boot_number(&info.boot));
         Some(Arc::new_cyclic(|me| Cluster {
             me: me.clone(),
             config: config.clone(),
@@ -168,6 +186,10 @@ impl Cluster {
             links: OnceLock::new(),
             serving: AtomicU32::new(0),
             numbers: Mutex::default(),
+            posting: AllPosting::new(),
+            following: AllFollowing::new(),
+            topics: OnceLock::new(),
+            boot_number,
             phase: Mutex::new(Phase::New),
             joined: AtomicBool::new(false),
             conflict: AtomicBool::new(false),
@@ -179,6 +201,12 @@ impl Cluster {
             stop_serving: Mutex::default(),
             end: CancellationToken::new(),
         }))
+    }
+
+    /// Sets what receives the topics of other nodes. `linger` says how long a topic is followed
+    /// after its last reader. Only the first call has an effect.
+    pub fn set_topics(&self, receiver: Arc<dyn TopicReceiver>, linger: Linger) {
+        _ = self.topics.set((receiver, linger));
     }
 
     /// Begins to take part: other nodes see this node, and its calls and broadcasts arrive.

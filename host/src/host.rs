@@ -26,6 +26,7 @@ mod stop;
 mod streams;
 mod subscriptions;
 mod threads;
+mod topics;
 
 use std::fs::File;
 use std::net::SocketAddr;

@@ -17,6 +17,7 @@ pub mod session_caller;
 mod sessions;
 mod streams;
 mod ticks;
+mod topics;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ pub use session_caller::SessionCaller;
 pub use sessions::{ClientEvent, NoSessions, SessionValues, Sessions};
 pub use streams::{NoStreams, Streams};
 pub use ticks::{Claim, Tick, Ticks};
+pub use topics::{Followed, NoTopics, Prepared, TopicReceiver, Topics};
 
 /// The ports that imports and instances use. Each instance has a copy.
 #[derive(Clone)]

@@ -59,6 +59,14 @@ pub(super) struct Counts {
     pub(super) unrouted: Counter,
     /// The second in which such a message was logged, since 1970.
     unrouted_logged: AtomicU64,
+    /// Messages about topics that were sent to other nodes, and that could not be sent.
+    pub(super) posts_sent: Counter,
+    pub(super) posts_unsent: Counter,
+    /// Messages about topics from other nodes, and those that did not arrive.
+    pub(super) posts_received: Counter,
+    pub(super) posts_missed: Counter,
+    /// How often readers were told that they may have missed something.
+    pub(super) posts_gaps: Counter,
 }
 
 /// The figures of the cluster at one time.
@@ -116,6 +124,19 @@ impl Counts {
             ("fanfare_cluster_malformed", "Messages of other nodes that cannot be read", self.malformed.get()),
             ("fanfare_cluster_forwarded", "Messages of clients that were sent to other nodes", self.forwarded.get()),
             ("fanfare_cluster_unrouted", "Messages of clients for which no node was found", self.unrouted.get()),
+            ("fanfare_cluster_topics_sent", "Messages of topics sent for other nodes", self.posts_sent.get()),
+            ("fanfare_cluster_topics_unsent", "Messages of topics that could not be sent", self.posts_unsent.get()),
+            ("fanfare_cluster_topics_received", "Messages of topics from other nodes", self.posts_received.get()),
+            (
+                "fanfare_cluster_topics_missed",
+                "Messages of topics from other nodes that did not arrive",
+                self.posts_missed.get(),
+            ),
+            (
+                "fanfare_cluster_topics_gaps",
+                "How often readers were told that they may have missed messages of other nodes",
+                self.posts_gaps.get(),
+            ),
         ]
     }
 }

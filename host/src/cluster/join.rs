@@ -143,7 +143,8 @@ impl Cluster {
             self.clone().beats(),
             self.clone().hear(),
             self.clone().follow_modules(),
-            self.clone().send_durable()
+            self.clone().send_durable(),
+            self.listen_to_topics()
         );
     }
 

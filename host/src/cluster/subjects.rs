@@ -1,5 +1,8 @@
 //! The NATS subjects of a cluster. All begin with its name.
 
+use super::posts::ALL;
+use crate::call::TopicKind;
+
 /// The subjects of a cluster.
 #[derive(Debug, Clone)]
 pub(super) struct Subjects {
@@ -39,6 +42,15 @@ impl Subjects {
     /// The broadcasts of a module.
     pub(super) fn broadcasts(&self, module: &str) -> String {
         format!("{}.broadcast.{module}", self.prefix)
+    }
+
+    /// What is told about the topics of a bucket, or about all topics of a kind.
+    pub(super) fn topics(&self, kind: TopicKind, place: usize) -> String {
+        let kind = kind.as_str();
+        match place {
+            ALL => format!("{}.{kind}.all", self.prefix),
+            bucket => format!("{}.{kind}.{bucket}", self.prefix),
+        }
     }
 
     /// An answer to this process of the host.

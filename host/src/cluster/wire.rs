@@ -82,7 +82,7 @@ fn malformed(what: impl ToString) -> WireError {
 }
 
 /// Writes a header and the payloads that belong to it.
-fn write(header: &impl Serialize, payloads: &[Payload]) -> Result<Bytes, CallError> {
+pub(super) fn write(header: &impl Serialize, payloads: &[Payload]) -> Result<Bytes, CallError> {
     let header = serde_json::to_vec(header).map_err(|error| CallError::Invalid(error.to_string()))?;
     let size = header.len() + payloads.iter().map(|payload| payload.len() + 5).sum::<usize>() + 5;
     let mut bytes = BytesMut::with_capacity(size);
@@ -103,7 +103,7 @@ fn write(header: &impl Serialize, payloads: &[Payload]) -> Result<Bytes, CallErr
 }
 
 /// Reads a header, and returns the rest of the message.
-fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), WireError> {
+pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), WireError> {
     let (version, rest) = bytes.split_first().ok_or_else(|| malformed("it is empty"))?;
     if *version != VERSION {
         return Err(WireError::Version(*version));
@@ -121,7 +121,7 @@ fn block(bytes: &[u8]) -> Result<(&[u8], &[u8]), WireError> {
 }
 
 /// Reads the next payload.
-fn payload(bytes: &mut &[u8]) -> Result<Payload, WireError> {
+pub(super) fn payload(bytes: &mut &[u8]) -> Result<Payload, WireError> {
     let (kind, rest) = bytes.split_first().ok_or_else(|| malformed("a payload is missing"))?;
     let (content, rest) = block(rest)?;
     *bytes = rest;

@@ -12,6 +12,7 @@ use crate::config::secret::Secret;
 use crate::config::{Config, CorsConfig, HttpConfig};
 use crate::hub::ServiceLog;
 use crate::net::{BufferBudget, Descriptors, Listener, ListenerId, Sockets, WorkerQueue, accept, bind};
+use crate::ports::{NoTopics, Topics};
 use crate::triggers::events::{EventListener, EventService, Token};
 use crate::triggers::http::Settings;
 use crate::worker::Worker;
@@ -35,7 +36,7 @@ impl EventServer {
         let max_buffered = config.http.max_buffered.max(config.events.max_body);
         let sockets = Arc::new(Sockets::new(Descriptors::read(), config.http.max_connections, max_buffered));
         let log = Arc::new(ServiceLog::of(&config.events.history));
-        let serving = serving(&config, token, log, sockets.buffered.clone());
+        let serving = serving(&config, token, log, sockets.buffered.clone(), Arc::new(NoTopics));
         Ok(EventServer { addr, listener, serving, sockets, config })
     }
 
@@ -78,9 +79,10 @@ pub(super) fn serving(
     token: Option<Token>,
     log: Arc<ServiceLog>,
     buffered: Arc<BufferBudget>,
+    topics: Arc<dyn Topics>,
 ) -> EventListener {
     let http = HttpConfig { domain: None, cors: CorsConfig::default(), ..config.http.clone() };
-    let service = Arc::new(EventService::new(&config.events, token, log));
+    let service = Arc::new(EventService::new(&config.events, token, log, topics));
     EventListener { service, settings: Arc::new(Settings::new(&http, buffered)) }
 }
 

@@ -1,11 +1,12 @@
 //! Live streams of the embedding program.
 
 use super::RunningHost;
-use crate::call::{CallError, StreamEvent};
+use crate::call::{CallError, StreamEvent, StreamReach};
 
 impl RunningHost {
-    /// Publishes an event to the clients that listen to a key (`GET /stream?connectKey=<key>`).
-    /// Returns the number of streams that it is queued for. A key without clients is not an error:
+    /// Publishes an event to the clients of all nodes that listen to a key
+    /// (`GET /stream?connectKey=<key>`). Returns the number of streams of this node that it is
+    /// queued for. A key without clients is not an error:
     /// the host keeps the event for clients that come back (`sse.history`).
     ///
     /// The empty key means the clients that name no key.
@@ -27,7 +28,7 @@ impl RunningHost {
     /// ```
     pub fn publish(&self, key: &str, event: impl Into<StreamEvent>) -> Result<u32, CallError> {
         self.check_running()?;
-        self.publisher.publish_as_operator(key, event.into())
+        self.publisher.publish_as_operator(Some(key), event.into(), StreamReach::Everywhere)
     }
 
     /// Publishes an event to the clients of all keys, and to those that name no key. Each client
@@ -41,7 +42,7 @@ impl RunningHost {
     /// ```
     pub fn publish_all(&self, event: impl Into<StreamEvent>) -> Result<u32, CallError> {
         self.check_running()?;
-        self.publisher.publish_all_as_operator(event.into())
+        self.publisher.publish_as_operator(None, event.into(), StreamReach::Everywhere)
     }
 
     /// Ends the streams of a key once everything that waits for them is sent, and returns their

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use super::RunningHost;
 use crate::api::SubscriptionStatus;
 use crate::call::text::{NAME, line};
-use crate::call::{CallEnd, CallError, MessageCall, Payload, RouteName, StreamEvent};
+use crate::call::{CallEnd, CallError, MessageCall, Payload, RouteName, StreamEvent, StreamReach};
 use crate::dispatch::Dispatch;
 use crate::isolate::Slot;
 use crate::registry::ModuleState;
@@ -74,11 +74,8 @@ impl SubscriptionBackend for Receivers {
         Ok(self.dispatch.deliver_message(module, call)?.boxed())
     }
 
-    fn feed(&self, key: Option<&str>, event: StreamEvent) -> Result<u32, CallError> {
-        match key {
-            Some(key) => self.publisher.publish_as_operator(key, event),
-            None => self.publisher.publish_all_as_operator(event),
-        }
+    fn feed(&self, key: Option<&str>, event: StreamEvent, reach: StreamReach) -> Result<u32, CallError> {
+        self.publisher.publish_as_operator(key, event, reach)
     }
 }
 

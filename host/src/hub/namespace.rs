@@ -102,6 +102,12 @@ impl Namespace {
         Position { epoch: self.epoch, number }
     }
 
+    /// Takes a number for no message, and returns it.
+    pub fn skip(&self) -> u64 {
+        let _order = self.order.write();
+        self.next().number
+    }
+
     /// Publishes to one topic. Returns the number of connections that the message is queued for.
     pub fn publish(&self, name: &str, message: Arc<dyn Message>, reach: Reach) -> u32 {
         Counters::add(&self.counters.published, 1);
@@ -310,7 +316,7 @@ impl Namespace {
         let order = self.order.read();
         // The place keeps the topic in the map.
         let mut state = topic.state.lock();
-        let (start, replay) = self.start(&mut state.ring, resume);
+        let (start, replay) = self.start(&mut state.ring, resume, place.since);
         let attach = Box::new(Attach { place, client, start, replay });
         let pushed = inbox.push_attach(attach);
         if pushed.is_ok() {
@@ -324,9 +330,9 @@ impl Namespace {
         }
     }
 
-    /// Returns where a client starts, and what it gets first. The caller holds the locks under
-    /// which messages are added.
-    pub fn start(&self, ring: &mut Ring, resume: Option<&Resume>) -> (Start, Vec<Arc<Frame>>) {
+    /// Returns where a client starts, and what it gets first. Before the number `since`, messages
+    /// may be missing. The caller holds the locks under which messages are added.
+    pub fn start(&self, ring: &mut Ring, resume: Option<&Resume>, since: u64) -> (Start, Vec<Arc<Frame>>) {
         let Some(Resume::Id(id)) = resume else {
             let position = self.history().is_on().then(|| self.position());
             return (Start::After(position), Vec::new());
@@ -339,8 +345,8 @@ impl Namespace {
         all.expire(now, self.history());
         let own = ring.find_own_id(id).max(all.find_own_id(id));
         let number = own.or_else(|| Some(Position::parse(id).filter(|found| found.epoch == self.epoch)?.number));
-        let is_complete =
-            |number: &u64| *number <= self.position().number && *number >= ring.dropped() && *number >= all.dropped();
+        let oldest = ring.dropped().max(all.dropped()).max(since);
+        let is_complete = |number: &u64| (oldest..=self.position().number).contains(number);
         match number.filter(is_complete) {
             Some(number) => (Start::After(Some(Position { epoch: self.epoch, number })), merge(ring, &all, number)),
             None => {

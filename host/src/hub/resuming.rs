@@ -105,7 +105,7 @@ impl Resumable {
         let namespace = &self.hub.streams.namespace;
         let Some(topic) = namespace.shards.get(NAME) else { return };
         let mut state = topic.state.lock();
-        let (start, frames) = namespace.start(&mut state.ring, Some(&Resume::Id(id.to_owned())));
+        let (start, frames) = namespace.start(&mut state.ring, Some(&Resume::Id(id.to_owned())), 0);
         let numbers: Vec<u64> = frames.iter().map(|frame| frame.number()).collect();
         if self.kept == 0 {
             assert!(matches!(start, Start::Reset(None)) && numbers.is_empty(), "{id:?}");

@@ -92,6 +92,11 @@ impl ServiceLog {
         Position { epoch, number: number.unwrap_or_default() }
     }
 
+    /// Tells all readers that events of other nodes may be missing here.
+    pub fn gap(&self) {
+        self.emit(&None, Event { kind: "".into(), value: "null".into(), source: None });
+    }
+
     /// Reads the events after a position, or those from now on for `None`. If the position is
     /// unknown here, the reader is told so, and then gets everything that is kept.
     pub fn reader(&self, from: Option<Position>) -> LogReader {
@@ -117,6 +122,11 @@ impl ServiceLog {
 }
 
 impl Logged {
+    /// Whether this says that events of other nodes may be missing here. It has no type.
+    pub fn is_gap(&self) -> bool {
+        self.event.kind.is_empty()
+    }
+
     /// Returns the encoding of the event, which `encode` makes for the first reader.
     pub fn text(&self, encode: impl FnOnce(&Event, &Position) -> Bytes) -> Bytes {
         self.text.get_or_init(|| encode(&self.event, &self.position)).clone()
@@ -147,7 +157,7 @@ impl LogReader {
     }
 
     /// Takes the events that were emitted, at most `most` of them, and none if the reader has
-    /// missed some.
+    /// missed some. Gaps are among them.
     pub fn take(&mut self, most: usize) -> Vec<Arc<Logged>> {
         if self.is_lost { Vec::new() } else { self.reader.take(most) }
     }
@@ -161,6 +171,7 @@ impl LogReader {
 impl From<Item<Logged>> for LogItem {
     fn from(item: Item<Logged>) -> LogItem {
         match item {
+            Item::Entry(event) if event.is_gap() => LogItem::Missed(None),
             Item::Entry(event) => LogItem::Event(event),
             Item::Missed(count) => LogItem::Missed(Some(count)),
         }

@@ -6,6 +6,7 @@
 //! new topics in the shard begin with that number. So a client always learns that it may have
 //! missed messages, but it sometimes gets a `reset` that was not necessary.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -172,7 +173,7 @@ impl Shards {
             state.open += 1;
             self.parts.note_use(topic.shard, state.open > 1, true);
             drop(state);
-            return Ok(Place { shards: self.clone(), topic });
+            return Ok(Place { shards: self.clone(), topic, since: 0, held: None });
         }
     }
 }
@@ -181,6 +182,18 @@ impl Shards {
 pub struct Place {
     shards: Arc<Shards>,
     pub topic: Arc<Topic>,
+    /// A client that resumes before this number may have missed messages.
+    pub since: u64,
+    /// Dropped when the connection ends.
+    held: Option<Box<dyn Any + Send>>,
+}
+
+impl Place {
+    /// Keeps something until the connection ends. A client that resumes before `since` may have
+    /// missed messages.
+    pub fn hold(&mut self, held: Box<dyn Any + Send>, since: u64) {
+        (self.held, self.since) = (Some(held), since);
+    }
 }
 
 impl Drop for Place {

@@ -67,6 +67,11 @@ impl Topics {
         self.namespace.attach(place, worker, resume.as_ref(), client);
     }
 
+    /// Skips a number, and returns it: positions before it differ from those after it.
+    pub fn skip(&self) -> u64 {
+        self.namespace.skip()
+    }
+
     /// Returns the position of the last message.
     #[cfg(test)]
     pub fn position(&self) -> Position {

@@ -42,8 +42,10 @@ pub use redelivery::pause_after;
 pub use subscription::Subscription;
 
 use crate::api::SubscriptionStatus;
+use crate::call::TopicKind;
 use crate::events::{EventLog, EventQuota};
 use crate::hub::{ChannelError, Channels, Listening, ServiceLog};
+use crate::ports::Topics;
 use crate::registry::{Action, DeclaredSubscription, Source, SourceKind};
 use node::Node;
 use subscription::Receiver;
@@ -53,6 +55,8 @@ pub struct Subscriptions {
     node: Arc<Node>,
     log: Arc<ServiceLog>,
     channels: Arc<Channels>,
+    /// The events of other nodes.
+    topics: Arc<dyn Topics>,
     table: Mutex<BTreeMap<Key, Arc<Subscription>>>,
     /// Brings the messages of channels. Not a part of the subscription: a channel may hold the last
     /// reference to that while it calls it, and must not end its own listener. Locked after
@@ -68,6 +72,7 @@ impl Subscriptions {
         backend: Arc<dyn SubscriptionBackend>,
         log: Arc<ServiceLog>,
         channels: Arc<Channels>,
+        topics: Arc<dyn Topics>,
         events: Arc<EventLog>,
         workers: u32,
         stopping: CancellationToken,
@@ -78,6 +83,7 @@ impl Subscriptions {
             node: Arc::new(node),
             log,
             channels,
+            topics,
             table: Mutex::default(),
             listening: Mutex::default(),
             changes: watch::Sender::default(),
@@ -133,8 +139,12 @@ impl Subscriptions {
     /// Reads events for a subscription to events, from now on.
     fn read_events(&self, subscription: &Arc<Subscription>) {
         if let Source::Event(pattern) = &subscription.source {
-            let reader = self.log.reader(None);
-            self.node.runtime.spawn(events::read(subscription.clone(), pattern.clone(), reader));
+            let (reader, followed) = (self.log.reader(None), self.topics.follow(TopicKind::Event, ""));
+            let read = events::read(subscription.clone(), pattern.clone(), reader);
+            self.node.runtime.spawn(async move {
+                read.await;
+                drop(followed);
+            });
         }
     }
 

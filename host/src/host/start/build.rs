@@ -14,6 +14,7 @@ use super::super::running::Tasks;
 use super::super::schedules::WorkerModules;
 use super::super::subscriptions::Receivers;
 use super::super::threads::{places_of, threads};
+use super::super::topics;
 use super::super::{Host, StartError, event_server};
 use super::Built;
 use crate::admin::{AdminState, Triggers};
@@ -27,7 +28,8 @@ use crate::hub::{Hub, ServiceLog, SessionSettings, TopicSettings};
 use crate::isolate::{Ids, NodeFacts, Services};
 use crate::net::{Descriptors, Sockets};
 use crate::ports::{
-    LateReloads, NatsConnection, NoPeers, NoRollouts, Nodes, OneNode, Peers, Ports, Rollouts, Sessions, Ticks,
+    LateReloads, NatsConnection, NoPeers, NoRollouts, NoTopics, Nodes, OneNode, Peers, Ports, Rollouts, Sessions,
+    Ticks, Topics,
 };
 use crate::registry::{Manifest, Roster};
 use crate::swap::Swapper;
@@ -83,9 +85,13 @@ impl Built {
         let log = Arc::new(ServiceLog::of(&config.events.history));
         let (token_text, max_payload) = (token_text.as_deref(), config.limits.max.payload);
         let link = ServiceLink::new(&config.events, token_text, max_payload, log.clone(), events.clone()).map(Arc::new);
-        let publisher = Arc::new(Publisher::new(hub.clone(), config.limits.max.payload));
+        let topics = other_topics(cluster.as_ref());
+        let publisher = Arc::new(Publisher::new(hub.clone(), config.limits.max.payload, topics.clone()));
+        topics::connect(cluster.as_ref(), &config, &publisher, &log);
+        // The service of another process brings the events of the others.
+        let events_of_others = if link.is_some() { Arc::new(NoTopics) } else { topics.clone() };
         let sockets = sockets(&config);
-        let streams = Arc::new(Streams::new(&config.sse, hub.clone(), sockets.clone()));
+        let streams = Arc::new(Streams::new(&config.sse, hub.clone(), sockets.clone(), topics.clone()));
         let channels = ChannelService::new(
             hub.clone(),
             Arc::new(ChannelModules(dispatch.clone())),
@@ -103,6 +109,7 @@ impl Built {
             Arc::new(receivers),
             log.clone(),
             hub.channels.clone(),
+            events_of_others.clone(),
             events.clone(),
             node.workers,
             tasks.stopping.announced.clone(),
@@ -124,7 +131,10 @@ impl Built {
             reloads: reloads.clone(),
             master: messages.clone(),
             streams: publisher.clone(),
-            events: Arc::new(GuestEvents::new(Emitter::new(log.clone(), link.clone()), subscriptions.clone())),
+            events: Arc::new(GuestEvents::new(
+                Emitter::new(log.clone(), link.clone(), events_of_others.clone()),
+                subscriptions.clone(),
+            )),
             messages: Arc::new(Brokers { redis: redis.clone(), nats: nats.clone() }),
             nodes: nodes(cluster.as_ref(), &node),
             sessions: sessions(cluster.as_ref(), SessionPort::new(hub.clone(), web_sockets.clone()), &config),
@@ -157,8 +167,9 @@ impl Built {
         swapper.embed(modules);
 
         let settings = Arc::new(Settings::new(&config.http, sockets.buffered.clone()));
-        let event_listener = event_listener
-            .map(|listener| (listener, event_server::serving(&config, token, log.clone(), sockets.buffered.clone())));
+        let event_listener = event_listener.map(|listener| {
+            (listener, event_server::serving(&config, token, log.clone(), sockets.buffered.clone(), events_of_others))
+        });
         let http_connections = workers.iter().map(|worker| worker.queue.open.clone()).collect();
         let announced = tasks.stopping.announced.clone();
         let schedules = Schedules::new(
@@ -269,6 +280,14 @@ fn sessions(cluster: Option<&Arc<Cluster>>, own: SessionPort, config: &Config) -
     match cluster {
         Some(cluster) => Arc::new(ClusterSessions::new(own, cluster, config.websocket.ack_timeout)),
         None => own,
+    }
+}
+
+/// The topics of other nodes.
+fn other_topics(cluster: Option<&Arc<Cluster>>) -> Arc<dyn Topics> {
+    match cluster {
+        Some(cluster) => cluster.clone(),
+        None => Arc::new(NoTopics),
     }
 }
 

@@ -253,7 +253,7 @@ impl Run {
         let place = self.namespace.reserve(topic, Limits { max: 100, max_per_topic: 100 }).unwrap();
         let resume = Resume::Id(Position { epoch: EPOCH, number }.to_string());
         let mut state = place.topic.state.lock();
-        let (_, replay) = self.namespace.start(&mut state.ring, Some(&resume));
+        let (_, replay) = self.namespace.start(&mut state.ring, Some(&resume), 0);
         replay.iter().map(|frame| read(&frame.text(Encoding::Sse))).collect()
     }
 

@@ -12,7 +12,7 @@ use super::answers;
 use super::repeats::{Emitted, MAX_KEY, Outcome};
 use super::service::{EventService, MAX_LIST};
 use crate::api::{EmittedEvent, EmittedEvents};
-use crate::call::{Event, bounds, event_type};
+use crate::call::{Event, Post, bounds, event_type};
 use crate::hub::Position;
 use crate::triggers::http::{HostRequest, HttpResponse, ProblemResponse};
 
@@ -35,7 +35,21 @@ pub(super) async fn answer(service: &EventService, request: HostRequest) -> Resu
         service.counters.refused_rate.fetch_add(1, Relaxed);
         answers::too_many_events(service.max_rate, after)
     })?;
-    let emit = || Emitted { last: service.log.emit_all(&None, events).number, count };
+    let posts = match service.topics.is_alone() {
+        true => Vec::new(),
+        false => events.iter().map(|event| Post::event(None, event)).collect(),
+    };
+    let prepared = service.topics.prepare(posts).map_err(ProblemResponse::of_call)?;
+    let emit = || {
+        let (mut events, mut last) = (Some(events), 0);
+        prepared.send(&mut || {
+            // It is called once.
+            if let Some(events) = events.take() {
+                last = service.log.emit_all(&None, events).number;
+            }
+        });
+        Emitted { last, count }
+    };
     let outcome = match key {
         Some(key) => service.repeats.once(&key, &body, emit),
         None => Outcome::First(emit()),

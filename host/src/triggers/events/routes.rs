@@ -41,7 +41,7 @@ async fn route(service: &Arc<EventService>, request: HostRequest) -> Result<Http
         ("/", &Method::GET | &Method::HEAD) => Ok(answers::document(&service.status())),
         ("/", &Method::OPTIONS) => Ok(options(allow(&ROOT))),
         ("/", other) => Err(ProblemResponse::method_not_allowed(other, &ROOT)),
-        ("/events", &Method::GET | &Method::HEAD) => subscribe::answer(service, &request),
+        ("/events", &Method::GET | &Method::HEAD) => subscribe::answer(service, &request).await,
         ("/events", &Method::POST) => post::answer(service, request).await,
         ("/events" | "*", &Method::OPTIONS) => Ok(options(allow(&EVENTS))),
         ("/events", other) => Err(ProblemResponse::method_not_allowed(other, &EVENTS)),

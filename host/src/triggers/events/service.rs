@@ -9,8 +9,10 @@ use super::counters::Counters;
 use super::rate::Rate;
 use super::repeats::Repeats;
 use crate::api::{EventServiceLimits, EventServiceStatus};
+use crate::call::TopicKind;
 use crate::config::EventsConfig;
 use crate::hub::ServiceLog;
+use crate::ports::{Followed, Topics};
 
 /// The most events of one request.
 pub(super) const MAX_LIST: usize = 1_000;
@@ -33,6 +35,9 @@ pub struct EventService {
     refused: Arc<AtomicU32>,
     subscribers: Arc<AtomicU32>,
     max_subscribers: u32,
+    pub(super) topics: Arc<dyn Topics>,
+    /// The events of other nodes, which its log has, too.
+    pub(super) followed: Box<dyn Followed>,
 }
 
 /// One of the connections, of the rejected ones, or of the subscribers. Dropping it frees the
@@ -40,7 +45,12 @@ pub struct EventService {
 pub(super) struct ConnectionPlace(Arc<AtomicU32>);
 
 impl EventService {
-    pub fn new(config: &EventsConfig, token: Option<Token>, log: Arc<ServiceLog>) -> EventService {
+    pub fn new(
+        config: &EventsConfig,
+        token: Option<Token>,
+        log: Arc<ServiceLog>,
+        topics: Arc<dyn Topics>,
+    ) -> EventService {
         EventService {
             log,
             counters: Counters::default(),
@@ -55,6 +65,8 @@ impl EventService {
             refused: Arc::default(),
             subscribers: Arc::default(),
             max_subscribers: config.max_subscribers,
+            followed: topics.follow(TopicKind::Event, ""),
+            topics,
         }
     }
 

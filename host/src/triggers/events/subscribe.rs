@@ -29,7 +29,10 @@ const GATHERED: usize = 16 * 1024;
 /// The most events that a subscriber reads in one turn, also of types that it does not want.
 const TURN: usize = 256;
 
-pub(super) fn answer(service: &Arc<EventService>, request: &HostRequest) -> Result<HttpResponse, ProblemResponse> {
+pub(super) async fn answer(
+    service: &Arc<EventService>,
+    request: &HostRequest,
+) -> Result<HttpResponse, ProblemResponse> {
     let accepts = Accepts::of(&request.headers);
     if accepts == Accepts::No {
         return Err(not_acceptable());
@@ -49,6 +52,7 @@ pub(super) fn answer(service: &Arc<EventService>, request: &HostRequest) -> Resu
         return Ok(answers::stream(Content::Frames(Box::pin(stream::empty()))));
     }
     // Before the head is sent, so that the client gets every event that follows the head.
+    service.followed.confirmed().await;
     let reader = service.log.reader(wanted.start.position());
     let mut subscriber = Subscriber {
         service: service.clone(),

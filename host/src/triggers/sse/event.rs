@@ -57,6 +57,10 @@ impl EventMessage {
         EventMessage::of_host(StreamEvent { event, retry, ..StreamEvent::default() })
     }
 
+    pub(super) fn event(&self) -> &StreamEvent {
+        &self.event
+    }
+
     /// The text without a position.
     pub fn text(&self) -> Vec<u8> {
         self.text_at(None)

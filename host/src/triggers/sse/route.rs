@@ -10,10 +10,11 @@ use super::request::StreamQuery;
 use super::response::{self, Heads};
 use super::{frames, socket};
 use crate::call::text::{NAME, line};
-use crate::call::{Admission, CallError, CallResult, Outcome, RequestHead, StreamRequest};
+use crate::call::{Admission, CallError, CallResult, Outcome, RequestHead, StreamRequest, TopicKind};
 use crate::config::{SseConfig, StreamAccess};
 use crate::hub::{Client, Form, Hub, HubError, Limits, Resume};
 use crate::net::Sockets;
+use crate::ports::Topics;
 use crate::triggers::http::{
     Content, HostRequest, HostRoute, HttpResponse, ProblemResponse, RETRY_SECONDS, reply_response, strip_hop_by_hop,
 };
@@ -41,10 +42,12 @@ pub struct Streams {
     heads: Heads,
     hub: Arc<Hub>,
     sockets: Arc<Sockets>,
+    /// The streams of other nodes.
+    topics: Arc<dyn Topics>,
 }
 
 impl Streams {
-    pub fn new(config: &SseConfig, hub: Arc<Hub>, sockets: Arc<Sockets>) -> Streams {
+    pub fn new(config: &SseConfig, hub: Arc<Hub>, sockets: Arc<Sockets>, topics: Arc<dyn Topics>) -> Streams {
         Streams {
             path: config.path.clone(),
             configured: config.configured,
@@ -54,6 +57,7 @@ impl Streams {
             heads: Heads::new(config),
             hub,
             sockets,
+            topics,
         }
     }
 
@@ -106,7 +110,7 @@ impl Streams {
         if request.stopping.is_cancelled() {
             return self.turn_away(accepts, &HubError::Stopping);
         }
-        let place = match self.hub.streams.reserve(&key, self.limits()) {
+        let mut place = match self.hub.streams.reserve(&key, self.limits()) {
             Ok(place) => place,
             Err(error) => return self.turn_away(accepts, &error),
         };
@@ -125,7 +129,12 @@ impl Streams {
         if request.method == Method::HEAD {
             return Ok(head.map(|()| Content::Frames(Box::pin(futures_util::stream::empty()))));
         }
-        // The fan-out has the client before the client has the head.
+        // The fan-out has the client before the client has the head, and NATS knows of it.
+        if !self.topics.is_alone() {
+            let followed = self.topics.follow(TopicKind::Stream, &key);
+            let since = followed.confirmed().await;
+            place.hold(Box::new(followed), since);
+        }
         let (client, content) = connection(request.version, request.peer.ip());
         self.hub.streams.attach(place, backend.worker(), last_event_id.map(Resume::Id), client);
         Ok(head.map(|()| content))
@@ -224,6 +233,7 @@ mod tests {
     use crate::events::EventLog;
     use crate::hub::{Reach, SessionSettings, TopicSettings};
     use crate::net::Descriptors;
+    use crate::ports::NoTopics;
     use crate::triggers::http::HostBody;
 
     /// A worker whose modules declare no keys.
@@ -252,7 +262,7 @@ mod tests {
         let encoder = Arc::new(());
         let sessions = SessionSettings { topics, node: "n".to_owned(), max_values: 1, max_channels: 1, encoder };
         let hub = Hub::new(&HubConfig::default(), settings, sessions, 1, Arc::new(EventLog::new(true, true)));
-        Streams::new(&config, hub, Arc::new(Sockets::new(Descriptors::read(), connections, 0)))
+        Streams::new(&config, hub, Arc::new(Sockets::new(Descriptors::read(), connections, 0)), Arc::new(NoTopics))
     }
 
     fn request(version: Version) -> HostRequest {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::call::{CallEnd, CallError, IsolateId, MessageCall, RouteName, StreamEvent};
+use crate::call::{CallEnd, CallError, IsolateId, MessageCall, RouteName, StreamEvent, StreamReach};
 use crate::registry::DeclaredSubscription;
 
 /// The modules of a node.
@@ -24,7 +24,7 @@ pub trait SubscriptionBackend: Send + Sync + 'static {
     fn deliver(&self, module: &str, call: MessageCall) -> Result<BoxFuture<'static, CallEnd>, CallError>;
 
     /// Publishes an event to the live streams of a key, or of all keys.
-    fn feed(&self, key: Option<&str>, event: StreamEvent) -> Result<u32, CallError>;
+    fn feed(&self, key: Option<&str>, event: StreamEvent, reach: StreamReach) -> Result<u32, CallError>;
 }
 
 /// The subscriptions of an installed module.

@@ -35,8 +35,12 @@ pub(super) async fn read(subscription: Arc<Subscription>, pattern: Arc<str>, mut
                     // could be read, and the log would drop those of others.
                     let more = reader.take(TURN);
                     taken += more.len();
-                    for logged in std::iter::once(&logged).chain(&more).filter(|logged| covers(&pattern, logged)) {
-                        subscription.offer(message(logged));
+                    for logged in std::iter::once(&logged).chain(&more) {
+                        if logged.is_gap() {
+                            subscription.missed(None);
+                        } else if covers(&pattern, logged) {
+                            subscription.offer(message(logged));
+                        }
                     }
                 }
                 Overflow::Wait if covers(&pattern, &logged) => tokio::select! {

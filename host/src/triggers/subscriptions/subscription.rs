@@ -16,7 +16,7 @@ use super::node::Node;
 use super::notices::Notices;
 use super::queue::{Bounds, Item, Received};
 use crate::call::text::{MESSAGE, NAME, line};
-use crate::call::{CallEnd, CallError, IsolateId, MessageCall, RouteName, StreamEvent, SubscriptionCall};
+use crate::call::{CallEnd, CallError, IsolateId, MessageCall, RouteName, StreamEvent, StreamReach, SubscriptionCall};
 use crate::events::{HostEvent, Origin};
 use crate::registry::{Deliver, Feed, Overflow, Source, SubscriptionSettings};
 
@@ -228,7 +228,9 @@ impl Subscription {
     fn feed(&self, feed: &Feed, message: &Message) -> Result<(), CallError> {
         let data = message.payload.clone();
         let event = StreamEvent { data, event: feed.event.as_deref().map(str::to_owned), ..StreamEvent::default() };
-        let result = self.node.backend.feed(feed.key_for(&message.topic).as_deref(), event).map(drop);
+        // Of a message that every node receives, each serves its own readers.
+        let reach = if self.source.group().is_some() { StreamReach::Everywhere } else { StreamReach::ThisNode };
+        let result = self.node.backend.feed(feed.key_for(&message.topic).as_deref(), event, reach).map(drop);
         self.count_outcome(result.as_ref().err().map_or(Counts::OK, CallError::code), result.as_ref().err());
         result
     }

@@ -18,12 +18,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::call::{
-    CallEnd, CallError, Event, Failure, IsolateId, MessageCall, Payload, Reply, RouteName, StreamEvent, bounds,
+    CallEnd, CallError, Event, Failure, IsolateId, MessageCall, Payload, Reply, RouteName, StreamEvent, StreamReach,
+    bounds,
 };
 use crate::config::{HubConfig, SseConfig, WebSocketConfig};
 use crate::events::{EVENTS_PER_SECOND, HostEvent};
 use crate::hub::{Hub, SessionSettings, TopicSettings};
 use crate::journal::JournalLimits;
+use crate::ports::NoTopics;
 use crate::registry::{Deliver, Feed, Overflow, SubscriptionSettings};
 
 /// A call that the backend has received.
@@ -119,7 +121,7 @@ impl SubscriptionBackend for Fake {
         Ok(async { ended.await.unwrap() }.boxed())
     }
 
-    fn feed(&self, key: Option<&str>, event: StreamEvent) -> Result<u32, CallError> {
+    fn feed(&self, key: Option<&str>, event: StreamEvent, _: StreamReach) -> Result<u32, CallError> {
         self.fed.lock().push((key.map(str::to_owned), event));
         Ok(1)
     }
@@ -157,8 +159,15 @@ impl Test {
         let limits = JournalLimits { count, bytes: 1 << 30, age: Duration::MAX };
         let (log, stopping) = (Arc::new(ServiceLog::new(limits)), CancellationToken::new());
         let channels = channels(events.clone());
-        let subscriptions =
-            Subscriptions::new(fake.clone(), log.clone(), channels, events.clone(), workers, stopping.clone());
+        let subscriptions = Subscriptions::new(
+            fake.clone(),
+            log.clone(),
+            channels,
+            Arc::new(NoTopics),
+            events.clone(),
+            workers,
+            stopping.clone(),
+        );
         Test { fake, subscriptions, events, log, stopping }
     }
 

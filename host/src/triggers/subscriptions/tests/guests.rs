@@ -22,7 +22,10 @@ fn test() -> (Test, GuestEvents) {
     test.fake.quick.lock().push("m");
     *test.fake.routes.lock() = (vec!["on-order", "other"], "1");
     test.install("m", &[]);
-    let guests = GuestEvents::new(Emitter::new(test.log.clone(), None), test.subscriptions.clone());
+    let guests = GuestEvents::new(
+        Emitter::new(test.log.clone(), None, Arc::new(crate::ports::NoTopics)),
+        test.subscriptions.clone(),
+    );
     (test, guests)
 }
 

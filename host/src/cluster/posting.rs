@@ -1,0 +1,41 @@
+//! What this node has sent about topics: the numbers of its messages.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Release;
+
+use parking_lot::{Mutex, RwLock};
+
+use super::posts::BUCKETS;
+
+/// What this node has sent about the topics of one kind.
+pub(super) struct Posting {
+    /// The number of the last message about all topics. Held exclusively while one is sent.
+    pub(super) all: RwLock<u64>,
+    /// The number of the last message of each bucket.
+    pub(super) buckets: [Mutex<u64>; BUCKETS],
+    /// Whether others have to be told the last numbers, because something was not sent.
+    pub(super) owes: AtomicBool,
+}
+
+impl Posting {
+    pub(super) fn new() -> Posting {
+        Posting { all: RwLock::new(0), buckets: [const { Mutex::new(0) }; BUCKETS], owes: AtomicBool::new(false) }
+    }
+
+    /// Notes that something may not have arrived.
+    pub(super) fn owe(&self) {
+        self.owes.store(true, Release);
+    }
+}
+
+/// What this node has sent about topics.
+pub(super) struct AllPosting {
+    pub(super) streams: Posting,
+    pub(super) events: Posting,
+}
+
+impl AllPosting {
+    pub(super) fn new() -> AllPosting {
+        AllPosting { streams: Posting::new(), events: Posting::new() }
+    }
+}

@@ -1,0 +1,73 @@
+//! What other nodes tell about topics, on its way to the parts of this node.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::call::{Event, Payload, Post, PostAbout, TopicKind, event_type};
+use crate::cluster::Cluster;
+use crate::config::Config;
+use crate::hub::ServiceLog;
+use crate::ports::TopicReceiver;
+use crate::triggers::sse::Publisher;
+
+/// The parts of this node that have topics.
+struct Receivers {
+    publisher: Weak<Publisher>,
+    log: Arc<ServiceLog>,
+}
+
+impl TopicReceiver for Receivers {
+    fn receive(&self, post: Post) {
+        match &post.about {
+            PostAbout::Stream { .. } | PostAbout::Close { .. } => {
+                if let Some(publisher) = self.publisher.upgrade() {
+                    publisher.receive(post);
+                }
+            }
+            PostAbout::Event { module, kind, source } => {
+                let (Payload::Text(value), true) = (&post.payload, event_type::is_type(kind)) else { return };
+                let source = source.as_deref().map(Into::into);
+                let event = Event { kind: kind.as_str().into(), value: value.as_str().into(), source };
+                self.log.emit(&module.as_deref().map(Into::into), event);
+            }
+        }
+    }
+
+    fn missed(&self, kind: TopicKind) {
+        match kind {
+            TopicKind::Stream => {
+                if let Some(publisher) = self.publisher.upgrade() {
+                    publisher.missed();
+                }
+            }
+            TopicKind::Event => self.log.gap(),
+        }
+    }
+
+    fn skip(&self, kind: TopicKind) -> u64 {
+        match kind {
+            TopicKind::Stream => self.publisher.upgrade().map_or(0, |publisher| publisher.skip()),
+            // Its readers are told by a gap in the log.
+            TopicKind::Event => 0,
+        }
+    }
+}
+
+/// Connects the topics of this node with those of the others.
+pub(super) fn connect(
+    cluster: Option<&Arc<Cluster>>,
+    config: &Config,
+    publisher: &Arc<Publisher>,
+    log: &Arc<ServiceLog>,
+) {
+    let Some(cluster) = cluster else { return };
+    let receivers = Receivers { publisher: Arc::downgrade(publisher), log: log.clone() };
+    // Readers who return find in the history what was published while they were away.
+    let history = &config.sse.history;
+    let streams = if history.count > 0 { history.age } else { Duration::ZERO };
+    let linger = move |kind| match kind {
+        TopicKind::Stream => streams,
+        TopicKind::Event => Duration::ZERO,
+    };
+    cluster.set_topics(Arc::new(receivers), Box::new(linger));
+}
