@@ -72,7 +72,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "hub", "isolate", "net", "ports", "registry", "swap", "triggers",
         ],
     ),
-    ("fuzzing", &["call", "config", "document", "engine", "events", "files", "hub", "net", "registry", "triggers"]),
+    (
+        "fuzzing",
+        &["call", "config", "document", "engine", "events", "files", "hub", "net", "ports", "registry", "triggers"],
+    ),
     ("lib", &["call", "config", "engine", "events", "isolate", "net", "registry", "swap"]),
 ];
 

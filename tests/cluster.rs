@@ -3,6 +3,7 @@
 mod broadcasts;
 mod cable;
 pub mod calls;
+mod channels;
 pub mod durable;
 mod events;
 pub mod faults;

@@ -28,6 +28,8 @@ pub enum PostAbout {
     },
     /// The streams of a key, or all of them, end.
     Close { key: Option<String> },
+    /// A message of a channel. `session` is the client that has published it.
+    Channel { channel: String, session: Option<String> },
     /// An event of the event service. The payload is its value.
     Event { module: Option<String>, kind: String, source: Option<String> },
 }
@@ -37,17 +39,20 @@ pub enum PostAbout {
 pub enum TopicKind {
     /// The keys of live streams.
     Stream,
+    /// Channels without a history and without presence.
+    Channel,
     /// The event service, which has no topics: everything is about all of them.
     Event,
 }
 
 impl TopicKind {
-    pub const ALL: [TopicKind; 2] = [TopicKind::Stream, TopicKind::Event];
+    pub const ALL: [TopicKind; 3] = [TopicKind::Stream, TopicKind::Channel, TopicKind::Event];
 
     /// The name in subjects and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             TopicKind::Stream => "stream",
+            TopicKind::Channel => "channel",
             TopicKind::Event => "event",
         }
     }
@@ -66,6 +71,12 @@ impl Post {
         Post { about: PostAbout::Close { key: key.map(str::to_owned) }, payload: Payload::None }
     }
 
+    /// A message of a channel.
+    pub fn channel(channel: &str, session: Option<&str>, payload: Payload) -> Post {
+        let (channel, session) = (channel.to_owned(), session.map(str::to_owned));
+        Post { about: PostAbout::Channel { channel, session }, payload }
+    }
+
     /// An event of a module, or for `None` of another process.
     pub fn event(module: Option<&str>, event: &Event) -> Post {
         let about = PostAbout::Event {
@@ -79,6 +90,7 @@ impl Post {
     pub fn kind(&self) -> TopicKind {
         match &self.about {
             PostAbout::Event { .. } => TopicKind::Event,
+            PostAbout::Channel { .. } => TopicKind::Channel,
             PostAbout::Stream { .. } | PostAbout::Close { .. } => TopicKind::Stream,
         }
     }
@@ -87,6 +99,7 @@ impl Post {
     pub fn topic(&self) -> Option<&str> {
         match &self.about {
             PostAbout::Stream { key, .. } | PostAbout::Close { key } => key.as_deref(),
+            PostAbout::Channel { channel, .. } => Some(channel),
             PostAbout::Event { .. } => None,
         }
     }

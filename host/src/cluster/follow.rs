@@ -20,7 +20,7 @@ pub(super) struct Follow {
 impl Cluster {
     pub(super) fn begin_to_follow(&self, kind: TopicKind, topic: &str) -> Follow {
         let place = match kind {
-            TopicKind::Stream => posts::bucket(topic),
+            TopicKind::Stream | TopicKind::Channel => posts::bucket(topic),
             TopicKind::Event => ALL,
         };
         self.following(kind).add(place);
@@ -30,6 +30,7 @@ impl Cluster {
     pub(super) fn following(&self, kind: TopicKind) -> &Following {
         match kind {
             TopicKind::Stream => &self.following.streams,
+            TopicKind::Channel => &self.following.channels,
             TopicKind::Event => &self.following.events,
         }
     }

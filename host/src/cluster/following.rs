@@ -146,12 +146,13 @@ impl Following {
 /// The topics that this node follows.
 pub(super) struct AllFollowing {
     pub(super) streams: Following,
+    pub(super) channels: Following,
     pub(super) events: Following,
 }
 
 impl AllFollowing {
     pub(super) fn new() -> AllFollowing {
-        AllFollowing { streams: Following::new(), events: Following::new() }
+        AllFollowing { streams: Following::new(), channels: Following::new(), events: Following::new() }
     }
 }
 

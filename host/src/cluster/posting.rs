@@ -31,11 +31,12 @@ impl Posting {
 /// What this node has sent about topics.
 pub(super) struct AllPosting {
     pub(super) streams: Posting,
+    pub(super) channels: Posting,
     pub(super) events: Posting,
 }
 
 impl AllPosting {
     pub(super) fn new() -> AllPosting {
-        AllPosting { streams: Posting::new(), events: Posting::new() }
+        AllPosting { streams: Posting::new(), channels: Posting::new(), events: Posting::new() }
     }
 }

@@ -22,6 +22,7 @@ impl Cluster {
     pub(super) fn posting(&self, kind: TopicKind) -> &Posting {
         match kind {
             TopicKind::Stream => &self.posting.streams,
+            TopicKind::Channel => &self.posting.channels,
             TopicKind::Event => &self.posting.events,
         }
     }

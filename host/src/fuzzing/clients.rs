@@ -199,7 +199,13 @@ impl Server {
         let hub = Hub::new(&HubConfig { topics: 100, ..HubConfig::default() }, streams, sessions, 1, events);
         let run = |fanout: FanoutTask| tokio::spawn(fanout.run(CancellationToken::new(), CancellationToken::new()));
         let fanouts = hub.fanouts(0).map(run).collect();
-        let channels = ChannelService::new(hub.clone(), Arc::new(Routes), false, Handle::current());
+        let channels = ChannelService::new(
+            hub.clone(),
+            Arc::new(Routes),
+            false,
+            Arc::new(crate::ports::NoTopics),
+            Handle::current(),
+        );
         let descriptors = Descriptors { limit: 1_000, reserved: 0 };
         let sockets = Arc::new(Sockets::new(descriptors, 10, 1 << 20));
         let settings = Arc::new(Settings::new(&HttpConfig::default(), sockets.buffered.clone()));

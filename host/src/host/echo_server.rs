@@ -55,7 +55,13 @@ impl EchoServer {
         for fanout in hub.fanouts(0) {
             thread.handle.spawn(fanout.run(stopping.announced.clone(), stopping.closing.clone()));
         }
-        let channels = ChannelService::new(hub, Arc::new(NoRoutes), false, thread.handle.clone());
+        let channels = ChannelService::new(
+            hub,
+            Arc::new(NoRoutes),
+            false,
+            Arc::new(crate::ports::NoTopics),
+            thread.handle.clone(),
+        );
         let web_sockets = Arc::new(WebSockets::new(&config.websocket, channels, sockets.clone(), None));
         let echo = WithoutModules(Echo(web_sockets));
         let (send, mut accepted) = mpsc::channel(HANDOVERS);

@@ -8,12 +8,17 @@ use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::hub::ServiceLog;
 use crate::ports::TopicReceiver;
+use crate::registry::SourceKind;
+use crate::triggers::channels::ChannelService;
 use crate::triggers::sse::Publisher;
+use crate::triggers::subscriptions::Subscriptions;
 
 /// The parts of this node that have topics.
 struct Receivers {
     publisher: Weak<Publisher>,
     log: Arc<ServiceLog>,
+    channels: Weak<ChannelService>,
+    subscriptions: Weak<Subscriptions>,
 }
 
 impl TopicReceiver for Receivers {
@@ -22,6 +27,12 @@ impl TopicReceiver for Receivers {
             PostAbout::Stream { .. } | PostAbout::Close { .. } => {
                 if let Some(publisher) = self.publisher.upgrade() {
                     publisher.receive(post);
+                }
+            }
+            PostAbout::Channel { channel, session } => {
+                if let Some(channels) = self.channels.upgrade() {
+                    let (channel, session) = (channel.as_str().into(), session.as_deref().map(Into::into));
+                    channels.receive(&channel, session, post.payload);
                 }
             }
             PostAbout::Event { module, kind, source } => {
@@ -40,6 +51,11 @@ impl TopicReceiver for Receivers {
                     publisher.missed();
                 }
             }
+            TopicKind::Channel => {
+                let subscriptions = self.subscriptions.upgrade();
+                let all = subscriptions.map(|all| all.wanted(SourceKind::Channel)).unwrap_or_default();
+                all.iter().for_each(|subscription| subscription.missed(None));
+            }
             TopicKind::Event => self.log.gap(),
         }
     }
@@ -48,7 +64,7 @@ impl TopicReceiver for Receivers {
         match kind {
             TopicKind::Stream => self.publisher.upgrade().map_or(0, |publisher| publisher.skip()),
             // Its readers are told by a gap in the log.
-            TopicKind::Event => 0,
+            TopicKind::Channel | TopicKind::Event => 0,
         }
     }
 }
@@ -59,15 +75,22 @@ pub(super) fn connect(
     config: &Config,
     publisher: &Arc<Publisher>,
     log: &Arc<ServiceLog>,
+    channels: &Arc<ChannelService>,
+    subscriptions: &Arc<Subscriptions>,
 ) {
     let Some(cluster) = cluster else { return };
-    let receivers = Receivers { publisher: Arc::downgrade(publisher), log: log.clone() };
+    let receivers = Receivers {
+        publisher: Arc::downgrade(publisher),
+        log: log.clone(),
+        channels: Arc::downgrade(channels),
+        subscriptions: Arc::downgrade(subscriptions),
+    };
     // Readers who return find in the history what was published while they were away.
     let history = &config.sse.history;
     let streams = if history.count > 0 { history.age } else { Duration::ZERO };
     let linger = move |kind| match kind {
         TopicKind::Stream => streams,
-        TopicKind::Event => Duration::ZERO,
+        TopicKind::Channel | TopicKind::Event => Duration::ZERO,
     };
     cluster.set_topics(Arc::new(receivers), Box::new(linger));
 }

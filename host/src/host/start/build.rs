@@ -87,7 +87,6 @@ impl Built {
         let link = ServiceLink::new(&config.events, token_text, max_payload, log.clone(), events.clone()).map(Arc::new);
         let topics = other_topics(cluster.as_ref());
         let publisher = Arc::new(Publisher::new(hub.clone(), config.limits.max.payload, topics.clone()));
-        topics::connect(cluster.as_ref(), &config, &publisher, &log);
         // The service of another process brings the events of the others.
         let events_of_others = if link.is_some() { Arc::new(NoTopics) } else { topics.clone() };
         let sockets = sockets(&config);
@@ -96,6 +95,7 @@ impl Built {
             hub.clone(),
             Arc::new(ChannelModules(dispatch.clone())),
             config.websocket.channels == ChannelAccess::Declared,
+            topics.clone(),
             Handle::current(),
         );
         let web_sockets = WebSockets::new(&config.websocket, channels.clone(), sockets.clone(), client_auth);
@@ -114,6 +114,7 @@ impl Built {
             node.workers,
             tasks.stopping.announced.clone(),
         );
+        topics::connect(cluster.as_ref(), &config, &publisher, &log, &channels, &subscriptions);
         let redis = redis(&config, &events, &tasks);
         redis.stores().for_each(|(name, store)| loader.stores.add(name, store));
         redis.start_stores(&links.handle, &tasks.end_of_links);

@@ -1,5 +1,6 @@
 //! All channels of a node.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -37,7 +38,11 @@ pub struct Channels {
     pub(super) next_sweep: AtomicUsize,
     pub(super) lists: Lists,
     on_leave: OnceLock<OnLeave>,
+    follow: OnceLock<Follow>,
 }
+
+/// Follows a channel on other nodes, until the result is dropped.
+type Follow = Box<dyn Fn(&str) -> Box<dyn Any + Send> + Send + Sync>;
 
 /// Told which channels a session has left because it has ended.
 type OnLeave = Box<dyn Fn(&Arc<Session>, Vec<Arc<str>>) + Send + Sync>;
@@ -120,6 +125,7 @@ impl Channels {
             next_sweep: AtomicUsize::new(0),
             lists: Lists::new(),
             on_leave: OnceLock::new(),
+            follow: OnceLock::new(),
         });
         let histories = Arc::downgrade(&channels);
         channels.namespace.memory.add_histories(histories);
@@ -130,6 +136,21 @@ impl Channels {
     /// no lock is held. Only the first call has an effect.
     pub fn on_leave(&self, told: OnLeave) {
         _ = self.on_leave.set(told);
+    }
+
+    /// Sets what follows a channel on other nodes while somebody listens here. It is called under
+    /// the lock of the channel. Only the first call has an effect.
+    pub fn follow_with(&self, follow: Follow) {
+        _ = self.follow.set(follow);
+    }
+
+    /// Follows a channel if somebody listens to it.
+    pub(super) fn follow(&self, channel: &Channel, state: &mut State) {
+        match (state.is_idle(), &state.followed) {
+            (false, None) => state.followed = self.follow.get().map(|follow| follow(&channel.name)),
+            (true, Some(_)) => state.followed = None,
+            (false, Some(_)) | (true, None) => {}
+        }
     }
 
     /// Subscribes a session. Returns false if it was already: then only its info is replaced.
@@ -307,6 +328,7 @@ impl Channels {
             }
             let was_idle = state.is_idle();
             let result = act(&channel, &mut state);
+            self.follow(&channel, &mut state);
             self.map.shards.note_use(channel.shard, !was_idle, !state.is_idle());
             let is_unused = state.is_unused();
             drop(state);

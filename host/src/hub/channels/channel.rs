@@ -1,5 +1,6 @@
 //! A channel: its history, its members and its listeners, under one lock.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -45,6 +46,8 @@ pub struct State {
     pub members: Members,
     pub listeners: Vec<(u64, Arc<dyn ChannelListener>)>,
     pub crowd: Crowd,
+    /// Dropped when nobody listens any more.
+    pub followed: Option<Box<dyn Any + Send>>,
     /// Whether the channel is not, or soon no longer, in the map. Its users must look it up again.
     pub is_removed: bool,
 }

@@ -38,6 +38,7 @@ impl Drop for Listening {
         let index = state.listeners.iter().position(|(id, _)| *id == self.id);
         let listener = index.map(|index| state.listeners.remove(index));
         self.channels.map.shards.note_use(self.channel.shard, !was_idle, !state.is_idle());
+        self.channels.follow(&self.channel, &mut state);
         let is_unused = state.is_unused();
         drop(state);
         // Dropping it can run any code.

@@ -12,8 +12,9 @@ use super::counters::Counters;
 use super::lines::{Kind, Lines, Place};
 use super::routed::{Rule, decision};
 use crate::call::text::{NAME, line};
-use crate::call::{CallError, ChannelAction, ChannelPosition, ChannelSettings, Payload, bounds};
+use crate::call::{CallError, ChannelAction, ChannelPosition, ChannelSettings, Payload, Post, TopicKind, bounds};
 use crate::hub::{ChannelError, Hub, Published, Reach, Session};
+use crate::ports::Topics;
 use crate::ports::channel_caller::may_be_published;
 use crate::triggers::websocket::kicked_out;
 
@@ -30,6 +31,9 @@ pub struct ChannelService {
     /// Whether clients may only use channels that a module declares.
     only_declared: bool,
     pub(super) counters: Counters,
+    /// The channels of other nodes.
+    topics: Arc<dyn Topics>,
+    runtime: Handle,
 }
 
 /// Why a client is not subscribed, or still is.
@@ -73,10 +77,17 @@ impl ChannelService {
         hub: Arc<Hub>,
         backend: Arc<dyn ChannelBackend>,
         only_declared: bool,
+        topics: Arc<dyn Topics>,
         runtime: Handle,
     ) -> Arc<ChannelService> {
-        let (lines, notices, counters) = (Lines::new(runtime.clone()), Lines::new(runtime), Counters::default());
-        let service = Arc::new(ChannelService { hub, backend, lines, notices, only_declared, counters });
+        let (lines, notices) = (Lines::new(runtime.clone()), Lines::new(runtime.clone()));
+        let counters = Counters::default();
+        if !topics.is_alone() {
+            let followed = topics.clone();
+            hub.channels.follow_with(Box::new(move |name| Box::new(followed.follow(TopicKind::Channel, name))));
+        }
+        let service = ChannelService { hub, backend, lines, notices, only_declared, counters, topics, runtime };
+        let service = Arc::new(service);
         let told = Arc::downgrade(&service);
         service.hub.channels.on_leave(Box::new(move |session, channels| {
             if let Some(service) = told.upgrade() {
@@ -142,7 +153,7 @@ impl ChannelService {
             let message = Published { payload, session, settings: &settings };
             let refused = |error| CallError::from(Refusal::Hub(error));
             if !is_asked_for_each {
-                done(service.hub.channels.publish(&name, message).map_err(refused));
+                done(service.publish_everywhere(&name, message));
                 return After::Nothing;
             }
             match service.hub.channels.place(&name, message) {
@@ -156,6 +167,38 @@ impl ChannelService {
                 }
             }
         });
+    }
+
+    /// Publishes a message that is allowed: on all nodes if the channel has neither a history nor
+    /// presence.
+    fn publish_everywhere(&self, name: &str, message: Published<'_>) -> Result<Option<ChannelPosition>, CallError> {
+        let refused = |error| CallError::from(Refusal::Hub(error));
+        if self.topics.is_alone() || !is_plain(message.settings) {
+            return self.hub.channels.publish(name, message).map_err(refused);
+        }
+        let post = Post::channel(name, message.session.as_deref(), message.payload.clone());
+        let (mut message, mut published) = (Some(message), Ok(None));
+        self.topics.prepare(vec![post])?.send(&mut || {
+            // It is called once.
+            if let Some(message) = message.take() {
+                published = self.hub.channels.publish(name, message);
+            }
+        });
+        published.map_err(refused)
+    }
+
+    /// Publishes a message that another node has allowed.
+    pub fn receive(&self, channel: &Arc<str>, session: Option<Arc<str>>, payload: Payload) {
+        let Ok(Some(rule)) = Rule::new(channel, self.backend.rule(channel))
+            .map(|rule| rule.or_else(|| Some(Rule::open(channel, ChannelSettings::default()))))
+        else {
+            return;
+        };
+        if is_plain(&rule.settings) && rule.asks(ChannelAction::Deliver).is_none() {
+            let message = Published { payload, session, settings: &rule.settings };
+            // Without a history, nothing refuses it.
+            _ = self.hub.channels.publish(channel, message);
+        }
     }
 
     /// Subscribes a client. `info` is what it says about itself.
@@ -184,7 +227,16 @@ impl ChannelService {
                 Ok(true) => After::Tell(ChannelAction::Join, session.id.clone()),
                 Ok(false) | Err(_) => After::Nothing,
             };
-            done(subscribed.map(drop));
+            if subscribed.is_err() || service.topics.is_alone() {
+                done(subscribed.map(drop));
+                return after;
+            }
+            // The client misses nothing of other nodes after the answer.
+            let followed = service.topics.follow(TopicKind::Channel, &name);
+            service.runtime.spawn(async move {
+                followed.confirmed().await;
+                done(Ok(()));
+            });
             after
         });
     }
@@ -303,6 +355,11 @@ impl ChannelService {
         self.tell_later(channel, ChannelAction::Leave, &session, actor.afterwards());
         Ok(true)
     }
+}
+
+/// Whether the messages of a channel reach all nodes.
+fn is_plain(settings: &ChannelSettings) -> bool {
+    settings.count == 0 && !settings.presence
 }
 
 /// What a member says about itself, as JSON.

@@ -133,7 +133,13 @@ impl Bench {
         }
         let (modules, heard) = (Arc::new(Modules::default()), Arc::new(Heard::default()));
         let listening = hub.channels.listen(CHANNEL, heard.clone()).unwrap();
-        let service = ChannelService::new(hub, modules.clone(), only_declared, Handle::current());
+        let service = ChannelService::new(
+            hub,
+            modules.clone(),
+            only_declared,
+            Arc::new(crate::ports::NoTopics),
+            Handle::current(),
+        );
         Bench { modules, service, heard, _listening: listening, done: Arc::default() }
     }
 

@@ -98,7 +98,7 @@ impl Publisher {
             }
             PostAbout::Close { key: Some(key) } => _ = self.hub.streams.close(&key, Reach::Node),
             PostAbout::Close { key: None } => _ = self.hub.streams.close_all(Reach::Node),
-            PostAbout::Event { .. } => {}
+            PostAbout::Channel { .. } | PostAbout::Event { .. } => {}
         }
     }
 
