@@ -22,7 +22,7 @@ use crate::harness::{Started, TestHost, WebSocket, root};
 const GUEST: &str = "sessions";
 
 /// The paths of the listeners, by the version of their protocol.
-const PATHS: [&str; 2] = ["/v1/", "/socketcluster/"];
+pub const PATHS: [&str; 2] = ["/v1/", "/socketcluster/"];
 
 /// The path of a file with a key. Those in PEM are those of the unit tests.
 pub fn key(name: &str) -> String {

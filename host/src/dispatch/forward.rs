@@ -48,7 +48,8 @@ impl Dispatch {
         let sessions = self.sessions().ok_or_else(CallError::stopping)?;
         let missing = || CallError::NotFound(format!("there is no session {}", line(&message.session, NAME)));
         let info = sessions.look(&message.session).ok_or_else(missing)?;
-        let pick = self.pick(isolate, &holders, &*sessions, &info, &message, until);
+        let trace = Trace::fresh();
+        let pick = self.pick(isolate, &holders, &*sessions, &info, &message, (until, trace));
         let pick = pick.inspect_err(|error| self.peers.unrouted(&holders.server, error))?;
         let mut values = sessions.values(&message.session)?;
         values.retain(|(name, _)| !name.starts_with('_'));
@@ -62,8 +63,9 @@ impl Dispatch {
                 // It ends when the turn of the message before this one is over.
                 _ = before.await;
             }
-            let message = dispatch.peer_message(name, module, message, info, values, max_values, until);
+            let message = dispatch.peer_message(name, module, message, info, (values, max_values), (until, trace));
             let session = message.session.id.clone();
+            tracing::debug!(%node, route = %message.route, %trace, "a message of a client runs on another node");
             let acts = Box::new(move |act| on_act(&*sessions, &session, act));
             let outcome = dispatch.peers.forward(&node, Forward { message, turn: Box::new(turn), acts });
             match tokio::time::timeout_at(until.into(), outcome).await {
@@ -73,16 +75,14 @@ impl Dispatch {
         }))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "they are the parts of the message")]
     fn peer_message(
         &self,
         name: RouteName,
         module: String,
         message: ClientMessage,
         session: SessionInfo,
-        values: Vec<(String, String)>,
-        max_values: u64,
-        until: Instant,
+        (values, max_values): (Vec<(String, String)>, u64),
+        (until, trace): (Instant, Trace),
     ) -> PeerMessage {
         PeerMessage {
             envelope: Envelope {
@@ -92,7 +92,7 @@ impl Dispatch {
                 depth: 0,
                 in_startup: false,
                 left: until.saturating_duration_since(Instant::now()),
-                trace: Trace::fresh(),
+                trace,
                 subdomain: message.subdomain,
             },
             session,
@@ -126,7 +126,7 @@ impl Dispatch {
         sessions: &dyn Sessions,
         info: &SessionInfo,
         message: &ClientMessage,
-        until: Instant,
+        times: (Instant, Trace),
     ) -> Result<Pick, CallError> {
         let server = &holders.server;
         let Some(router) = self.routers.get(&**server) else {
@@ -143,7 +143,7 @@ impl Dispatch {
                 node.map_err(|_| unrouted(server, format_args!("the value `{key}` of the session is no text")))?;
             return holders.find(&node).map(Pick::Node);
         }
-        self.ask_router(isolate, router, server, message, until)
+        self.ask_router(isolate, router, server, message, times)
             .map(|(slot, pending)| Pick::Asked(slot, pending))
             .map_err(|error| unrouted(server, error))
     }
@@ -155,7 +155,7 @@ impl Dispatch {
         router: &RouterConfig,
         server: &Arc<str>,
         message: &ClientMessage,
-        until: Instant,
+        (until, trace): (Instant, Trace),
     ) -> Result<(Arc<Slot>, PendingCall), CallError> {
         let (module, path) = (router.module.as_deref().unwrap_or_default(), router.path.as_deref().unwrap_or_default());
         let name = RouteName::within(module, path).map_err(|error| CallError::Invalid(error.to_string()))?;
@@ -166,6 +166,7 @@ impl Dispatch {
         let spec = CallSpec {
             origin: Origin::Session(message.session.clone()),
             subdomain: message.subdomain.clone(),
+            trace: Some(trace),
             session: Some(message.session.clone().into()),
             query: name.query,
             ..CallSpec::of_host(trigger, Deadline::At(until.min(limit)), message.payload.clone())

@@ -91,3 +91,34 @@ pub async fn acts_beyond_the_limit_are_refused_and_counted() {
     assert!(last["error"].to_string().contains("at most 1024 times"), "{last}");
     assert!(back.metric("fanfare_bound_reached_total", &["bound=\"forwarded-acts\""]).await >= 1.0);
 }
+
+#[tokio::test]
+async fn messages_to_the_client_take_room_in_the_queue_of_the_cluster() {
+    let Some(nats) = Nats::start().await else { return };
+    let front = gate(&nats, "gate-1").start().await;
+    let back = chat(&nats, 1).config(json!({ "cluster": { "queue": { "bytes": "1KiB" } } })).start().await;
+    all_see(&[&front, &back], &["chat-1"]).await;
+    let mut client = client(&front).await;
+    let id = there(&mut client, json!({ "do": "current" })).await["id"].clone();
+    let of = |size: usize| json!({ "do": "send", "to": { "session": id }, "name": "m", "payload": "x".repeat(size) });
+    assert_eq!(call(&mut client, "sessions.use", of(1_023)).await["event"], "m");
+    assert_eq!(client.json().await["data"], 1);
+    let refused = there(&mut client, of(1_024)).await;
+    assert_eq!(refused["error"], "overloaded", "{refused}");
+    assert_eq!(call(&mut client, "sessions.use", of(1_023)).await["event"], "m", "the room is free again");
+}
+
+#[tokio::test]
+async fn a_message_ends_at_the_ack_timeout_of_the_frontend() {
+    let Some(nats) = Nats::start().await else { return };
+    let front = gate(&nats, "gate-1").config(json!({ "websocket": { "ackTimeout": "300ms" } })).start().await;
+    let back = chat(&nats, 1).start().await;
+    all_see(&[&front, &back], &["chat-1"]).await;
+    let mut client = client(&front).await;
+    let late = call(&mut client, "sessions.hold", json!(1)).await["error"].clone();
+    assert_eq!(late["code"], "timeout", "{late}");
+    eventually("it has ended there", || async { back.metric("fanfare_cluster_serving", &[]).await == 0.0 }).await;
+    let ended = ["module=\"sessions\"", "trigger=\"client\"", "outcome=\"timeout\""];
+    assert_eq!(back.metric("fanfare_calls_total", &ended).await, 1.0);
+    assert_eq!(front.metric("fanfare_cluster_waiting", &[]).await, 0.0);
+}

@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{call, client, here, node_of, pair, send};
+use super::{all_see, call, chat, client, gate, here, node_of, pair, send};
+use crate::cluster::sees;
 use crate::harness::Nats;
+use crate::socketcluster::PATHS;
+use crate::socketcluster::driver::clients;
 
 #[tokio::test]
 async fn a_message_for_a_module_of_another_type_runs_there_and_its_reply_comes_back() {
@@ -69,4 +72,51 @@ async fn messages_to_the_client_arrive_in_their_order_before_the_reply() {
     let close = json!({ "do": "disconnect", "code": 4321, "reason": "enough" });
     send(&mut client, 8, "sessions.use", close).await;
     assert_eq!(client.closed().await, 4321);
+}
+
+#[tokio::test]
+async fn released_clients_get_replies_errors_and_messages_of_another_node() {
+    let Some(nats) = Nats::start().await else { return };
+    let listeners =
+        [json!({ "path": PATHS[0], "protocol": 1, "module": "gate" }), json!({ "path": PATHS[1], "module": "gate" })];
+    let front = gate(&nats, "gate-1").config(json!({ "websocket": { "listeners": listeners } })).start().await;
+    let back = chat(&nats, 1).start().await;
+    all_see(&[&front, &back], &["chat-1"]).await;
+    let Some(mut clients) = clients(front.http).await else { return };
+    for client in &mut clients {
+        let name = client.name.clone();
+        assert_eq!(client.data("sessions.echo", json!({ "a": [1] })).await, json!({ "a": [1] }), "{name}");
+        let failed = client.call("sessions.fail", json!({ "name": "MyError", "message": "nope" })).await;
+        assert_eq!(
+            (&failed["error"]["name"], &failed["error"]["message"]),
+            (&json!("MyError"), &json!("nope")),
+            "{name}"
+        );
+        assert_eq!(client.call("sessions.nothing", Value::Null).await["error"]["code"], "not-found", "{name}");
+        assert_eq!(client.data("sessions.burst", json!(3)).await, "done", "{name}");
+        for number in 1..=3 {
+            let event = client.wait("event").await;
+            assert_eq!((&event["name"], &event["data"]), (&json!("burst"), &json!(number)), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_has_one_trace_on_both_nodes() {
+    let Some(nats) = Nats::start().await else { return };
+    let back = chat(&nats, 1)
+        .and_as("sessions", "traced-there")
+        .grant("traced-there", json!({ "sessions": true }))
+        .start()
+        .await;
+    let front = gate(&nats, "gate-1").start().await;
+    sees(&front, &[("chat-1", "traced-there"), ("gate-1", "gate")]).await;
+    let mut client = client(&front).await;
+    let failed = call(&mut client, "traced-there.trap", Value::Null).await["error"].clone();
+    assert_eq!(failed["code"], "crashed", "{failed}");
+    let line = back.log.lines(&["a call failed", "traced-there"]).pop().expect("the failure is logged");
+    let (_, rest) = line.split_once("trace=\"").expect("it has a trace");
+    let (trace, _) = rest.split_once('"').expect("it ends");
+    assert_eq!(trace.len(), 32, "{line}");
+    assert!(front.log.contains(&["a message of a client runs on another node", "traced-there/trap", trace]), "{line}");
 }

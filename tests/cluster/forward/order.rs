@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{all_see, chat, client, gate, send, three};
-use crate::harness::{Nats, Started, WebSocket, eventually};
+use super::{all_see, call, chat, client, gate, send, three};
+use crate::cluster::sees;
+use crate::harness::{Nats, Started, TestHost, WebSocket, eventually};
 
 /// What the filter `step` of a backend has seen, in the worker that runs the messages of the only
 /// client.
@@ -128,4 +129,31 @@ async fn many_clients_of_two_frontends_lose_no_message() {
     for task in tasks {
         task.await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn no_message_overtakes_one_that_waits_for_its_route_function() {
+    let Some(nats) = Nats::start().await else { return };
+    let routers = json!({ "cluster": { "routers": { "chat": { "module": "gate", "path": "inside/hold" } } } });
+    let front = gate(&nats, "gate-1").config(routers).start().await;
+    let back = chat(&nats, 1).start().await;
+    let play = TestHost::empty().and_as("sessions", "play").config(nats.node("play-1", "play"));
+    let play = play.grant("play", json!({ "sessions": true })).start().await;
+    for host in [&front, &back, &play] {
+        sees(host, &[("gate-1", "gate"), ("chat-1", "sessions"), ("play-1", "play")]).await;
+    }
+    let (mut client, mut other) = (client(&front).await, client(&front).await);
+    send(&mut client, 1, "sessions.facts", json!("chat-1")).await;
+    send(&mut client, 2, "play.echo", json!("second")).await;
+    // The host has read those before this one.
+    assert_eq!(call(&mut client, "gate.echo", json!("here")).await["data"], "here");
+    let answer = other.ask(json!({ "event": "play.echo", "data": "other", "cid": 3 })).await;
+    assert_eq!(answer["data"], "other", "{answer}");
+    assert_eq!(front.metric("fanfare_cluster_forwarded_total", &[]).await, 1.0, "only that of the other client");
+    for worker in 0..2 {
+        front.run(worker, "gate", "release", Value::Null).await;
+    }
+    let mut answered = [client.json().await["rid"].clone(), client.json().await["rid"].clone()];
+    answered.sort_by_key(Value::as_u64);
+    assert_eq!(answered, [json!(1), json!(2)]);
 }
