@@ -14,6 +14,7 @@ mod messages;
 mod network;
 mod nodes;
 pub mod presence;
+mod push_limits;
 mod pushes;
 mod rolling;
 mod rollouts;

@@ -148,6 +148,10 @@ impl Cluster {
             }
             return Ok(messages);
         }
+        let incompatible = self.presence.lock().incompatible();
+        if !plan.each.is_empty() {
+            messages.silent.extend(incompatible.iter().map(|(node, _)| node.clone()));
+        }
         let write = |places: &[usize]| {
             let to = plan.recipients(places);
             self.written(Request::Sessions(self.sender(), SessionRequest::Push { to, event: event.into() }))
@@ -170,17 +174,13 @@ impl Cluster {
             messages.questions.push(((node.clone(), bytes), places));
         }
         for node in plan.only.keys().filter(|node| !view.frontends.contains_key(*node)) {
-            if self.is_incompatible(node) {
+            if incompatible.iter().any(|(id, _)| id == node) {
                 messages.silent.insert(node.clone());
             } else {
                 messages.missing.push(node.clone());
             }
         }
         Ok(messages)
-    }
-
-    fn is_incompatible(&self, node: &str) -> bool {
-        self.presence.lock().incompatible().iter().any(|(id, _)| id == node)
     }
 
     /// Sends a message to the recipients on all nodes, and waits until the nodes have queued it. A
@@ -243,6 +243,10 @@ impl Cluster {
         to: &Recipient,
         event: ClientEvent,
     ) -> Result<u32, CallError> {
+        // Most messages are replies to a client of this node.
+        if matches!(to, Recipient::Session(id) if session::node_of(id) == Some(&*self.own.id)) {
+            return own.send(to, event);
+        }
         let plan = Plan::new(&self.own.id, [to.clone()]);
         let Messages { questions, silent, .. } = self.messages(&plan, &event)?;
         if !questions.is_empty() {
