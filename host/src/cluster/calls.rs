@@ -335,7 +335,7 @@ async fn collect(
                 let Some(at) = open.iter().position(|node| *node.peer.id == answer.node) else { continue };
                 let node = open.swap_remove(at);
                 match answer.result {
-                    Entries::Entries(found) => {
+                    Entries::All(found) => {
                         let named = |entry| GatherEntry { node: Some(answer.node.clone()), ..entry };
                         entries.extend(found.into_iter().map(named));
                     }

@@ -83,7 +83,7 @@ impl Cluster {
                 match sent.next().await? {
                     Entries::Act(act) => acts(act),
                     Entries::Error(error) => return Err(error),
-                    Entries::Entries(entries) => {
+                    Entries::All(entries) => {
                         let lost = || CallError::Crashed("the other node lost the message".to_owned());
                         let entry = entries.into_iter().next().ok_or_else(lost)?;
                         return entry.outcome.map(Outcome::Reply);

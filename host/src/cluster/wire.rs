@@ -62,7 +62,7 @@ pub(super) struct Answer {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Entries {
-    Entries(Vec<GatherEntry>),
+    All(Vec<GatherEntry>),
     Error(CallError),
     /// What the call of a client's message does to the session. Further answers follow.
     Act(SessionAct),
@@ -182,7 +182,7 @@ fn payload_of(outcome: &mut Result<Reply, CallError>) -> Option<&mut Payload> {
 impl Answer {
     fn payloads(&mut self) -> Vec<&mut Payload> {
         match &mut self.result {
-            Entries::Entries(all) => all.iter_mut().filter_map(|entry| payload_of(&mut entry.outcome)).collect(),
+            Entries::All(all) => all.iter_mut().filter_map(|entry| payload_of(&mut entry.outcome)).collect(),
             Entries::Act(SessionAct::Send { payload, .. }) => vec![payload],
             Entries::Error(_) | Entries::Act(_) => Vec::new(),
         }
@@ -204,14 +204,14 @@ impl Answer {
 
 impl From<Result<Vec<GatherEntry>, CallError>> for Entries {
     fn from(result: Result<Vec<GatherEntry>, CallError>) -> Entries {
-        result.map_or_else(Entries::Error, Entries::Entries)
+        result.map_or_else(Entries::Error, Entries::All)
     }
 }
 
 impl From<Entries> for Result<Vec<GatherEntry>, CallError> {
     fn from(entries: Entries) -> Self {
         match entries {
-            Entries::Entries(all) => Ok(all),
+            Entries::All(all) => Ok(all),
             Entries::Error(error) => Err(error),
             Entries::Act(_) => Err(CallError::Crashed("the answer does not belong to a call".to_owned())),
         }
@@ -273,9 +273,9 @@ mod tests {
             reply(Payload::from("last")),
         ]);
         let outcomes: Vec<_> = outcomes.collect();
-        let result = Entries::Entries(outcomes.iter().cloned().map(entry).collect());
+        let result = Entries::All(outcomes.iter().cloned().map(entry).collect());
         let bytes = Answer { node: "b".into(), result }.write().unwrap();
-        let Answer { result: Entries::Entries(read), .. } = Answer::read(&bytes).unwrap() else { panic!() };
+        let Answer { result: Entries::All(read), .. } = Answer::read(&bytes).unwrap() else { panic!() };
         assert_eq!(read.into_iter().map(|entry| entry.outcome).collect::<Vec<_>>(), outcomes);
     }
 

@@ -226,10 +226,10 @@ impl Reader {
         match context.get_consumer_from_stream::<Config, _, _>(&name, &stream).await {
             Ok(consumer) => {
                 let present = &consumer.cached_info().config;
-                if present.inactive_threshold != config.inactive_threshold {
-                    if let Err(error) = context.create_consumer_on_stream(config, &stream).await {
-                        tracing::debug!(%error, name, "the settings of a consumer were not changed");
-                    }
+                if present.inactive_threshold != config.inactive_threshold
+                    && let Err(error) = context.create_consumer_on_stream(config, &stream).await
+                {
+                    tracing::debug!(%error, name, "the settings of a consumer were not changed");
                 }
                 Ok(consumer)
             }
