@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use clap::builder::FalseyValueParser;
 use http::Method;
 
 use super::client::{self, AdminArgs, AdminClient, ClientError, Effect, Output, encoded, printable};
@@ -36,13 +35,13 @@ pub enum Action {
         #[arg(required_unless_present = "all", conflicts_with = "all")]
         id: Option<u64>,
         /// Replay all of them.
-        #[arg(long, env = "FANFARE_REPLAY_ALL", value_parser = FalseyValueParser::new())]
+        #[arg(long)]
         all: bool,
         /// With `--all`, only those of this module.
-        #[arg(long, requires = "all", env = "FANFARE_REPLAY_MODULE")]
+        #[arg(long, requires = "all")]
         module: Option<String>,
         /// Run them in all workers of all nodes.
-        #[arg(long, env = "FANFARE_EVERYWHERE", value_parser = FalseyValueParser::new())]
+        #[arg(long)]
         everywhere: bool,
         #[command(flatten)]
         admin: AdminArgs,

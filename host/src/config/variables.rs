@@ -49,9 +49,6 @@ pub const OTHERS: &[&str] = &[
     "FANFARE_TO",
     "FANFARE_TOKEN",
     "FANFARE_YES",
-    "FANFARE_REPLAY_ALL",
-    "FANFARE_REPLAY_MODULE",
-    "FANFARE_EVERYWHERE",
 ];
 
 /// A key that a variable can set.
