@@ -28,7 +28,7 @@ pub struct DoctorArgs {
     pub settings: SettingsArgs,
     /// The monitoring port (`http_port`) of a NATS server of `cluster.nats`. Default: port 8222 of
     /// each server.
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", env = "FANFARE_NATS_MONITOR")]
     pub nats_monitor: Option<Endpoint>,
     /// Print JSON.
     #[arg(long, env = "FANFARE_JSON", value_parser = FalseyValueParser::new())]
