@@ -1,8 +1,13 @@
 //! NATS servers of one test, on free ports. Their processes end with the test.
 
+use std::collections::BTreeSet;
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 
 use async_nats::Client;
 use rustix::process::{Pid, Signal, kill_process};
@@ -18,15 +23,28 @@ fn current() -> Option<PathBuf> {
     Some(root().join("target/readers/python/bin/nats-server")).filter(|file| file.is_file())
 }
 
-/// A free port.
+/// A free port that no other test of this process has got.
 fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        if GIVEN.lock().unwrap().insert(port) {
+            return port;
+        }
+    }
+}
+
+/// A text that differs for each server.
+fn unique_name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    format!("test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Relaxed))
 }
 
 pub struct Nats {
     pub port: u16,
     pub dir: TempDir,
     server: PathBuf,
+    name: String,
     args: Vec<String>,
     child: Option<Child>,
 }
@@ -89,12 +107,12 @@ impl Nats {
         };
         let ports = [free_port(), free_port(), free_port()];
         let routes = ports.map(|port| format!("nats://127.0.0.1:{port}")).join(",");
-        let one = async |name: &str, port: u16| {
+        let one = async |port: u16| {
             let listen = format!("nats://127.0.0.1:{port}");
-            let options = ["--cluster_name", "test", "--server_name", name, "--cluster", &listen, "--routes", &routes];
+            let options = ["--cluster_name", "test", "--cluster", &listen, "--routes", &routes];
             Nats::of(server.clone(), &options).await
         };
-        Some([one("n1", ports[0]).await, one("n2", ports[1]).await, one("n3", ports[2]).await])
+        Some([one(ports[0]).await, one(ports[1]).await, one(ports[2]).await])
     }
 
     async fn of(server: PathBuf, options: &[&str]) -> Nats {
@@ -130,21 +148,49 @@ impl Nats {
     }
 
     async fn plain(server: PathBuf, dir: TempDir, options: &[&str]) -> Nats {
-        let port = free_port();
-        let mut args = ["--addr", "127.0.0.1", "--port", &port.to_string()].map(str::to_owned).to_vec();
-        args.extend(options.iter().map(|option| (*option).to_owned()));
-        let mut nats = Nats { port, dir, server, args, child: None };
-        nats.run().await;
-        nats
+        let mut nats = Nats { port: 0, dir, server, name: unique_name(), args: Vec::new(), child: None };
+        loop {
+            nats.port = free_port();
+            let own =
+                ["--addr", "127.0.0.1", "--port", &nats.port.to_string(), "--name", &nats.name].map(str::to_owned);
+            nats.args = own.into_iter().chain(options.iter().map(|option| (*option).to_owned())).collect();
+            if nats.begin().await {
+                return nats;
+            }
+        }
     }
 
     /// Starts the process, and waits until it accepts connections.
     pub async fn run(&mut self) {
+        assert!(self.begin().await, "the port is free");
+    }
+
+    /// Whether the port belongs to the process now. It may have been taken since it was free.
+    async fn begin(&mut self) -> bool {
         let mut command = Command::new(&self.server);
         command.args(&self.args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().unwrap());
-        let address = self.address();
-        eventually("NATS answers", || async move { TcpStream::connect(address).is_ok() }).await;
+        let (child, ended) = (Mutex::new(self.child.take()), AtomicBool::new(false));
+        eventually("NATS answers", || async {
+            ended.store(child.lock().unwrap().as_mut().unwrap().try_wait().unwrap().is_some(), Relaxed);
+            ended.load(Relaxed) || self.answers()
+        })
+        .await;
+        self.child = child.into_inner().unwrap();
+        !ended.load(Relaxed)
+    }
+
+    /// Whether this server has greeted a client.
+    fn answers(&self) -> bool {
+        let Ok(mut client) = TcpStream::connect(self.address()) else { return false };
+        client.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        let (mut greeting, mut part) = (Vec::new(), [0; 4_096]);
+        while !greeting.contains(&b'\n')
+            && let Ok(size @ 1..) = client.read(&mut part)
+        {
+            greeting.extend_from_slice(&part[..size]);
+        }
+        String::from_utf8_lossy(&greeting).contains(&self.name)
     }
 
     pub fn address(&self) -> SocketAddr {
