@@ -17,6 +17,7 @@ mod hooks;
 mod middlewares;
 mod peers;
 mod places;
+mod rendezvous;
 mod resolve;
 mod schedules;
 mod streams;

@@ -58,7 +58,7 @@ pub fn nodes(admin: &AdminState) -> ClusterStatus {
     }
 }
 
-/// The durable broadcasts of this node. There are none without a cluster.
+/// The durable broadcasts of this node. The list is empty without a cluster.
 pub fn durable(admin: &AdminState) -> DurableStatus {
     admin.cluster.as_ref().map(|cluster| cluster.durable_status()).unwrap_or_default()
 }

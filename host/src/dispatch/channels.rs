@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::assigned::declared_route;
+use super::rendezvous::weight;
 use super::{CallSpec, Dispatch};
 use crate::call::text::{NAME, line};
 use crate::call::{
@@ -131,19 +132,8 @@ fn not_yet(module: &str) -> CallError {
 /// The indexes of brokers, from the one that is the home of a channel first.
 fn homes(name: &str, count: u32) -> Vec<u32> {
     let mut indexes: Vec<u32> = (0..count).collect();
-    indexes.sort_by_cached_key(|index| Reverse(weight(name, *index)));
+    indexes.sort_by_cached_key(|index| Reverse(weight(name.bytes().chain(index.to_le_bytes()))));
     indexes
-}
-
-/// The hash of a channel and a broker: FNV-1a, then the last steps of SplitMix64, which mix all
-/// bits. It is part of no protocol.
-fn weight(name: &str, index: u32) -> u64 {
-    let bytes = name.bytes().chain(index.to_le_bytes());
-    let hash =
-        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^ (hash >> 31)
 }
 
 #[cfg(test)]

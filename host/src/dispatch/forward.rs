@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clients::{Chain, FromPeer};
+use super::rendezvous;
 use super::{CallSpec, Dispatch, PendingCall};
 use crate::call::text::{NAME, line};
 use crate::call::{
@@ -281,21 +282,13 @@ fn on_act(sessions: &dyn Sessions, session: &str, act: SessionAct) {
     }
 }
 
-/// The node with the highest hash of a key and its id (rendezvous hashing): a node that comes or
-/// goes moves only the keys that it gets or had.
+/// The node that has a key.
 fn nearest<'a>(key: &str, nodes: &'a [Peer]) -> Option<&'a Peer> {
     nodes.iter().max_by_key(|peer| (weight(key, &peer.id), Reverse(&peer.id)))
 }
 
-/// The hash of a key and a place: FNV-1a, then the last steps of SplitMix64, which mix all bits.
-/// All frontends must pick the same node for a user, so it must not change.
 fn weight(key: &str, place: &str) -> u64 {
-    let bytes = key.bytes().chain([0xff]).chain(place.bytes());
-    let hash =
-        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^ (hash >> 31)
+    rendezvous::weight(key.bytes().chain([0xff]).chain(place.bytes()))
 }
 
 #[cfg(test)]
