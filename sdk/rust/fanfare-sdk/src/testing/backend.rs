@@ -32,6 +32,8 @@ pub(crate) fn reload(_caller: Option<CallId>, module: Option<&str>) -> Result<Re
     Ok(node.reload(module))
 }
 
+// Has the signature of the component's function, which waits.
+#[allow(clippy::unused_async)]
 pub(crate) async fn emit_durable(
     caller: Option<CallId>,
     emission: &Emission,
