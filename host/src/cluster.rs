@@ -12,6 +12,7 @@ mod broker;
 mod bucket;
 mod calls;
 mod counts;
+mod declared;
 mod durable;
 mod follow;
 mod following;
@@ -50,7 +51,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use counts::{PeerSnapshot, Snapshot};
@@ -94,6 +95,8 @@ pub struct Cluster {
     presence: Mutex<Presence>,
     /// What `presence` says, for readers.
     view: ArcSwap<View>,
+    /// Changes with each change of `view`, and when this node begins to leave.
+    changes: watch::Sender<u64>,
     waiting: Arc<Waiting>,
     bucket: Bucket,
     durable: Durable,
@@ -182,6 +185,7 @@ impl Cluster {
             own: Arc::new(own_node(facts)),
             presence: Mutex::new(Presence::new(own, config.gone_after, Former::new(servers, &facts.id))),
             view: ArcSwap::default(),
+            changes: watch::Sender::default(),
             waiting: Arc::default(),
             links: OnceLock::new(),
             serving: AtomicU32::new(0),
@@ -231,6 +235,7 @@ impl Cluster {
     /// Other nodes send no further calls. Those that were sent are answered.
     pub fn leave(&self) {
         *self.phase.lock() = Phase::Leaving;
+        self.changes.send_modify(|count| *count += 1);
         self.durable.leaving.cancel();
         self.beat.notify_one();
     }
@@ -274,6 +279,7 @@ impl Cluster {
     /// Shows readers what `presence` says.
     fn publish_view(&self, presence: &Presence) {
         self.view.store(Arc::new(presence.view()));
+        self.changes.send_modify(|count| *count += 1);
     }
 }
 

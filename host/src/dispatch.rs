@@ -13,6 +13,7 @@ mod clients;
 mod durable;
 mod exchanges;
 mod forward;
+mod homes;
 mod hooks;
 mod middlewares;
 mod peers;
@@ -34,6 +35,8 @@ use tokio::sync::oneshot;
 pub use actor::Actor;
 pub use broadcasts::Sequencer;
 pub use durable::DurableRun;
+#[expect(unused_imports, reason = "the parts that follow use it")]
+pub use homes::{ChannelHome, HomeChanges};
 pub use hooks::Message;
 pub use places::Places;
 

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::ChannelPatternStatus;
+
 /// The facts about a node, which it tells the other nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -36,6 +38,9 @@ pub struct NodeInfo {
     /// The durable broadcasts of these modules.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub durable: BTreeMap<String, BTreeSet<String>>,
+    /// The channels that these modules declare.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub channels: BTreeMap<String, Vec<ChannelPatternStatus>>,
 }
 
 /// The answer to `POST /v1/nodes/<node>/stop`: the node has begun to stop.

@@ -37,6 +37,12 @@ pub fn prefixes(key: &str) -> impl Iterator<Item = String> {
     slashes.filter_map(|(at, _)| Some(format!("{}*", key.get(..=at)?)))
 }
 
+/// How precisely a pattern names a key that it covers. Of several patterns, the one with the
+/// highest rank applies.
+pub fn rank(pattern: &str) -> (bool, usize) {
+    (prefix(pattern).is_none(), pattern.len())
+}
+
 /// Whether `pattern` covers a key, or every key that another pattern covers.
 pub fn covers(pattern: &str, wanted: &str) -> bool {
     match prefix(pattern) {

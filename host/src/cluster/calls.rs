@@ -10,11 +10,12 @@ use std::time::Instant;
 use async_nats::{Message, StatusCode};
 use bytes::Bytes;
 use futures_util::future::select_all;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Cluster;
 use super::link::Outgoing;
-use super::presence::Reachable;
+use super::presence::{Phase, Reachable};
 use super::waiting::Answers;
 use super::wire::{Answer, Cast, Entries, Request, Sender};
 use crate::call::text::{NAME, line};
@@ -226,6 +227,18 @@ impl Peers for Cluster {
 
     fn holders(&self, module: &str) -> Vec<Peer> {
         self.view.load().holders.get(module).cloned().unwrap_or_default()
+    }
+
+    fn declaring(&self, channel: &str) -> Vec<((bool, usize), Peer)> {
+        self.view.load().channels.find(channel)
+    }
+
+    fn is_leaving(&self) -> bool {
+        matches!(*self.phase.lock(), Phase::Leaving | Phase::Left)
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     fn call(&self, node: &str, call: PeerCall) -> BoxFuture<Result<Vec<GatherEntry>, CallError>> {

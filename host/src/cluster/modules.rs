@@ -9,12 +9,16 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Cluster;
 use super::wire::{Cast, Sender};
+use crate::api::ChannelPatternStatus;
 use crate::call::text::{MESSAGE, line};
 use crate::events::Notice;
 use crate::registry::{Generation, Roster};
 
 /// The most senders of a module whose numbers are remembered.
 const MOST_SENDERS: usize = 1_024;
+
+/// The most patterns of channels that other nodes know of this node.
+const MOST_PATTERNS: usize = 2_048;
 
 /// The last numbers of the broadcasts of a module, by the process that sent them.
 #[derive(Default)]
@@ -37,6 +41,21 @@ pub(super) fn installed(roster: &Roster) -> BTreeMap<String, String> {
     roster.installed().into_iter().map(entry).collect()
 }
 
+/// The channels that the modules of a node declare, at most [`MOST_PATTERNS`].
+fn channels(roster: &Roster) -> BTreeMap<String, Vec<ChannelPatternStatus>> {
+    let mut left = MOST_PATTERNS;
+    let mut entry = |generation: Arc<Generation>| {
+        let mut channels = generation.manifest.channel_statuses();
+        if channels.len() > left {
+            tracing::error!(module = %generation.module, most = MOST_PATTERNS, "the modules of this node declare too many patterns of channels: other nodes do not know the last ones");
+            channels.truncate(left);
+        }
+        left -= channels.len();
+        (generation.module.to_string(), channels)
+    };
+    roster.installed().into_iter().map(&mut entry).filter(|(_, channels)| !channels.is_empty()).collect()
+}
+
 /// The durable broadcasts of the modules that a node serves.
 fn durable(roster: &Roster) -> BTreeMap<String, BTreeSet<String>> {
     let entry = |generation: &Arc<Generation>| {
@@ -56,7 +75,7 @@ impl Cluster {
         loop {
             changes.mark_unchanged();
             let modules = installed(&roster);
-            let durable = durable(&roster);
+            let (durable, channels) = (durable(&roster), channels(&roster));
             reading.retain(|module, _| durable.contains_key(module));
             for module in durable.keys() {
                 reading.entry(module.clone()).or_insert_with(|| self.read_durable(module.clone()));
@@ -70,9 +89,9 @@ impl Cluster {
             }
             let changed = {
                 let mut info = self.info.lock();
-                let changed = info.modules != modules || info.durable != durable;
+                let changed = info.modules != modules || info.durable != durable || info.channels != channels;
                 if changed {
-                    (info.modules, info.durable) = (modules, durable);
+                    (info.modules, info.durable, info.channels) = (modules, durable, channels);
                     info.revision += 1;
                 }
                 changed

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::counts::PeerCounts;
+use super::declared::Declared;
 use super::former::Former;
 use super::known::known;
 use crate::api::NodeInfo;
@@ -117,6 +118,8 @@ pub(super) struct View {
     pub(super) frontends: BTreeMap<String, Reachable>,
     /// The nodes that serve a module.
     pub(super) holders: BTreeMap<String, Vec<Peer>>,
+    /// The channels that they declare.
+    pub(super) channels: Declared,
 }
 
 /// All nodes that were heard.
@@ -249,6 +252,7 @@ impl Presence {
             if entry.beat.phase == Phase::Leaving {
                 continue;
             }
+            view.channels.add(&node.peer, &node.info.channels);
             for module in node.info.modules.keys() {
                 view.holders.entry(module.clone()).or_default().push(node.peer.clone());
             }

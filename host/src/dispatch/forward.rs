@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clients::{Chain, FromPeer};
-use super::rendezvous;
+use super::rendezvous::weight_of;
 use super::{CallSpec, Dispatch, PendingCall};
 use crate::call::text::{NAME, line};
 use crate::call::{
@@ -234,7 +234,7 @@ impl Dispatch {
     /// least loaded one if the module has failed there.
     fn session_slot(&self, module: &str, session: &str) -> Result<Arc<Slot>, CallError> {
         let slots = self.workers().iter().filter_map(|isolate| isolate.slot(module));
-        let nearest = slots.max_by_key(|slot| weight(session, &slot.isolate.to_string()));
+        let nearest = slots.max_by_key(|slot| weight_of(session, &slot.isolate.to_string()));
         let here = nearest.ok_or_else(|| self.missing(module))?;
         if here.failed().is_none() { Ok(here) } else { self.least_loaded(module, None) }
     }
@@ -284,11 +284,7 @@ fn on_act(sessions: &dyn Sessions, session: &str, act: SessionAct) {
 
 /// The node that has a key.
 fn nearest<'a>(key: &str, nodes: &'a [Peer]) -> Option<&'a Peer> {
-    nodes.iter().max_by_key(|peer| (weight(key, &peer.id), Reverse(&peer.id)))
-}
-
-fn weight(key: &str, place: &str) -> u64 {
-    rendezvous::weight(key.bytes().chain([0xff]).chain(place.bytes()))
+    nodes.iter().max_by_key(|peer| (weight_of(key, &peer.id), Reverse(&peer.id)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,11 @@
 //! Rendezvous hashing: of several places, the one with the highest hash of a key and its name has
 //! the key. A place that comes or goes moves only the keys that it gets or had.
 
+/// The hash of a key and the name of a place.
+pub(super) fn weight_of(key: &str, place: &str) -> u64 {
+    weight(key.bytes().chain([0xff]).chain(place.bytes()))
+}
+
 /// The hash of a key and a place: FNV-1a, then the last steps of SplitMix64, which mix all bits.
 /// All nodes must pick the same place for a key, so it must not change.
 pub(super) fn weight(bytes: impl Iterator<Item = u8>) -> u64 {

@@ -1,5 +1,7 @@
 //! The port to other nodes.
 
+use tokio::sync::watch;
+
 use super::BoxFuture;
 use crate::call::{
     CallError, CallResult, GatherEntry, Peer, PeerBroadcast, PeerCall, PeerMessage, SessionAct, Skipped,
@@ -63,6 +65,22 @@ pub trait Peers: Send + Sync {
 
     /// Returns the other nodes that serve a module, sorted by id.
     fn holders(&self, module: &str) -> Vec<Peer>;
+
+    /// Returns the other nodes that declare a channel, each with how precisely it does
+    /// ([`stream_key::rank`](crate::call::stream_key::rank)).
+    fn declaring(&self, _channel: &str) -> Vec<((bool, usize), Peer)> {
+        Vec::new()
+    }
+
+    /// Whether this node is about to stop, so that others take over what it is responsible for.
+    fn is_leaving(&self) -> bool {
+        false
+    }
+
+    /// Changes when a node comes, changes or goes.
+    fn changes(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
+    }
 
     /// Sends a broadcast to every other node that serves its module. Broadcasts of a module arrive
     /// in the order of these calls and of those of [`Peers::gather`].
