@@ -3,12 +3,11 @@
 //! The server is a process of its own. All nodes and clients are in this process, each with threads
 //! of its own.
 
+mod durable;
 mod hops;
 
 use std::fs;
-use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -24,8 +23,9 @@ use tokio::runtime::Runtime;
 use hops::Hops;
 
 use crate::node::{self, Node};
+use crate::program::Program;
 use crate::report::Report;
-use crate::{Effort, bare, http, interleaved, machine, median};
+use crate::{Effort, bare, interleaved, machine, median};
 
 const PAYLOAD: &str = "thirty bytes, neither more nor";
 const NODES: usize = 3;
@@ -36,19 +36,19 @@ const IDLE: Duration = Duration::from_secs(4);
 
 pub fn run(effort: Effort) -> Report {
     let mut report = Report::new("cluster");
-    let Some(server) = Server::start() else {
+    let Some(server) = Program::nats() else {
         report.not_run("calls between nodes", "nats-server is not installed (Debian package nats-server)");
         return report;
     };
     let modules = machine::empty_dir("cluster");
     machine::guest(&modules, "hello", "hello");
     let (started, starts) = mpsc::channel();
-    let nodes = start(&modules, Some(&server.url()), &started);
+    let nodes = start(&modules, Some(&server.url("nats")), &started);
     let route = node::route("hello/broadcast");
     until_seen(&nodes[0], &route);
-    let bare = Bare::connect(&server.url());
+    let bare = Bare::connect(&server.url("nats"));
     let (few, many) = (10_000 / effort.divisor, 100_000 / effort.divisor);
-    let hops = Hops::connect(&server.url());
+    let hops = Hops::connect(&server.url("nats"));
     let [bare_one, hops_one, one, bare_many, hops_many, in_64, bare_last, last] = interleaved(
         effort.rounds,
         [
@@ -78,6 +78,7 @@ pub fn run(effort: Effort) -> Report {
     report.ratio("broadcast / bare", &last, &bare_last, None);
     let of_cluster = (0..effort.rounds).map(|_| idle(effort)).collect();
     drop(nodes);
+    durable::measure(&mut report, &server.url("nats"), effort);
     let alone = start(&modules, None, &started);
     let without = (0..effort.rounds).map(|_| idle(effort)).collect();
     drop(alone);
@@ -140,7 +141,7 @@ fn requests(runtime: &Runtime, client: &Client, subject: &'static str, calls: u3
 }
 
 /// Makes calls, some of them at a time.
-async fn in_flight_at_once<F: Future>(calls: u32, in_flight: u32, call: impl Fn() -> F) {
+pub async fn in_flight_at_once<F: Future>(calls: u32, in_flight: u32, call: impl Fn() -> F) {
     let mut running: FuturesUnordered<F> = (0..in_flight.min(calls)).map(|_| call()).collect();
     let mut begun = in_flight.min(calls);
     while running.next().await.is_some() {
@@ -234,41 +235,5 @@ async fn serve(url: &str, answers: bool, receive: &Sender<()>) {
             Some(_) = all.next() => if receive.send(()).is_err() { return },
             else => return,
         }
-    }
-}
-
-/// A NATS server with JetStream.
-struct Server {
-    child: Child,
-    port: u16,
-}
-
-impl Server {
-    /// Starts it, and waits until it accepts connections. `None` if it is not installed.
-    fn start() -> Option<Server> {
-        if !machine::has("nats-server") {
-            return None;
-        }
-        let port = http::free_port();
-        let mut command = Command::new("nats-server");
-        command.args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--jetstream", "--store_dir"]);
-        command.arg(machine::empty_dir("nats-server"));
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let server = Server { child, port };
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            thread::sleep(Duration::from_millis(10));
-        }
-        Some(server)
-    }
-
-    fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

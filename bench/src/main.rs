@@ -8,6 +8,7 @@ mod channels;
 mod cluster;
 mod events;
 mod foreign;
+mod frontends;
 mod http;
 mod kills;
 mod languages;
@@ -15,6 +16,7 @@ mod machine;
 mod messages;
 mod node;
 mod paced;
+mod program;
 mod readme;
 mod redis;
 mod report;
@@ -44,7 +46,7 @@ pub struct Effort {
 
 type Bench = fn(Effort) -> Report;
 
-const ALL: [(&str, Bench); 18] = [
+const ALL: [(&str, Bench); 19] = [
     ("calls", calls::run),
     ("languages", languages::run),
     ("http", http::run),
@@ -59,6 +61,7 @@ const ALL: [(&str, Bench); 18] = [
     ("schedules", schedules::run),
     ("redis", redis::run),
     ("cluster", cluster::run),
+    ("frontends", frontends::run),
     ("start", start::run),
     ("swap", swap::run),
     ("kills", kills::run),
@@ -70,7 +73,7 @@ const SOAK: &str = "soak";
 
 const USAGE: &str =
     "usage: target/release/fanfare-bench [--quick] [--rounds N] [--swaps N] [--kills N] [--dry] [name..]
-  names: calls, languages, http, foreign, broadcast, rpc, messages, streams, websockets, channels, events, schedules, redis, cluster, start, swap, kills, soak; without a name, all except soak
+  names: calls, languages, http, foreign, broadcast, rpc, messages, streams, websockets, channels, events, schedules, redis, cluster, frontends, start, swap, kills, soak; without a name, all except soak
   --rounds: the number of rounds; default 5
   --swaps: the number of swaps of soak, at least 10; default 10000
   --kills: the number of kills, at least 8; default 1000

@@ -5,7 +5,6 @@
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -17,8 +16,9 @@ use futures_util::StreamExt;
 use serde_json::json;
 
 use crate::node::Node;
+use crate::program::Program;
 use crate::report::Report;
-use crate::{Effort, bare, http, interleaved, machine, median};
+use crate::{Effort, bare, interleaved, machine, median};
 
 const PAYLOAD: &str = "thirty bytes, neither more nor";
 
@@ -44,7 +44,7 @@ const MANIFEST: &str = r#"{
 
 pub fn run(effort: Effort) -> Report {
     let mut report = Report::new("redis");
-    let Some(server) = Server::start() else {
+    let Some(server) = Program::redis() else {
         report.not_run("Redis to a handler", "redis-server is not installed (Debian package redis-server)");
         return report;
     };
@@ -52,11 +52,11 @@ pub fn run(effort: Effort) -> Report {
     let modules = machine::empty_dir("redis");
     machine::module(&modules, "hello", MANIFEST, &machine::component("hello"));
     let settings = json!({
-        "redis": { "url": server.url() },
+        "redis": { "url": server.url("redis") },
         "modules": { "hello": { "grants": { "subscribe": ["redis:one", "redis:many"] } } },
     });
     let node = Node::with(&modules, 1, settings, Some(count.probe()));
-    let (url, bare) = (server.url(), count.clone());
+    let (url, bare) = (server.url("redis"), count.clone());
     thread::spawn(move || bare::runtime().block_on(subscribe(&url, &bare)));
     let load = Load { publisher: Publisher::connect(&server), count, received };
     let [bare_latency, latency, bare_rate, rate, rate_of_many] = thread::scope(|scope| {
@@ -197,7 +197,7 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn connect(server: &Server) -> Publisher {
+    fn connect(server: &Program) -> Publisher {
         let stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
         stream.set_nodelay(true).unwrap();
         Publisher { stream: BufReader::new(stream) }
@@ -217,41 +217,5 @@ impl Publisher {
             self.stream.read_line(&mut line).unwrap();
         }
         line.trim().trim_start_matches(':').parse().unwrap_or_else(|_| panic!("{line}"))
-    }
-}
-
-/// A Redis server that keeps nothing.
-struct Server {
-    child: Child,
-    port: u16,
-}
-
-impl Server {
-    /// Starts it, and waits until it accepts connections. `None` if it is not installed.
-    fn start() -> Option<Server> {
-        if !machine::has("redis-server") {
-            return None;
-        }
-        let port = http::free_port();
-        let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"]);
-        command.current_dir(machine::empty_dir("redis-server"));
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let server = Server { child, port };
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            thread::sleep(Duration::from_millis(10));
-        }
-        Some(server)
-    }
-
-    fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -17,6 +17,16 @@ pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64
 }
 
+/// The processor time that all threads of a process have used, in seconds.
+pub fn processor(process: u32) -> f64 {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let nanoseconds = tasks.filter_map(|task| {
+        let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    nanoseconds.sum::<u64>() as f64 / 1e9
+}
+
 impl Child {
     /// Starts this executable with arguments.
     pub fn start(arguments: &[&str]) -> Child {
@@ -49,12 +59,7 @@ impl Child {
 
     /// The processor time that all threads have used, in seconds.
     pub fn processor(&self) -> f64 {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
-        let nanoseconds = tasks.filter_map(|task| {
-            let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-            text.split(' ').next()?.parse::<u64>().ok()
-        });
-        nanoseconds.sum::<u64>() as f64 / 1e9
+        processor(self.id())
     }
 
     /// The resident memory, in bytes.

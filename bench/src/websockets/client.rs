@@ -12,13 +12,16 @@ use crate::streams::child::Child;
 /// The text of a message: 64 bytes.
 const TEXT: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// `socket-client <address> <path> <plain or socketcluster> <in flight> <messages>`
+/// What a client sends: a text, or an event of SocketCluster with this name.
+pub const PLAIN: &str = "-";
+
+/// `socket-client <address> <path> <event, or - for a plain text> <in flight> <messages>`
 pub fn main(arguments: &[String]) {
-    let [address, path, protocol, in_flight, messages] = arguments else {
-        panic!("socket-client <address> <path> <plain or socketcluster> <in flight> <messages>")
+    let [address, path, event, in_flight, messages] = arguments else {
+        panic!("socket-client <address> <path> <event, or - for a plain text> <in flight> <messages>")
     };
     let (in_flight, messages): (usize, usize) = (in_flight.parse().unwrap(), messages.parse().unwrap());
-    let mut client = Client::open(address, path, protocol == "socketcluster");
+    let mut client = Client::open(address, path, Some(event.as_str()).filter(|event| *event != PLAIN));
     client.run(in_flight, messages.div_ceil(10));
     println!("ready");
     std::io::stdin().read_line(&mut String::new()).unwrap();
@@ -27,18 +30,19 @@ pub fn main(arguments: &[String]) {
     println!("done {}", begun.elapsed().as_nanos());
 }
 
-struct Client {
+struct Client<'a> {
     stream: TcpStream,
     /// The beginning of a frame.
     rest: Vec<u8>,
     buffer: Vec<u8>,
-    is_socketcluster: bool,
+    /// That of SocketCluster. `None` sends plain texts.
+    event: Option<&'a str>,
     /// The number of the next event of SocketCluster.
     next: u64,
 }
 
-impl Client {
-    fn open(address: &str, path: &str, is_socketcluster: bool) -> Client {
+impl<'a> Client<'a> {
+    fn open(address: &str, path: &str, event: Option<&'a str>) -> Client<'a> {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         // The key is the example of RFC 6455.
@@ -53,8 +57,8 @@ impl Client {
             head.push(byte[0]);
         }
         assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
-        let mut client = Client { stream, rest: Vec::new(), buffer: vec![0; 1 << 16], is_socketcluster, next: 2 };
-        if is_socketcluster {
+        let mut client = Client { stream, rest: Vec::new(), buffer: vec![0; 1 << 16], event, next: 2 };
+        if event.is_some() {
             let handshake = r##"{"event":"#handshake","data":{"authToken":null},"cid":1}"##;
             client.stream.write_all(&frame(handshake)).unwrap();
             assert_eq!(client.receive(), 1);
@@ -77,9 +81,11 @@ impl Client {
     fn send(&mut self, count: usize) {
         let mut bytes = Vec::new();
         for _ in 0..count {
-            match self.is_socketcluster {
-                false => bytes.extend(frame(TEXT)),
-                true => bytes.extend(frame(&format!(r#"{{"event":"echo","data":"{TEXT}","cid":{}}}"#, self.next))),
+            match self.event {
+                None => bytes.extend(frame(TEXT)),
+                Some(event) => {
+                    bytes.extend(frame(&format!(r#"{{"event":"{event}","data":"{TEXT}","cid":{}}}"#, self.next)));
+                }
             }
             self.next += 1;
         }
@@ -122,14 +128,34 @@ fn frame(text: &str) -> Vec<u8> {
 
 /// Messages a second, and the processor time of the server for one of them, in microseconds.
 pub fn measure(kind: &Kind, server: &Server, in_flight: usize, messages: usize) -> (f64, f64) {
-    let protocol = if kind.is_socketcluster { "socketcluster" } else { "plain" };
-    let (in_flight, count) = (in_flight.to_string(), messages.to_string());
-    let mut client = Child::start(&["socket-client", &server.address, kind.path, protocol, &in_flight, &count]);
-    assert_eq!(client.line(), "ready");
+    let event = if kind.is_socketcluster { "echo" } else { PLAIN };
+    let mut client = Sender::start(&server.address, kind.path, event, in_flight, messages);
     let before = server.child.processor();
-    client.send("go");
-    let line = client.line();
-    let took: f64 = line.strip_prefix("done ").unwrap_or_else(|| panic!("{line}")).parse().unwrap();
+    client.begin();
+    let took = client.took();
     let processor = server.child.processor() - before;
     (messages as f64 / took * 1e9, processor / messages as f64 * 1e6)
+}
+
+/// A client as a child process.
+pub struct Sender(Child);
+
+impl Sender {
+    /// Connects it, and lets it send a tenth of its messages.
+    pub fn start(address: &str, path: &str, event: &str, in_flight: usize, messages: usize) -> Sender {
+        let (in_flight, count) = (in_flight.to_string(), messages.to_string());
+        let mut client = Child::start(&["socket-client", address, path, event, &in_flight, &count]);
+        assert_eq!(client.line(), "ready");
+        Sender(client)
+    }
+
+    pub fn begin(&mut self) {
+        self.0.send("go");
+    }
+
+    /// The time until it had all replies, in nanoseconds.
+    pub fn took(&mut self) -> f64 {
+        let line = self.0.line();
+        line.strip_prefix("done ").unwrap_or_else(|| panic!("{line}")).parse().unwrap()
+    }
 }
