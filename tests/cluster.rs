@@ -10,6 +10,7 @@ pub mod faults;
 pub mod forward;
 mod frozen;
 mod layouts;
+mod members;
 mod messages;
 mod network;
 mod nodes;

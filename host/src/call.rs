@@ -8,6 +8,7 @@ mod address;
 mod assigned;
 pub mod bounds;
 mod broadcast;
+mod census;
 pub mod channel;
 mod channel_call;
 mod client;
@@ -46,6 +47,7 @@ mod written;
 pub use address::{Address, Group, IsolateId, Target};
 pub use assigned::{CallEnd, MessageCall, RunCall};
 pub use broadcast::{Emission, Receipt, Skipped, weight_of_broadcast};
+pub use census::{CensusBatch, CensusMember, CensusPage, CensusStep, MemberStep};
 pub use channel::{
     ChannelAction, ChannelActions, ChannelMember, ChannelMessage, ChannelPage, ChannelPosition, ChannelSettings,
     ChannelTrigger,

@@ -11,6 +11,8 @@ mod asking;
 mod broker;
 mod bucket;
 mod calls;
+mod census;
+mod census_request;
 mod counts;
 mod declared;
 mod durable;
@@ -65,7 +67,7 @@ use crate::config::{ClusterConfig, NatsSecrets, ServerConfig};
 use crate::dispatch::Dispatch;
 use crate::events::EventLog;
 use crate::isolate::NodeFacts;
-use crate::ports::{KnownNode, Reloads, Sessions, TopicReceiver};
+use crate::ports::{CensusReceiver, KnownNode, Reloads, Sessions, TopicReceiver};
 use crate::registry::Roster;
 use bucket::Bucket;
 use durable::Durable;
@@ -140,6 +142,7 @@ struct Node {
     roster: OnceLock<Weak<Roster>>,
     reloads: OnceLock<Weak<dyn Reloads>>,
     sessions: OnceLock<Arc<dyn Sessions>>,
+    census: OnceLock<Weak<dyn CensusReceiver>>,
 }
 
 impl Node {
@@ -266,6 +269,13 @@ impl Cluster {
         if lost > 0 {
             tracing::warn!(lost, "durable broadcasts are lost, because the stream did not accept them in time");
         }
+    }
+
+    /// Sets what receives what other nodes say about the members of channels. Only the first call
+    /// has an effect.
+    pub fn set_census(&self, census: &Arc<impl CensusReceiver + 'static>) {
+        let census = Arc::downgrade(census);
+        _ = self.node.census.set(census);
     }
 
     fn id(&self) -> String {

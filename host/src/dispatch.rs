@@ -39,6 +39,7 @@ pub use durable::DurableRun;
 pub use homes::{ChannelHome, HomeChanges};
 pub use hooks::Message;
 pub use places::Places;
+pub use rendezvous::weight;
 
 use crate::call::{
     Call, CallError, CallResult, CallSession, Context, Deadline, Envelope, Exchange, Extra, Origin, Payload,

@@ -65,7 +65,10 @@ mod work;
 
 #[cfg(test)]
 pub use channels::ChannelInfo;
-pub use channels::{ChannelError, ChannelListener, Channels, EncodeChannel, Listening, Placed, Published};
+pub use channels::{
+    Announced, CROWD, Change, ChannelError, ChannelListener, Channels, EncodeChannel, INTERVAL, Listening,
+    MemberReport, Placed, Published, list_as_json,
+};
 #[cfg(test)]
 pub use chunk::text_of;
 pub use chunk::{LAST_CHUNK, chunk};

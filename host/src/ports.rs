@@ -2,6 +2,7 @@
 //! port has an implementation for a host without that part.
 
 mod calls;
+mod census;
 pub mod channel_caller;
 mod channels;
 mod events;
@@ -22,6 +23,7 @@ mod topics;
 use std::sync::Arc;
 
 pub use calls::{Caller, Calls, NoCalls};
+pub use census::{CensusReceiver, Neighbors, NodesSeen};
 pub use channel_caller::ChannelCaller;
 pub use channels::{Channels, NoChannels};
 pub use events::{Events, NoEvents};

@@ -45,7 +45,7 @@ async fn the_program_sees_members_and_ends_subscriptions() {
     let session = client.ok("sign-in", json!("ada")).await;
     let session = session.as_str().unwrap();
     client.ok("#subscribe", json!({ "channel": channel, "data": [1] })).await;
-    let members = running.channel_members(channel).unwrap();
+    let members = running.channel_members(channel).await.unwrap();
     assert_eq!((members.len(), running.channel_count(channel)), (1, 1));
     assert_eq!(
         (&*members[0].session, members[0].uid.as_deref(), members[0].info.as_deref()),
@@ -56,7 +56,7 @@ async fn the_program_sees_members_and_ends_subscriptions() {
     let told = json!({ "event": "#kickOut", "data": { "message": "closing", "channel": channel } });
     assert_eq!(client.event().await, told);
     assert!(matches!(running.kick_out(channel, "none", ""), Err(CallError::NotFound(_))));
-    assert!(matches!(running.channel_members("any"), Err(CallError::Invalid(_))));
+    assert!(matches!(running.channel_members("any").await, Err(CallError::Invalid(_))));
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ async fn members_are_listed_and_announced_when_they_join_and_leave() {
         let gone = change("leave", &bob, "bob", 0);
         drop(bob);
         assert_eq!(watcher.data(1).await, [gone]);
-        assert_eq!(host.running().channel_members(CHANNEL).unwrap(), []);
+        assert_eq!(host.running().channel_members(CHANNEL).await.unwrap(), []);
     }
 }
 

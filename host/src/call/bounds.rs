@@ -102,6 +102,12 @@ pub static CHANNEL_INFO: Bound = Bound::new("channel-info");
 /// A list of members that was rejected because it would have been too long.
 pub static CHANNEL_MEMBERS: Bound = Bound::new("channel-members");
 
+/// Changes of the members of channels that waited for the census or for another node, and were
+/// dropped because there were too many. The members are told again.
+pub static CENSUS_STEPS: Bound = Bound::new("census-steps");
+/// A member of another node that this node does not know, because there was no room.
+pub static CENSUS_MEMBERS: Bound = Bound::new("census-members");
+
 /// A message of a WebSocket that was rejected because it had too many fragments.
 pub static FRAGMENTS: Bound = Bound::new("websocket-fragments");
 
@@ -127,7 +133,7 @@ pub static LOOKUPS: Bound = Bound::new("lookups");
 /// A pause in which an instance started no call, until it had ended what earlier ones had begun.
 pub static LEFTOVERS: Bound = Bound::new("leftovers");
 
-pub static ALL: [&Bound; 34] = [
+pub static ALL: [&Bound; 36] = [
     &POOL,
     &LEFTOVERS,
     &LOOKUPS,
@@ -159,6 +165,8 @@ pub static ALL: [&Bound; 34] = [
     &CHANNEL_SUBSCRIPTIONS,
     &CHANNEL_INFO,
     &CHANNEL_MEMBERS,
+    &CENSUS_STEPS,
+    &CENSUS_MEMBERS,
     &FRAGMENTS,
     &PACKETS,
     &TOKEN,

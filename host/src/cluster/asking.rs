@@ -65,13 +65,24 @@ impl Cluster {
     /// Queues requests: all, or none if this fails. They arrive at a node in the order in which
     /// they were queued.
     pub(super) fn ask_each(&self, questions: Vec<Question>) -> Result<Asked, CallError> {
+        let asked = self.ask_with(self.waits(questions.len())?, questions)?;
+        sent_to(&asked.nodes);
+        Ok(asked)
+    }
+
+    /// Queues a request of the host itself. Each node gets one at a time. It counts neither
+    /// as a call nor in `cluster.maxWaiting`.
+    pub(super) fn ask_beside(&self, question: Question) -> Result<Asked, CallError> {
+        let answers = self.waiting.begin(1, u32::MAX).ok_or_else(CallError::stopping)?;
+        self.ask_with(answers, vec![question])
+    }
+
+    fn ask_with(&self, answers: Answers, questions: Vec<Question>) -> Result<Asked, CallError> {
         self.client()?;
         let lost = self.link.lost();
-        let answers = self.waits(questions.len())?;
         let nodes: Vec<Reachable> = questions.iter().map(|(node, _)| node.clone()).collect();
         let (boot, token) = (self.boot(), answers.token);
         self.queue_each(questions, |index| Some(self.subjects.answer_of(&boot, token, index)))?;
-        sent_to(&nodes);
         Ok(Asked { answers, nodes, lost, begun: Instant::now() })
     }
 

@@ -97,6 +97,7 @@ impl Cluster {
                 changed
             };
             if changed {
+                self.changes.send_modify(|count| *count += 1);
                 self.beat.notify_one();
             }
             if changes.changed().await.is_err() {

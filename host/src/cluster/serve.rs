@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 
 use super::Cluster;
+use super::census_request::CensusRequest;
 use super::join::MEETS;
 use super::wire::{Answer, Entries, Request};
 use crate::call::text::{MESSAGE, line};
@@ -97,6 +98,18 @@ impl Cluster {
             }
             Request::Sessions(from, request) => {
                 self.serve_request(&from.node, reply, |cluster| cluster.on_session_request(request));
+            }
+            Request::Census(from, request @ CensusRequest::Batch { .. }) => {
+                let (cluster, outcome) = (self.clone(), self.on_census(&from, request));
+                tokio::spawn(async move {
+                    let result = outcome.await.into();
+                    if let Some(reply) = reply {
+                        cluster.answer(reply, result).await;
+                    }
+                });
+            }
+            Request::Census(from, request) => {
+                self.serve_request(&from.node, reply, |cluster| cluster.on_census(&from, request));
             }
             Request::Step(from, step) => self.serve_request(&from.node, reply, |cluster| cluster.on_step(step)),
         }

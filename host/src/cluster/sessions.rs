@@ -42,12 +42,12 @@ impl ClusterSessions {
 
 /// Whether a lost connection leaves open if the request has done something.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Effect {
+pub(super) enum Effect {
     Reads,
     Changes,
 }
 
-fn failed<T: Send + 'static>(error: CallError) -> BoxFuture<Result<T, CallError>> {
+pub(super) fn failed<T: Send + 'static>(error: CallError) -> BoxFuture<Result<T, CallError>> {
     Box::pin(std::future::ready(Err(error)))
 }
 
@@ -55,18 +55,18 @@ fn reply(payload: Payload) -> Reply {
     Reply { payload, ..Reply::default() }
 }
 
-fn as_json(result: &impl Serialize) -> Result<Reply, CallError> {
+pub(super) fn as_json(result: &impl Serialize) -> Result<Reply, CallError> {
     let text = serde_json::to_string(result).map_err(|error| CallError::Invalid(error.to_string()))?;
     Ok(reply(Payload::Text(text)))
 }
 
-fn from_json<T: DeserializeOwned>(reply: &Reply) -> Result<T, CallError> {
+pub(super) fn from_json<T: DeserializeOwned>(reply: &Reply) -> Result<T, CallError> {
     let malformed = |error| CallError::Crashed(format!("the answer of a node cannot be read: {error}"));
     serde_json::from_str(&reply.payload.to_text()).map_err(malformed)
 }
 
 /// The error of a request that one node did not answer.
-fn unanswered(node: &Reachable, why: Unanswered, effect: Effect) -> CallError {
+pub(super) fn unanswered(node: &Reachable, why: Unanswered, effect: Effect) -> CallError {
     let id = &node.peer.id;
     match why {
         Unanswered::Gone => CallError::Unavailable(format!("node {id} was lost, and its sessions with it")),

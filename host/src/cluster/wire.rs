@@ -7,6 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::census_request::CensusRequest;
 use super::session_request::SessionRequest;
 use crate::call::{
     AppliedValues, CallError, GatherEntry, Payload, PeerBroadcast, PeerCall, PeerMessage, Reply, RolloutStep,
@@ -34,6 +35,8 @@ pub(super) enum Request {
     Apply(Sender, AppliedValues),
     /// Use the sessions of the node.
     Sessions(Sender, SessionRequest),
+    /// Tell or ask about the members of channels.
+    Census(Sender, CensusRequest),
 }
 
 /// A broadcast. Only nodes with its module receive it.
@@ -139,6 +142,7 @@ impl Request {
             Request::Call(_, call) | Request::Notify(_, call) => Some(&mut call.payload),
             Request::Message(_, message) => Some(&mut message.payload),
             Request::Sessions(_, request) => request.payload_mut(),
+            Request::Census(_, request) => request.payload_mut(),
             Request::Step(..) | Request::Apply(..) => None,
         }
     }

@@ -8,7 +8,7 @@ pub(super) fn weight_of(key: &str, place: &str) -> u64 {
 
 /// The hash of a key and a place: FNV-1a, then the last steps of SplitMix64, which mix all bits.
 /// All nodes must pick the same place for a key, so it must not change.
-pub(super) fn weight(bytes: impl Iterator<Item = u8>) -> u64 {
+pub fn weight(bytes: impl Iterator<Item = u8>) -> u64 {
     let hash =
         bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -204,6 +204,7 @@ impl Server {
             Arc::new(Routes),
             false,
             Arc::new(crate::ports::NoTopics),
+            None,
             Handle::current(),
         );
         let descriptors = Descriptors { limit: 1_000, reserved: 0 };

@@ -195,23 +195,24 @@ impl RunningHost {
         self.channels.history(&channel.into(), after, most.min(MOST_OF_PAGE), BYTES_OF_PAGE, &Actor::operator())
     }
 
-    /// Returns the members of a channel that a module declares with `presence`, sorted by session.
+    /// Returns the members of a channel that a module declares with `presence`, on all nodes of a
+    /// cluster, sorted by session.
     ///
     /// Fails with [`CallError::Invalid`] if the channel has no presence or the name is not that of
     /// a channel, and with [`CallError::Unavailable`] if the module that declares the channel is
-    /// not installed.
+    /// not installed, or if the home of the channel cannot be asked.
     ///
     /// ```no_run
-    /// # fn run(host: fanfare::RunningHost) -> Result<(), fanfare::CallError> {
-    /// for member in host.channel_members("room/7")? {
+    /// # async fn run(host: fanfare::RunningHost) -> Result<(), fanfare::CallError> {
+    /// for member in host.channel_members("room/7").await? {
     ///     println!("{}: {:?}", member.session, member.uid);
     /// }
     /// # Ok(())
     /// # }
     /// ```
-    pub fn channel_members(&self, channel: &str) -> Result<Vec<ChannelMember>, CallError> {
+    pub async fn channel_members(&self, channel: &str) -> Result<Vec<ChannelMember>, CallError> {
         rules::check(channel)?;
-        self.channels.members(&channel.into(), &ListSize::ANY, &Actor::operator())
+        self.channels.members(&channel.into(), ListSize::ANY, &Actor::operator()).await
     }
 
     /// Ends the subscription of a session to a channel, and returns whether it was subscribed. A

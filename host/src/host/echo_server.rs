@@ -60,6 +60,7 @@ impl EchoServer {
             Arc::new(NoRoutes),
             false,
             Arc::new(crate::ports::NoTopics),
+            None,
             thread.handle.clone(),
         );
         let web_sockets = Arc::new(WebSockets::new(&config.websocket, channels, sockets.clone(), None));

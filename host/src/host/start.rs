@@ -20,7 +20,7 @@ use crate::isolate::{self, Services};
 use crate::net::{Listener, Sockets};
 use crate::registry::Roster;
 use crate::swap::{Swapper, Watcher};
-use crate::triggers::channels::ChannelService;
+use crate::triggers::channels::{Census, ChannelService};
 use crate::triggers::events::{EventListener, ServiceLink};
 use crate::triggers::http::Settings;
 use crate::triggers::nats::Nats;
@@ -98,6 +98,8 @@ struct Built {
     web_sockets: Arc<WebSockets>,
     publisher: Arc<Publisher>,
     channels: Arc<ChannelService>,
+    /// The members of channels on all nodes of a cluster.
+    census: Option<Arc<Census>>,
     /// Starts before the first load, so that it misses no change of a folder.
     watcher: Option<Watcher>,
     tasks: Tasks,

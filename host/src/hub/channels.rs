@@ -22,7 +22,8 @@
 //! - `members` has the members, with the list for each worker; `joined` the channels of a session
 //! - `keeping` reads histories, and sweeps what is too old
 //! - `listing` lists the members of a channel; clients share the `lists`
-//! - `presence` announces members that join and leave, and `crowd` of many only their number
+//! - `presence` announces members that join and leave, and `crowd` of many only their number;
+//!   `reports` tells them to the part that knows the members of all nodes
 //! - `listening` has the listeners inside the host: subscriptions, and the embedding program
 
 // The model of the tests compiles this file from its own folder, so that the paths are needed.
@@ -50,11 +51,17 @@ mod members;
 mod message;
 #[path = "channels/presence.rs"]
 mod presence;
+#[path = "channels/reports.rs"]
+mod reports;
 
 #[cfg(test)]
 pub use all::ChannelInfo;
 pub use all::{Channels, Placed, Published};
 pub use channel::ChannelListener;
+pub use crowd::{CROWD, Change, INTERVAL};
 pub use joined::{ChannelError, Joined};
 pub use listening::Listening;
+pub use lists::list_as_json;
 pub use message::EncodeChannel;
+pub use presence::Announced;
+pub use reports::MemberReport;

@@ -5,10 +5,12 @@
 //!
 //! - `service` has every action of every `actor`; `afterwards` the calls that follow an action,
 //!   `reading` histories and members, `port` the functions for guests
+//! - `census` has the members on all nodes of a cluster
 //! - `lines` orders what the routes decide, `routed` says what an outcome means
 
 pub use actor::Actor;
 pub use backend::{ChannelBackend, StartedCall};
+pub use census::Census;
 pub use port::ChannelPort;
 pub use service::{ChannelService, Refusal};
 
@@ -16,6 +18,7 @@ mod actor;
 mod after;
 mod afterwards;
 mod backend;
+mod census;
 mod counters;
 mod lines;
 mod port;

@@ -42,6 +42,11 @@ impl Collector for Channels {
         writer.counter("fanfare_channels_evicted", help, totals.evicted)?;
         let help = "Subscriptions and messages beyond hub.topics";
         writer.counter("fanfare_channels_refused", help, totals.refused)?;
+        let census = self.service.census();
+        let help = "The memory of the members of channels that this node knows for other nodes";
+        writer.gauge("fanfare_census_bytes", help, census.bytes as u64)?;
+        let help = "How often this node has told another one all members of channels again";
+        writer.counter("fanfare_census_told_again", help, census.told_again)?;
         let refused = self.service.counters().refused();
         let refused = refused.map(|(action, count)| member("action", action.as_str(), count));
         let help = "Actions that the route of a channel refused, or could not be asked about";

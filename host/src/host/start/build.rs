@@ -34,7 +34,7 @@ use crate::ports::{
 use crate::registry::{Manifest, Roster};
 use crate::swap::Swapper;
 use crate::triggers::brokers::Brokers;
-use crate::triggers::channels::{ChannelPort, ChannelService};
+use crate::triggers::channels::{Census, ChannelPort, ChannelService};
 use crate::triggers::events::{Emitter, ServiceLink};
 use crate::triggers::http::Settings;
 use crate::triggers::nats::{Nats, Settings as NatsSettings};
@@ -91,11 +91,16 @@ impl Built {
         let events_of_others = if link.is_some() { Arc::new(NoTopics) } else { topics.clone() };
         let sockets = sockets(&config);
         let streams = Arc::new(Streams::new(&config.sse, hub.clone(), sockets.clone(), topics.clone()));
+        let census = cluster.as_ref().map(|cluster| Census::new(hub.channels.clone(), cluster.clone()));
+        if let Some((cluster, census)) = cluster.as_ref().zip(census.as_ref()) {
+            cluster.set_census(census);
+        }
         let channels = ChannelService::new(
             hub.clone(),
             Arc::new(ChannelModules(dispatch.clone())),
             config.websocket.channels == ChannelAccess::Declared,
             topics.clone(),
+            census.clone(),
             Handle::current(),
         );
         let web_sockets = WebSockets::new(&config.websocket, channels.clone(), sockets.clone(), client_auth);
@@ -230,6 +235,7 @@ impl Built {
             web_sockets,
             publisher,
             channels,
+            census,
             watcher: None,
             tasks,
             state_lock,

@@ -52,6 +52,9 @@ impl Built {
             let asked_to_stop = &tasks.asked_to_stop;
             cluster.serve(&self.links.handle, &self.dispatch, &self.roster, &self.swapper, asked_to_stop);
         }
+        if let Some(census) = self.census {
+            self.links.handle.spawn(tasks.end_of_links.clone().run_until_cancelled_owned(census.run()));
+        }
         self.redis.start(&self.links.handle, self.subscriptions.clone(), tasks.end_of_links.clone());
         self.nats.start(&self.links.handle, self.subscriptions.clone(), tasks.end_of_links.clone());
         let isolates = self.workers.into_iter().map(|worker| worker.thread).chain(self.others);

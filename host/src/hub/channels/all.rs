@@ -18,6 +18,7 @@ use super::joined::ChannelError;
 use super::lists::Lists;
 use super::map::Map;
 use super::message::{EncodeChannel, PlacedMessage};
+use super::reports::{MemberReport, Report};
 use crate::call::{ChannelMessage, ChannelPosition, ChannelSettings, Payload, bounds, time};
 
 /// The channels of a node.
@@ -39,6 +40,7 @@ pub struct Channels {
     pub(super) lists: Lists,
     on_leave: OnceLock<OnLeave>,
     follow: OnceLock<Follow>,
+    pub(super) report: OnceLock<Report>,
 }
 
 /// Follows a channel on other nodes, until the result is dropped.
@@ -126,6 +128,7 @@ impl Channels {
             lists: Lists::new(),
             on_leave: OnceLock::new(),
             follow: OnceLock::new(),
+            report: OnceLock::new(),
         });
         let histories = Arc::downgrade(&channels);
         channels.namespace.memory.add_histories(histories);
@@ -171,10 +174,13 @@ impl Channels {
         let mut wakers = Wakers::default();
         let _order = self.namespace.order.read();
         let subscribed = self.with(name, Map::get_or_make_room, |channel, state| {
-            channel.apply(state, settings, Instant::now());
+            self.apply(channel, state, settings, Instant::now());
             if session.joined.contains(&channel.name) {
                 session.joined.add(&channel.name, self.max_per_session, bytes)?;
-                state.members.set_info(session, info);
+                let member = state.members.set_info(session, info).filter(|_| state.settings.presence);
+                if let Some(member) = member {
+                    self.report(channel, state, &MemberReport::Is(&member));
+                }
                 return Ok(false);
             }
             self.count_subscription()?;
@@ -352,7 +358,7 @@ impl Channels {
         let _order = self.namespace.order.read();
         let result = self.with(name, if is_kept { Map::get_or_add } else { Map::get }, |channel, state| {
             let now = Instant::now();
-            channel.apply(state, message.settings, now);
+            self.apply(channel, state, message.settings, now);
             let added = self.add(channel, state, message, now);
             act(channel, state, added)
         });

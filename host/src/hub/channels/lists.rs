@@ -5,7 +5,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 use super::super::sync::Mutex;
-use super::members::{Member, Members};
+use super::members::Members;
+use crate::call::ChannelMember;
 use crate::call::session::client_id;
 
 /// The most lists that are kept.
@@ -55,27 +56,33 @@ impl Lists {
     }
 }
 
-/// Writes `[{"id": .., "uid": .., "info": ..}, ..]`.
+/// The members of a channel as JSON, as clients get them:
+/// `[{"id": .., "uid": .., "info": ..}, ..]`.
+pub fn list_as_json(members: &[ChannelMember]) -> Arc<str> {
+    let each = members.iter().map(|member| (&*member.session, member.uid.as_deref(), member.info.as_deref()));
+    write(0, each).into()
+}
+
 fn json(members: &Members) -> String {
-    let mut json = Vec::with_capacity(usize::try_from(members.size().bytes).unwrap_or_default() + 2);
+    let each = members.in_order().map(|member| (&*member.session.id, member.uid.as_deref(), member.info.as_deref()));
+    write(members.size().bytes, each)
+}
+
+fn write<'a>(bytes: u64, members: impl Iterator<Item = (&'a str, Option<&'a str>, Option<&'a str>)>) -> String {
+    let mut json = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default() + 2);
     json.push(b'[');
-    for (index, member) in members.in_order().enumerate() {
+    for (index, (session, uid, info)) in members.enumerate() {
         if index > 0 {
             json.push(b',');
         }
-        push(&mut json, member);
+        json.extend_from_slice(b"{\"id\":");
+        // Writing a text to memory does not fail.
+        _ = serde_json::to_writer(&mut json, client_id(session));
+        json.extend_from_slice(b",\"uid\":");
+        _ = serde_json::to_writer(&mut json, &uid);
+        _ = write!(json, ",\"info\":{}}}", info.unwrap_or("null"));
     }
     json.push(b']');
     // It consists of texts.
     String::from_utf8(json).unwrap_or_default()
-}
-
-fn push(json: &mut Vec<u8>, member: &Member) {
-    json.extend_from_slice(b"{\"id\":");
-    // Writing a text to memory does not fail.
-    _ = serde_json::to_writer(&mut *json, client_id(&member.session.id));
-    json.extend_from_slice(b",\"uid\":");
-    _ = serde_json::to_writer(&mut *json, &member.uid.as_deref());
-    let info = member.info.as_deref().unwrap_or("null");
-    _ = write!(json, ",\"info\":{info}}}");
 }

@@ -107,14 +107,15 @@ impl Members {
         facts
     }
 
-    /// Replaces what a member has said about itself.
-    pub fn set_info(&mut self, session: &Session, info: Option<Arc<str>>) {
-        if let Some(member) = self.all.get_mut(&session.topic()) {
-            self.bytes = self.bytes.saturating_sub(member.bytes());
-            member.info = info;
-            self.bytes = self.bytes.saturating_add(member.bytes());
-            self.version = self.version.wrapping_add(1);
-        }
+    /// Replaces what a member has said about itself. Returns the facts about it, if they have
+    /// changed.
+    pub fn set_info(&mut self, session: &Session, info: Option<Arc<str>>) -> Option<ChannelMember> {
+        let member = self.all.get_mut(&session.topic()).filter(|member| member.info != info)?;
+        self.bytes = self.bytes.saturating_sub(member.bytes());
+        member.info = info;
+        self.bytes = self.bytes.saturating_add(member.bytes());
+        self.version = self.version.wrapping_add(1);
+        Some(member.facts())
     }
 
     /// Removes a member. Returns the facts about it.

@@ -80,6 +80,6 @@ impl ports::Channels for ChannelPort {
     }
 
     fn members(&self, from: Caller, channel: String) -> BoxFuture<Result<Vec<ChannelMember>, CallError>> {
-        ready(self.service.members(&channel.into(), &LONGEST_LIST, &Actor::guest(from, true)))
+        self.service.members(&channel.into(), LONGEST_LIST, &Actor::guest(from, true))
     }
 }

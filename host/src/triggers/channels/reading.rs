@@ -10,6 +10,8 @@ use crate::call::text::{NAME, line};
 use crate::call::{
     CallError, ChannelAction, ChannelMember, ChannelPage, ChannelPosition, ChannelSettings, Payload, bounds,
 };
+use crate::hub::list_as_json;
+use crate::ports::BoxFuture;
 
 impl ChannelService {
     /// Whether a client without a session may read the history of a channel: `done` is told the
@@ -57,17 +59,45 @@ impl ChannelService {
         Ok(page.unwrap_or_else(|| ChannelPage { complete: after.is_none(), ..none() }))
     }
 
-    /// Returns the members of a channel with presence. Fails if their list is longer than `most`.
-    pub fn members(&self, channel: &Arc<str>, most: &ListSize, actor: &Actor) -> Result<Vec<ChannelMember>, CallError> {
-        self.has_list(channel, actor)?;
-        self.hub.channels.members(channel, most).map_err(|size| too_long(channel, size, most))
+    /// Returns the members of a channel with presence, on all nodes. Fails if their list is longer
+    /// than `most`.
+    pub fn members(
+        &self,
+        channel: &Arc<str>,
+        most: ListSize,
+        actor: &Actor,
+    ) -> BoxFuture<Result<Vec<ChannelMember>, CallError>> {
+        let listed = self.has_list(channel, actor).map(|()| match &self.census {
+            Some(census) => Err(census.clone()),
+            None => Ok(self.hub.channels.members(channel, &most)),
+        });
+        let channel = channel.clone();
+        Box::pin(async move {
+            let listed = match listed? {
+                Ok(listed) => listed,
+                Err(census) => census.members(&channel, &most).await?,
+            };
+            listed.map_err(|size| too_long(&channel, size, &most))
+        })
     }
 
     /// Returns the members of a channel with presence as JSON for clients. Fails if their list is
     /// longer than `most`.
-    pub fn members_as_json(&self, channel: &Arc<str>, most: &ListSize, actor: &Actor) -> Result<Arc<str>, CallError> {
-        self.has_list(channel, actor)?;
-        self.hub.channels.members_as_json(channel, most).map_err(|size| too_long(channel, size, most))
+    pub fn members_as_json(
+        &self,
+        channel: &Arc<str>,
+        most: ListSize,
+        actor: &Actor,
+    ) -> BoxFuture<Result<Arc<str>, CallError>> {
+        if self.census.is_some() {
+            let members = self.members(channel, most, actor);
+            return Box::pin(async move { Ok(list_as_json(&members.await?)) });
+        }
+        let listed = self.has_list(channel, actor).and_then(|()| {
+            let listed = self.hub.channels.members_as_json(channel, &most);
+            listed.map_err(|size| too_long(channel, size, &most))
+        });
+        Box::pin(std::future::ready(listed))
     }
 
     fn has_list(&self, channel: &Arc<str>, actor: &Actor) -> Result<(), CallError> {

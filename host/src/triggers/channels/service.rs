@@ -8,9 +8,11 @@ use tokio::runtime::Handle;
 use super::actor::Actor;
 use super::after::After;
 use super::backend::{ChannelBackend, StartedCall};
+use super::census::{Census, CensusTotals};
 use super::counters::Counters;
 use super::lines::{Kind, Lines, Place};
 use super::routed::{Rule, decision};
+use crate::call::channel::announced;
 use crate::call::text::{NAME, line};
 use crate::call::{CallError, ChannelAction, ChannelPosition, ChannelSettings, Payload, Post, TopicKind, bounds};
 use crate::hub::{ChannelError, Hub, Published, Reach, Session};
@@ -33,7 +35,9 @@ pub struct ChannelService {
     pub(super) counters: Counters,
     /// The channels of other nodes.
     topics: Arc<dyn Topics>,
-    runtime: Handle,
+    /// The members on all nodes of a cluster.
+    pub(super) census: Option<Arc<Census>>,
+    pub runtime: Handle,
 }
 
 /// Why a client is not subscribed, or still is.
@@ -78,15 +82,19 @@ impl ChannelService {
         backend: Arc<dyn ChannelBackend>,
         only_declared: bool,
         topics: Arc<dyn Topics>,
+        census: Option<Arc<Census>>,
         runtime: Handle,
     ) -> Arc<ChannelService> {
         let (lines, notices) = (Lines::new(runtime.clone()), Lines::new(runtime.clone()));
         let counters = Counters::default();
         if !topics.is_alone() {
-            let followed = topics.clone();
-            hub.channels.follow_with(Box::new(move |name| Box::new(followed.follow(TopicKind::Channel, name))));
+            let (followed, watched) = (topics.clone(), census.clone());
+            hub.channels.follow_with(Box::new(move |name| {
+                let watch = watched.as_ref().and_then(|census| census.watch(name));
+                watch.unwrap_or_else(|| Box::new(followed.follow(TopicKind::Channel, name)))
+            }));
         }
-        let service = ChannelService { hub, backend, lines, notices, only_declared, counters, topics, runtime };
+        let service = ChannelService { hub, backend, lines, notices, only_declared, counters, topics, census, runtime };
         let service = Arc::new(service);
         let told = Arc::downgrade(&service);
         service.hub.channels.on_leave(Box::new(move |session, channels| {
@@ -99,6 +107,11 @@ impl ChannelService {
 
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// The figures of the members on all nodes. Zeros for a single node.
+    pub fn census(&self) -> CensusTotals {
+        self.census.as_ref().map(|census| census.totals()).unwrap_or_default()
     }
 
     /// The requests that wait for the routes of channels.
@@ -233,8 +246,12 @@ impl ChannelService {
             }
             // The client misses nothing of other nodes after the answer.
             let followed = service.topics.follow(TopicKind::Channel, &name);
+            let (census, name) = (service.census.clone(), name.clone());
             service.runtime.spawn(async move {
-                followed.confirmed().await;
+                match census.filter(|_| announced(&name).is_some()) {
+                    Some(census) => census.listed(&name).await,
+                    None => _ = followed.confirmed().await,
+                }
                 done(Ok(()));
             });
             after

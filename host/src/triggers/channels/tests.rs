@@ -138,6 +138,7 @@ impl Bench {
             modules.clone(),
             only_declared,
             Arc::new(crate::ports::NoTopics),
+            None,
             Handle::current(),
         );
         Bench { modules, service, heard, _listening: listening, done: Arc::default() }

@@ -8,6 +8,11 @@ fn presence() -> ChannelSettings {
     ChannelSettings { presence: true, ..ChannelSettings::default() }
 }
 
+/// The result of what asks no other node.
+fn at_once<T>(listed: crate::ports::BoxFuture<T>) -> T {
+    futures_util::FutureExt::now_or_never(listed).unwrap()
+}
+
 #[tokio::test]
 async fn the_route_decides_for_each_member_about_a_message_before_the_next_one() {
     let bench = Bench::new();
@@ -73,7 +78,7 @@ async fn the_route_is_told_who_joins_and_leaves_and_cannot_prevent_it() {
     assert_eq!(bench.done(), ["subscribe: ok"]);
     let told = bench.end(0, failure());
     assert_eq!((told.trigger.action, told.trigger.session.as_deref()), (Join, Some(&*session.id)));
-    let members = bench.service.members(&CHANNEL.into(), &ListSize::ANY, &Actor::operator()).unwrap();
+    let members = at_once(bench.service.members(&CHANNEL.into(), ListSize::ANY, &Actor::operator())).unwrap();
     assert_eq!((members.len(), members[0].info.as_deref()), (1, Some(r#"{"a":1}"#)));
     until("the end of the line", || !bench.service.is_busy(CHANNEL)).await;
     // A member that subscribes again has not joined.
@@ -199,7 +204,8 @@ async fn what_a_member_says_about_itself_is_replaced_by_the_route_and_bounded() 
     let bench = Bench::new();
     bench.route(&[ChannelAction::Subscribe], presence());
     let (session, _) = bench.client();
-    let info = || bench.service.members(&CHANNEL.into(), &ListSize::ANY, &Actor::operator()).unwrap()[0].info.clone();
+    let all = || at_once(bench.service.members(&CHANNEL.into(), ListSize::ANY, &Actor::operator())).unwrap();
+    let info = || all()[0].info.clone();
     let of_size = |size: usize| format!("\"{}\"", "x".repeat(size - 2));
     for (result, expected, said) in [
         (pass(None), "s: ok", Some("1".to_owned())),
@@ -263,9 +269,10 @@ async fn a_list_of_members_has_a_bound_of_members_and_of_bytes() {
         bench.subscribe("subscribe", &session, Payload::Text(info));
         clients.push(session);
     }
-    let list =
-        |most: &ListSize| bench.service.members(&CHANNEL.into(), most, &Actor::operator()).map(|list| list.len());
-    let json = |most: &ListSize| bench.service.members_as_json(&CHANNEL.into(), most, &Actor::operator());
+    let list = |most: &ListSize| {
+        at_once(bench.service.members(&CHANNEL.into(), *most, &Actor::operator())).map(|list| list.len())
+    };
+    let json = |most: &ListSize| at_once(bench.service.members_as_json(&CHANNEL.into(), *most, &Actor::operator()));
     let exact = ListSize { members: 3, bytes };
     assert_eq!((list(&LONGEST_LIST), list(&exact)), (Ok(3), Ok(3)));
     let written = json(&exact).unwrap();

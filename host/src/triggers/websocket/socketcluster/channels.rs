@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -15,7 +16,7 @@ use crate::call::channel::{LONGEST_LIST, ListSize};
 use crate::call::session::client_id;
 use crate::call::{CallError, Payload};
 use crate::hub::{ChannelError, Session};
-use crate::ports::channel_caller;
+use crate::ports::{BoxFuture, channel_caller};
 use crate::triggers::channels::{Actor, Refusal};
 use crate::triggers::websocket::auth::TOKEN_ERROR;
 use crate::triggers::websocket::backend::ClientBackend;
@@ -60,8 +61,16 @@ pub(super) fn act<B: ClientBackend>(link: &Link<B>, shared: &Shared, version: Ve
             asked.answer_long(answer);
         }
         "#members" => {
-            let answer = asked.members(shared, &fields);
-            asked.answer_long(answer);
+            match asked.members(shared, &fields) {
+                Err(error) => asked.answer_long(Err::<Arc<str>, _>(error)),
+                Ok(mut listed) => {
+                    // At once, if no other node has to be asked.
+                    match (&mut listed).now_or_never() {
+                        Some(listed) => asked.answer_members(listed),
+                        None => _ = shared.channels.runtime.spawn(async move { asked.answer_members(listed.await) }),
+                    }
+                }
+            }
         }
         _ => {
             let error = json!({ "message": "there is no such event", "name": "NotFoundError", "code": "not-found" });
@@ -212,11 +221,15 @@ impl<B: ClientBackend> Asked<B> {
         read.map(|read| page(&read)).map_err(error)
     }
 
-    fn members(&self, shared: &Shared, fields: &Fields<'_>) -> Result<Arc<str>, Failed> {
+    fn members(&self, shared: &Shared, fields: &Fields<'_>) -> Result<BoxFuture<Result<Arc<str>, CallError>>, Failed> {
         let channel = self.subscribed(shared, fields, "list the members of")?;
         let most = ListSize { bytes: shared.max_history, ..LONGEST_LIST };
-        let members = shared.channels.members_as_json(&channel, &most, &self.actor());
-        members.map_err(|error| error_of(&error, Refused::Event, self.version))
+        Ok(shared.channels.members_as_json(&channel, most, &self.actor()))
+    }
+
+    fn answer_members(self, listed: Result<Arc<str>, CallError>) {
+        let listed = listed.map_err(|error| error_of(&error, Refused::Event, self.version));
+        self.answer_long(listed);
     }
 
     /// The channel of an event for which the client must be subscribed.

@@ -1,0 +1,20 @@
+//! Reports of the members of this node, for the part that knows those of all nodes.
+
+use std::sync::Arc;
+
+use crate::call::ChannelMember;
+
+/// A change of the members of a channel with presence on this node.
+#[derive(Debug, Clone, Copy)]
+pub enum MemberReport<'a> {
+    /// A session is a member, with what is known of it now.
+    Is(&'a ChannelMember),
+    /// The session with this id is no member any more.
+    Gone(&'a Arc<str>),
+    /// Any members may have changed, because the channel has presence now, or no longer.
+    All,
+}
+
+/// Is told each change, with the number of members on this node after it, under the lock of the
+/// channel: it must not block, nor use the hub.
+pub type Report = Box<dyn Fn(&Arc<str>, &MemberReport<'_>, usize) + Send + Sync>;

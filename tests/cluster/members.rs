@@ -1,0 +1,425 @@
+//! The members of channels with presence on all nodes.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::cable::Cable;
+use super::streams::until_state;
+use crate::channels::{Client, PATHS};
+use crate::cli::project::{Project, Serving};
+use crate::harness::{Nats, Started, TestHost, eventually, node as settings};
+
+const GUEST: &str = "channels";
+
+/// Enough channels for each node to be the home of some.
+const CHANNELS: usize = 8;
+
+fn websocket() -> Value {
+    let listeners = json!([
+        { "path": PATHS[0], "protocol": 1, "module": GUEST },
+        { "path": PATHS[1], "module": GUEST },
+    ]);
+    json!({ "websocket": { "listeners": listeners } })
+}
+
+fn test_host(nats: &str, id: &str) -> TestHost {
+    let grants = json!({ "sessions": true, "channels": ["lobby/*"] });
+    TestHost::with(GUEST).grant(GUEST, grants).config(settings(id, "node", nats)).config(websocket()).workers(1)
+}
+
+async fn node(nats: &Nats, id: &str) -> Started {
+    let host = test_host(&nats.url(), id).start().await;
+    until_state(&host, "up").await;
+    host
+}
+
+/// A node in a process of its own, and its folder.
+async fn process(nats: &Nats, id: &str) -> (Project, Serving) {
+    let grants = json!({ "sessions": true, "channels": ["lobby/*"] });
+    let project = Project::with(&[GUEST]).config(nats.node(id, "node")).config(websocket());
+    let project = project.config(json!({ "workers": 1, "modules": { GUEST: { "grants": grants } } }));
+    let serving = project.serve(&[]).await;
+    (project, serving)
+}
+
+/// Waits until a node sees this number of nodes that have the module.
+async fn sees(host: &Started, nodes: usize) {
+    eventually("the node sees the others", || async {
+        let status = host.admin("GET", "/v1/nodes", "").await.json();
+        let listed = status["nodes"].as_array().unwrap();
+        listed.len() == nodes && listed.iter().all(|node| node["modules"].get(GUEST).is_some())
+    })
+    .await;
+}
+
+fn channel(number: usize) -> String {
+    format!("channels/presence/{number}")
+}
+
+/// A client that is a member of several channels.
+async fn member(address: std::net::SocketAddr, channels: usize) -> Client {
+    let mut client = Client::at(address, 2).await;
+    for number in 0..channels {
+        client.ok("#subscribe", json!({ "channel": channel(number) })).await;
+    }
+    client
+}
+
+/// A client that becomes a member of all channels, as all watchers are told.
+async fn joined(address: std::net::SocketAddr, watchers: &mut [Client], count: u64) -> Client {
+    let client = member(address, CHANNELS).await;
+    for watcher in watchers {
+        is_told(watcher, '+', &client.id, CHANNELS, count).await;
+    }
+    client
+}
+
+/// A client that watches the members of several channels.
+async fn watcher(host: &Started, channels: usize) -> Client {
+    let mut client = Client::open(host, 2).await;
+    for number in 0..channels {
+        client.ok("#subscribe", json!({ "channel": format!("presence/{}", channel(number)) })).await;
+    }
+    client
+}
+
+/// The next announcements, each as `<channel>+<id>` or `<channel>-<id>`, and the count.
+async fn announced(watcher: &mut Client, count: usize) -> Vec<(String, u64)> {
+    let mut all = Vec::new();
+    for _ in 0..count {
+        let message = watcher.message().await;
+        let channel = message["channel"].as_str().unwrap().strip_prefix("presence/channels/presence/").unwrap();
+        let data = &message["data"];
+        let sign = if data["action"] == "join" { '+' } else { '-' };
+        let id = data["member"]["id"].as_str().unwrap_or_else(|| panic!("{message}"));
+        all.push((format!("{channel}{sign}{id}"), data["count"].as_u64().unwrap()));
+    }
+    all
+}
+
+/// The same change in each of several channels, with the count after it.
+fn everywhere(sign: char, client: &str, channels: usize, count: u64) -> BTreeSet<(String, u64)> {
+    (0..channels).map(|number| (format!("{number}{sign}{client}"), count)).collect()
+}
+
+/// Waits until a watcher is told the same change once in each channel.
+async fn is_told(watcher: &mut Client, sign: char, client: &str, channels: usize, count: u64) {
+    let told: BTreeSet<(String, u64)> = announced(watcher, channels).await.into_iter().collect();
+    assert_eq!(told, everywhere(sign, client, channels, count));
+}
+
+/// The clients' ids of the members that a node lists.
+async fn listed(host: &Started, channel: &str) -> BTreeSet<String> {
+    let members = host.running().channel_members(channel).await.unwrap();
+    members.iter().map(|member| member.session.split_once('/').unwrap().1.to_owned()).collect()
+}
+
+fn ids(clients: &[&Client]) -> BTreeSet<String> {
+    clients.iter().map(|client| client.id.clone()).collect()
+}
+
+/// Waits until every node lists exactly these members, in each channel.
+async fn lists(hosts: &[&Started], clients: &[&Client], channels: usize) {
+    for host in hosts {
+        for number in 0..channels {
+            let channel = channel(number);
+            eventually("the node lists all members", || async { listed(host, &channel).await == ids(clients) }).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn joins_and_leaves_are_announced_once_in_order_on_every_node_which_lists_all_members() {
+    for nats in Nats::all().await {
+        let hosts = [node(&nats, "a-1").await, node(&nats, "b-1").await, node(&nats, "c-1").await];
+        for host in &hosts {
+            sees(host, 3).await;
+        }
+        let mut watchers = Vec::new();
+        for host in &hosts {
+            watchers.push(watcher(host, CHANNELS).await);
+        }
+        let mut ada = joined(hosts[0].http, &mut watchers, 1).await;
+        let bob = joined(hosts[1].http, &mut watchers, 2).await;
+        lists(&hosts.each_ref(), &[&ada, &bob], CHANNELS).await;
+        // Clients and guests get the same list, and the count is that of the node.
+        let both = |listed: &Value, key: &str| -> BTreeSet<String> {
+            let id = |member: &Value| member[key].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+            listed.as_array().unwrap_or_else(|| panic!("{listed}")).iter().map(id).collect()
+        };
+        for number in 0..CHANNELS {
+            let clients = ada.ok("#members", json!({ "channel": channel(number) })).await;
+            assert_eq!(both(&clients, "id"), ids(&[&ada, &bob]));
+        }
+        let members = json!({ "do": "members", "channel": channel(0) });
+        for route in ["use", "blocking"] {
+            let listed = hosts[2].post(&format!("/api/{GUEST}/{route}"), members.to_string()).await.json();
+            assert_eq!(both(&listed, "session"), ids(&[&ada, &bob]), "{listed}");
+        }
+        assert_eq!(hosts.each_ref().map(|host| host.running().channel_count(&channel(0))), [1, 1, 0]);
+        // What a member says about itself changes without an announcement.
+        ada.ok("#subscribe", json!({ "channel": channel(0), "data": { "name": "ada" } })).await;
+        for host in &hosts {
+            let info = || async {
+                let members = host.running().channel_members(&channel(0)).await.unwrap();
+                let of_ada = members.iter().find(|member| member.session.ends_with(&ada.id)).unwrap();
+                of_ada.info.as_deref() == Some(r#"{"name":"ada"}"#)
+            };
+            eventually("the node lists what is new", info).await;
+        }
+        for number in 0..CHANNELS {
+            ada.ok("#unsubscribe", json!(channel(number))).await;
+            ada.ok("#subscribe", json!({ "channel": channel(number) })).await;
+        }
+        let mut last = Vec::new();
+        for watcher in &mut watchers {
+            last.push(announced(watcher, 2 * CHANNELS).await);
+        }
+        let bobs = bob.id.clone();
+        drop(bob);
+        for (watcher, mut told) in watchers.iter_mut().zip(last) {
+            told.extend(announced(watcher, CHANNELS).await);
+            for number in 0..CHANNELS {
+                let of = |(what, _): &&(String, u64)| what.starts_with(&format!("{number}"));
+                let changes: Vec<&str> = told.iter().filter(of).map(|(what, _)| &what[1..]).collect();
+                let expected = [format!("-{}", ada.id), format!("+{}", ada.id), format!("-{bobs}")];
+                assert_eq!(changes, expected);
+            }
+            assert!(watcher.has_nothing().await);
+        }
+        lists(&hosts.each_ref(), &[&ada], CHANNELS).await;
+    }
+}
+
+#[tokio::test]
+async fn the_members_of_a_killed_node_leave_and_nobody_else_also_where_it_was_the_home() {
+    let Some(nats) = Nats::start().await else { return };
+    let (a, b) = (node(&nats, "a-1").await, node(&nats, "b-1").await);
+    let (_project, c) = process(&nats, "c-1").await;
+    for host in [&a, &b] {
+        sees(host, 3).await;
+    }
+    let mut watchers = [watcher(&a, CHANNELS).await, watcher(&b, CHANNELS).await];
+    let ada = joined(a.http, &mut watchers, 1).await;
+    let lost = joined(c.http, &mut watchers, 2).await;
+    lists(&[&a, &b], &[&ada, &lost], CHANNELS).await;
+    let killed = Instant::now();
+    c.signal(Signal::KILL);
+    for watcher in &mut watchers {
+        is_told(watcher, '-', &lost.id, CHANNELS, 1).await;
+    }
+    // `cluster.goneAfter` is 600 ms, a heartbeat 100 ms. The rest is for a busy machine.
+    let after = killed.elapsed();
+    assert!(after < Duration::from_millis(2_700), "{after:?}");
+    lists(&[&a, &b], &[&ada], CHANNELS).await;
+    // The next process with this id tells its members.
+    let (_project, c) = process(&nats, "c-1").await;
+    let found = member(c.http, CHANNELS).await;
+    for watcher in &mut watchers {
+        is_told(watcher, '+', &found.id, CHANNELS, 2).await;
+        assert!(watcher.has_nothing().await);
+    }
+    lists(&[&a, &b], &[&ada, &found], CHANNELS).await;
+}
+
+#[tokio::test]
+async fn a_home_that_moves_to_a_new_node_announces_nobody_and_forgets_nobody() {
+    let Some(nats) = Nats::start().await else { return };
+    let (a, b) = (node(&nats, "a-1").await, node(&nats, "b-1").await);
+    for host in [&a, &b] {
+        sees(host, 2).await;
+    }
+    let mut watchers = vec![watcher(&a, CHANNELS).await, watcher(&b, CHANNELS).await];
+    let ada = joined(a.http, &mut watchers, 1).await;
+    let bob = joined(b.http, &mut watchers, 2).await;
+    let c = node(&nats, "c-1").await;
+    for host in [&a, &b, &c] {
+        sees(host, 3).await;
+    }
+    lists(&[&a, &b, &c], &[&ada, &bob], CHANNELS).await;
+    watchers.push(watcher(&c, CHANNELS).await);
+    let eve = member(c.http, CHANNELS).await;
+    for watcher in &mut watchers {
+        is_told(watcher, '+', &eve.id, CHANNELS, 3).await;
+        assert!(watcher.has_nothing().await);
+    }
+    // A node that stops in order: its members leave, and its channels move back.
+    watchers.pop();
+    let left = eve.id.clone();
+    drop(eve);
+    c.stop().await;
+    for watcher in &mut watchers {
+        is_told(watcher, '-', &left, CHANNELS, 2).await;
+    }
+    lists(&[&a, &b], &[&ada, &bob], CHANNELS).await;
+    for watcher in &mut watchers {
+        assert!(watcher.has_nothing().await);
+    }
+}
+
+#[tokio::test]
+async fn the_members_of_a_node_that_is_cut_off_leave_and_return_on_both_sides() {
+    let Some(nats) = Nats::start().await else { return };
+    let cable = Cable::to(nats.address(), Duration::ZERO).await;
+    let a = node(&nats, "a-1").await;
+    let c = test_host(&format!("nats://{}", cable.address), "c-1").start().await;
+    for host in [&a, &c] {
+        sees(host, 2).await;
+    }
+    let mut watchers = [watcher(&a, CHANNELS).await, watcher(&c, CHANNELS).await];
+    let ada = joined(a.http, &mut watchers, 1).await;
+    let eve = joined(c.http, &mut watchers, 2).await;
+    cable.pull();
+    is_told(&mut watchers[0], '-', &eve.id, CHANNELS, 1).await;
+    is_told(&mut watchers[1], '-', &ada.id, CHANNELS, 1).await;
+    lists(&[&a], &[&ada], CHANNELS).await;
+    lists(&[&c], &[&eve], CHANNELS).await;
+    // What changes meanwhile is known afterwards.
+    let new = member(c.http, CHANNELS).await;
+    is_told(&mut watchers[1], '+', &new.id, CHANNELS, 2).await;
+    cable.plug_in();
+    let told: BTreeSet<String> = announced(&mut watchers[0], 2 * CHANNELS).await.into_iter().map(|one| one.0).collect();
+    let both = [&eve.id, &new.id].into_iter().flat_map(|id| everywhere('+', id, CHANNELS, 0));
+    assert_eq!(told, both.map(|one| one.0).collect());
+    is_told(&mut watchers[1], '+', &ada.id, CHANNELS, 3).await;
+    lists(&[&a, &c], &[&ada, &eve, &new], CHANNELS).await;
+    for watcher in &mut watchers {
+        assert!(watcher.has_nothing().await);
+    }
+}
+
+#[tokio::test]
+async fn the_members_of_a_frozen_node_leave_and_are_told_again_when_it_continues() {
+    let Some(nats) = Nats::start().await else { return };
+    let (a, b) = (node(&nats, "a-1").await, node(&nats, "b-1").await);
+    let (_project, c) = process(&nats, "c-1").await;
+    for host in [&a, &b] {
+        sees(host, 3).await;
+    }
+    let mut watchers = [watcher(&a, CHANNELS).await, watcher(&b, CHANNELS).await];
+    let ada = joined(a.http, &mut watchers, 1).await;
+    let frozen = joined(c.http, &mut watchers, 2).await;
+    c.freeze().await;
+    for watcher in &mut watchers {
+        is_told(watcher, '-', &frozen.id, CHANNELS, 1).await;
+    }
+    // It has missed this when it continues, also in the channels whose home it was.
+    let bob = joined(b.http, &mut watchers, 2).await;
+    c.signal(Signal::CONT);
+    for watcher in &mut watchers {
+        is_told(watcher, '+', &frozen.id, CHANNELS, 3).await;
+    }
+    lists(&[&a, &b], &[&ada, &bob, &frozen], CHANNELS).await;
+    for watcher in &mut watchers {
+        assert!(watcher.has_nothing().await);
+    }
+}
+
+#[tokio::test]
+async fn after_a_short_absence_of_nats_only_what_has_changed_is_announced() {
+    let Some(mut nats) = Nats::start().await else { return };
+    let patient = json!({ "cluster": { "goneAfter": "15s" } });
+    let each = async |id: &str| test_host(&nats.url(), id).config(patient.clone()).start().await;
+    let (a, b) = (each("a-1").await, each("b-1").await);
+    for host in [&a, &b] {
+        sees(host, 2).await;
+    }
+    let mut watchers = [watcher(&a, CHANNELS).await, watcher(&b, CHANNELS).await];
+    let mut ada = joined(a.http, &mut watchers, 1).await;
+    let bob = joined(b.http, &mut watchers, 2).await;
+    nats.kill();
+    for host in [&a, &b] {
+        until_state(host, "down").await;
+    }
+    for number in 0..CHANNELS {
+        ada.ok("#unsubscribe", json!(channel(number))).await;
+    }
+    let eve = member(b.http, CHANNELS).await;
+    nats.run().await;
+    for watcher in &mut watchers {
+        let told: BTreeSet<String> = announced(watcher, 2 * CHANNELS).await.into_iter().map(|one| one.0).collect();
+        let changes = everywhere('-', &ada.id, CHANNELS, 0).into_iter().chain(everywhere('+', &eve.id, CHANNELS, 0));
+        assert_eq!(told, changes.map(|one| one.0).collect());
+    }
+    lists(&[&a, &b], &[&bob, &eve], CHANNELS).await;
+    for watcher in &mut watchers {
+        assert!(watcher.has_nothing().await);
+    }
+}
+
+#[tokio::test]
+async fn while_nats_is_away_each_node_knows_its_own_members_and_all_return() {
+    let Some(mut nats) = Nats::start().await else { return };
+    let (a, b) = (node(&nats, "a-1").await, node(&nats, "b-1").await);
+    for host in [&a, &b] {
+        sees(host, 2).await;
+    }
+    let mut watchers = [watcher(&a, CHANNELS).await, watcher(&b, CHANNELS).await];
+    let ada = joined(a.http, &mut watchers, 1).await;
+    let bob = joined(b.http, &mut watchers, 2).await;
+    nats.kill();
+    is_told(&mut watchers[0], '-', &bob.id, CHANNELS, 1).await;
+    is_told(&mut watchers[1], '-', &ada.id, CHANNELS, 1).await;
+    lists(&[&a], &[&ada], CHANNELS).await;
+    nats.run().await;
+    is_told(&mut watchers[0], '+', &bob.id, CHANNELS, 2).await;
+    is_told(&mut watchers[1], '+', &ada.id, CHANNELS, 2).await;
+    lists(&[&a, &b], &[&ada, &bob], CHANNELS).await;
+}
+
+#[tokio::test]
+async fn lists_and_members_larger_than_a_message_of_nats_cross_in_parts() {
+    let Some(nats) = Nats::configured("max_payload: 16384").await else { return };
+    let a = node(&nats, "a-1").await;
+    let mut clients = Vec::new();
+    let info = "x".repeat(4_000);
+    for _ in 0..40 {
+        let mut client = Client::open(&a, 2).await;
+        for number in 0..2 {
+            client.ok("#subscribe", json!({ "channel": channel(number), "data": info })).await;
+        }
+        clients.push(client);
+    }
+    // The home of a channel is asked for more than it can answer at once, and moves.
+    let b = node(&nats, "b-1").await;
+    for host in [&a, &b] {
+        sees(host, 2).await;
+    }
+    let all: Vec<&Client> = clients.iter().collect();
+    lists(&[&a, &b], &all, 2).await;
+    let members = b.running().channel_members(&channel(0)).await.unwrap();
+    assert!(members.iter().all(|member| member.info.as_deref().is_some_and(|text| text.len() == info.len() + 2)));
+    let mut watcher = watcher(&b, 2).await;
+    let last = clients.pop().unwrap();
+    let gone = last.id.clone();
+    drop(last);
+    is_told(&mut watcher, '-', &gone, 2, 39).await;
+}
+
+#[tokio::test]
+async fn from_a_thousand_members_on_all_nodes_on_only_their_number_is_announced() {
+    let Some(nats) = Nats::start().await else { return };
+    let (a, b) = (node(&nats, "a-1").await, node(&nats, "b-1").await);
+    for host in [&a, &b] {
+        sees(host, 2).await;
+    }
+    let mut watchers = [watcher(&a, 1).await, watcher(&b, 1).await];
+    let mut clients = Vec::new();
+    for number in 0..1_000 {
+        clients.push(member([&a, &b][number % 2].http, 1).await);
+    }
+    for watcher in &mut watchers {
+        let told: BTreeSet<String> = announced(watcher, 999).await.into_iter().map(|one| one.0).collect();
+        assert_eq!(told.len(), 999);
+        assert_eq!(watcher.message().await["data"], json!({ "count": 1_000 }));
+    }
+    let last = clients.pop().unwrap();
+    let gone = format!("0-{}", last.id);
+    drop(last);
+    for watcher in &mut watchers {
+        assert_eq!(announced(watcher, 1).await, [(gone.clone(), 999)]);
+    }
+}
