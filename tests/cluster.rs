@@ -12,6 +12,7 @@ mod frozen;
 mod layouts;
 mod members;
 mod messages;
+mod missed;
 mod network;
 mod nodes;
 pub mod presence;

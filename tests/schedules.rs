@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod commands;
+pub mod missed;
 mod moves;
 mod runs;
 mod swaps;

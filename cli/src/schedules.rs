@@ -88,7 +88,7 @@ impl SchedulesArgs {
 }
 
 fn table(schedules: &[ScheduleStatus]) -> String {
-    let head = ["MODULE", "SCHEDULE", "TYPE", "WHEN", "NEXT", "LAST", "OK", "FAILED", "SKIPPED", "MISSED"];
+    let head = ["MODULE", "SCHEDULE", "TYPE", "WHEN", "NEXT", "LAST", "OK", "FAILED", "SKIPPED", "MISSED", "MADE UP"];
     let mut rows = vec![head.map(str::to_owned)];
     rows.extend(schedules.iter().map(|schedule| {
         let subdomain = schedule.subdomain.as_deref().map(|name| format!(" ({})", printable(name)));
@@ -114,6 +114,7 @@ fn table(schedules: &[ScheduleStatus]) -> String {
             schedule.failed.to_string(),
             schedule.skipped.to_string(),
             schedule.missed.to_string(),
+            if schedule.makes_up { schedule.made_up.to_string() } else { "-".to_owned() },
         ]
     }));
     let mut text = aligned(&rows) + &failures(schedules);
@@ -188,7 +189,7 @@ mod tests {
     async fn every_schedule_has_a_row() {
         let schedules = r#"[
             {"module":"ticker","name":"tick","type":"worker","interval":5000,"immediate":true,"overlap":"skip",
-             "state":"active","next":1795670570000,"running":0,"succeeded":7,"failed":0,"skipped":1,"missed":2,
+             "state":"active","next":1795670570000,"running":0,"succeeded":7,"failed":0,"skipped":1,"missed":2,"makesUp":true,"madeUp":1,
              "last":{"id":"a","worker":0,"due":1795670565000,"success":true,"runTime":3}},
             {"module":"ticker","name":"clean","subdomain":"acme","type":"all","cron":"0 3 * * *","tz":"Europe/Berlin",
              "overlap":"skip","state":"disabled","reason":"`disable` is true",
@@ -196,10 +197,10 @@ mod tests {
             {"module":"ticker","name":"warm","type":"all","immediate":true,"overlap":"allow","state":"done"}]"#;
         let (output, request) = output(schedules, &[], 200).await;
         let expected = "\
-MODULE  SCHEDULE      TYPE    WHEN                     NEXT                  LAST           OK  FAILED  SKIPPED  MISSED
-ticker  tick          worker  every 5s                 2026-11-26T05:22:50Z  ok, 3 ms       7   0       1        2
-ticker  clean (acme)  all     0 3 * * * Europe/Berlin  disabled              failed, 90 ms  0   0       0        0
-ticker  warm          all     once                     done                  -              0   0       0        0
+MODULE  SCHEDULE      TYPE    WHEN                     NEXT                  LAST           OK  FAILED  SKIPPED  MISSED  MADE UP
+ticker  tick          worker  every 5s                 2026-11-26T05:22:50Z  ok, 3 ms       7   0       1        2       1
+ticker  clean (acme)  all     0 3 * * * Europe/Berlin  disabled              failed, 90 ms  0   0       0        0       -
+ticker  warm          all     once                     done                  -              0   0       0        0       -
 
 ticker:clean (acme) failed in worker-1, in its run of 1970-01-01T00:00:00Z: no \\u{1b}room
 

@@ -13,6 +13,7 @@ pub mod channel;
 mod channel_call;
 mod client;
 mod context;
+mod due;
 mod envelope;
 mod error;
 mod event;
@@ -55,6 +56,7 @@ pub use channel::{
 pub use channel_call::{ChannelCall, ChannelRule};
 pub use client::{ClientHook, ClientMessage};
 pub use context::{Context, Deadline, RequestHead};
+pub use due::{DueRecord, MOST_AHEAD, Making};
 pub use envelope::{Envelope, Link, Peer, PeerBroadcast, PeerCall, VERSION};
 pub use error::{Blame, CallError, Failure};
 pub use event::Event;

@@ -48,7 +48,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -117,6 +117,8 @@ pub struct Cluster {
     phase: Mutex<Phase>,
     /// Whether this node has its id for itself, and takes part.
     joined: AtomicBool,
+    /// Since when this node takes part without an interruption.
+    here_since: Mutex<Option<Instant>>,
     /// Whether another node has the id.
     conflict: AtomicBool,
     /// Wakes the task that sends heartbeats.
@@ -199,6 +201,7 @@ impl Cluster {
             boot_number,
             phase: Mutex::new(Phase::New),
             joined: AtomicBool::new(false),
+            here_since: Mutex::default(),
             conflict: AtomicBool::new(false),
             beat: Notify::new(),
             met: AtomicBool::new(false),

@@ -25,7 +25,7 @@ pub use limits::{Limits, LimitsPatch};
 pub use module::{DirConfig, ModuleConfig, SecretConfig, SubdomainConfig};
 pub use outgoing::OutgoingConfig;
 pub use redis::{PublishQueue, RedisConfig, RedisConnection};
-pub use schedules::{Overlap, ScheduleConfig, WhenAlone};
+pub use schedules::{Missed, Overlap, ScheduleConfig, WhenAlone};
 pub use sections::{
     AdminConfig, CallsConfig, EngineConfig, IsolateConfig, LimitsConfig, MasterConfig, NodeConfig, ShutdownConfig,
     SwapConfig,

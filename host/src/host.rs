@@ -9,6 +9,7 @@ mod calls;
 mod channels;
 mod client_auth;
 mod clients;
+mod due_times;
 mod echo_server;
 mod event_server;
 mod events;

@@ -51,6 +51,12 @@ pub struct ScheduleStatus {
     pub skipped: u64,
     /// The number of due times that the host missed.
     pub missed: u64,
+    /// Whether one run makes up for missed due times.
+    pub makes_up: bool,
+    /// The number of runs that made up for missed due times.
+    pub made_up: u64,
+    /// The number of runs that failed as often as `attempts` allows.
+    pub given_up: u64,
     /// The run that ended last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<LastRun>,

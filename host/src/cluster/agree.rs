@@ -18,6 +18,11 @@ impl Cluster {
         self.bucket.change(key, edit).await
     }
 
+    /// Whether this node has taken part for long enough to have heard from all others.
+    pub(super) fn knows_all(&self) -> bool {
+        self.here_since.lock().is_some_and(|since| since.elapsed() >= self.config.gone_after)
+    }
+
     /// Whether a start of a host takes part in the cluster, as far as this node knows.
     pub(super) fn is_there(&self, boot: &str) -> bool {
         self.view.load().nodes.values().any(|node| node.info.boot == boot)

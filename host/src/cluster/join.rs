@@ -164,6 +164,11 @@ impl Cluster {
                     let steps = self.presence.lock().sweep(Instant::now());
                     self.take(steps);
                     let up = self.link.is_up();
+                    let takes_part = up && self.joined.load(Acquire);
+                    self.here_since.lock().take_if(|_| !takes_part);
+                    if takes_part {
+                        self.here_since.lock().get_or_insert_with(Instant::now);
+                    }
                     let changed = std::mem::replace(&mut was_up, up) != up;
                     // A node that this one seemed to have left may have rolled back meanwhile, even
                     // if this node has noticed nothing.

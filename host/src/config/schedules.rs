@@ -51,6 +51,21 @@ pub struct ScheduleConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "WhenAlone")]
     pub when_alone: Option<WhenAlone>,
+    /// What happens to due times that the host misses: `skip` counts them, `run-once` makes up for
+    /// them with one run as soon as it can. Default that of the module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Missed")]
+    pub missed: Option<Missed>,
+    /// With `"missed": "run-once"`, how often a run that fails takes place, 1 to 100. Default that
+    /// of the module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", extend("minimum" = 1, "maximum" = 100))]
+    pub attempts: Option<u32>,
+    /// The pause after the first failure of such a run, 10 ms to 1 m. It doubles with each further
+    /// failure, up to 1 m. Default that of the module.
+    #[serde(with = "crate::document::units::optional_duration", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Time", extend("minimum" = 10, "maximum" = 60_000))]
+    pub backoff: Option<Duration>,
     /// The payload of each run, any JSON. Default that of the module.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-any" = true))]
@@ -82,6 +97,18 @@ pub enum WhenAlone {
     Fire,
 }
 
+/// What happens to due times that the host misses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Missed {
+    /// They are counted.
+    #[default]
+    Skip,
+    /// One run makes up for them as soon as it can.
+    RunOnce,
+}
+
 impl ScheduleConfig {
     /// Returns these settings with those of `over` in place of them, as far as `over` has them.
     pub fn with(&self, over: &ScheduleConfig) -> ScheduleConfig {
@@ -97,6 +124,9 @@ impl ScheduleConfig {
             disable: over.disable.or(self.disable),
             overlap: over.overlap.or(self.overlap),
             when_alone: over.when_alone.or(self.when_alone),
+            missed: over.missed.or(self.missed),
+            attempts: over.attempts.or(self.attempts),
+            backoff: over.backoff.or(self.backoff),
             data: over.data.clone().or_else(|| self.data.clone()),
         }
     }

@@ -17,7 +17,7 @@ use crate::document::shape::{did_you_mean, list, nearest};
 use crate::document::tree::{Member, Node, Path as KeyPath, Value, quoted};
 
 /// The names that an id must not have, because `stateDir` has files and folders of these names.
-const RESERVED: &[&str] = &["build", "cache", "dirs", "generations", "lock"];
+const RESERVED: &[&str] = &["build", "cache", "dirs", "generations", "lock", "schedules"];
 
 /// The most bytes of the keys of an entry that the host does not know, as JSON.
 pub const MAX_SERVER_SETTINGS: usize = 16 << 10;

@@ -251,6 +251,22 @@ pub enum HostEvent {
         /// Why it failed, in one line.
         message: Option<String>,
     },
+    /// A run of a schedule with `"missed": "run-once"` failed as often as `attempts` allows. The
+    /// schedule continues with its next due time.
+    ScheduleGivenUp {
+        /// The id of the run, which the guest got too.
+        id: String,
+        /// The module and the name of the schedule: `<module>:<name>`.
+        key: String,
+        /// The subdomain that it ran for.
+        subdomain: Option<String>,
+        /// When it was due, in milliseconds since 1970-01-01 UTC.
+        due: u64,
+        /// How often it took place.
+        tries: u32,
+        /// Why it failed last, in one line.
+        reason: String,
+    },
     /// A subscription has dropped messages, because its queue is full: its handler is too slow. A
     /// subscription raises at most one of these events in a second, and all subscriptions together
     /// at most 100, including `subscriptionGap`.

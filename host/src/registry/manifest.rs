@@ -3,8 +3,9 @@
 //! [`Manifest::load`] returns a valid manifest or every fault at once. It reads only that file,
 //! never the component.
 
+pub use durable::Durable;
 pub use missing::{MissingComponent, Stray, strays};
-pub use model::{Durable, Manifest, ManifestError, Route};
+pub use model::{Manifest, ManifestError, Route};
 #[cfg(any(test, fuzzing))]
 pub use path::parse as parse_path;
 pub use patterns::PatternKind;
@@ -28,6 +29,7 @@ pub use subscriptions::{
 mod channels;
 mod check;
 mod described;
+mod durable;
 mod filters;
 mod hooks;
 mod missing;

@@ -95,6 +95,14 @@ impl Timing {
         passed
     }
 
+    /// The last due time that is not after `time`.
+    pub fn last_until(&self, time: u64) -> Option<u64> {
+        let to = time.min(self.end);
+        let cron = self.cron.as_ref().and_then(|(_, times)| times.last_until(to));
+        let interval = to.checked_div(self.interval).map(|count| count * self.interval);
+        interval.into_iter().chain(cron).max()
+    }
+
     /// Whether it is due at any time at all. Without an interval and a cron expression it is not.
     pub fn repeats(&self) -> bool {
         self.interval > 0 || self.cron.is_some()
@@ -129,8 +137,15 @@ impl PartialEq for Timing {
     }
 }
 
-impl fmt::Debug for Timing {
+/// The same text for equal times, also in later versions, because it is stored.
+impl fmt::Display for Timing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "every {} ms, {:?} in {} until {}", self.interval, self.cron(), self.zone, self.end)
+    }
+}
+
+impl fmt::Debug for Timing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

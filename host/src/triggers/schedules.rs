@@ -9,37 +9,35 @@ mod claims;
 mod clock;
 mod counts;
 mod plan;
+mod running;
 mod status;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use backend::{ByHand, ScheduleBackend};
+pub use backend::{AllTicks, ByHand, ScheduleBackend};
 pub use clock::{Clock, SystemClock};
 pub use counts::Counts;
 #[cfg(any(test, fuzzing))]
 pub(crate) use plan::run_plan;
 pub use plan::{InstalledSchedules, Key, WorkerState};
 
-use crate::api::{LastRun, ScheduleStatus};
-use crate::call::text::{MESSAGE, NAME, line};
-use crate::call::{CallEnd, CallError, GatherEntry, IsolateId, Payload, Reply, RunCall, ScheduleRun, bounds};
-use crate::events::{EventLog, EventQuota, HostEvent};
-use crate::ports::{Tick, Ticks};
+use crate::api::ScheduleStatus;
+use crate::call::text::{NAME, line};
+use crate::call::{CallError, GatherEntry, IsolateId, Payload, ScheduleRun};
+use crate::events::{EventLog, EventQuota};
 use crate::registry::ScheduleKind;
-use claimed::Claimed;
-use plan::{Assigned, Entry, Plan};
+use plan::Plan;
 use status::status_of;
 
 /// How long the scheduler sleeps at most, so that it notices a jump of the clock.
@@ -48,15 +46,11 @@ pub const MOST_SLEEP: Duration = Duration::from_secs(1);
 /// The schedules that a turn handles before other tasks of the thread run.
 const BATCH: usize = 8;
 
-/// Why a due time is missed that no worker has the schedule for.
-const NO_WORKER: &str = "no worker has the schedule, because the module is being removed or swapped";
-
 /// The scheduler of a node.
 pub struct Schedules {
     backend: Arc<dyn ScheduleBackend>,
     clock: Arc<dyn Clock>,
-    /// Lets one node of the cluster run each due time. `None` if the node is alone.
-    ticks: Option<Arc<dyn Ticks>>,
+    ticks: AllTicks,
     events: Arc<EventLog>,
     /// Runs the tasks that wait for runs.
     runtime: Handle,
@@ -82,41 +76,13 @@ struct State {
     claiming: HashMap<Key, u32>,
 }
 
-/// A run that has not ended. Its place is freed when it is dropped.
-struct InFlight {
-    schedules: Arc<Schedules>,
-    key: Key,
-    run: Assigned,
-    /// Whether it counts as running. A run by hand does not.
-    counts: bool,
-    /// The due time that other nodes leave to this one. It ends when this is dropped.
-    _claimed: Option<Claimed>,
-}
-
-impl InFlight {
-    /// Moves to another worker. `None` if no worker has the schedule any more.
-    fn next_worker(&mut self) -> Option<u32> {
-        let InFlight { schedules, key, run, counts, .. } = self;
-        let workers = schedules.backend.workers(&key.module, &key.name);
-        schedules.state.lock().plan.reassign(key, run, &workers, *counts)
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        if self.counts {
-            self.schedules.state.lock().plan.ended(&self.key, &self.run);
-        }
-    }
-}
-
 impl Schedules {
     /// Must be called on the runtime that is to run the scheduler.
     pub fn new(
         node: &str,
         backend: Arc<dyn ScheduleBackend>,
         clock: Arc<dyn Clock>,
-        ticks: Option<Arc<dyn Ticks>>,
+        ticks: AllTicks,
         events: Arc<EventLog>,
         tasks: TaskTracker,
         stopping: CancellationToken,
@@ -213,113 +179,6 @@ impl Schedules {
         complete
     }
 
-    /// Starts a run that is due. `tick` is the due time that this node has claimed for it.
-    fn start(self: &Arc<Self>, key: Key, due: u64, tick: Option<Tick>) {
-        // First, because the workers need not be looked at then.
-        if self.state.lock().plan.skips(&key) {
-            return;
-        }
-        let workers = self.backend.workers(&key.module, &key.name);
-        let assigned = self.state.lock().plan.assign(&key, &workers);
-        let assigned = assigned.unwrap_or_else(|| {
-            self.log_missed(&key, due, NO_WORKER);
-            Vec::new()
-        });
-        let mut claimed = tick.and_then(|tick| self.claimed(tick));
-        let scheduled = ScheduleRun { name: key.name.clone(), due, id: self.next_id() };
-        for run in assigned {
-            let in_flight =
-                InFlight { schedules: self.clone(), key: key.clone(), run, counts: true, _claimed: claimed.take() };
-            self.observe_lateness(&in_flight, due);
-            self.begin(in_flight, scheduled.clone(), None, None);
-        }
-    }
-
-    /// The id of the next run, which all calls of the run share.
-    fn next_id(&self) -> Arc<str> {
-        let number = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
-        format!("{}-{number}", self.ids).into()
-    }
-
-    /// Queues a run, and reports its end. If a worker returns it, another one runs it. The task
-    /// resolves with the worker that has run it, and the outcome.
-    fn begin(
-        self: &Arc<Self>,
-        mut in_flight: InFlight,
-        run: ScheduleRun,
-        payload: Option<Payload>,
-        timeout: Option<Duration>,
-    ) -> JoinHandle<(u32, Result<Reply, CallError>)> {
-        let (started, due, id) = (Instant::now(), run.due, run.id.clone());
-        let InFlight { key, run: Assigned { worker, .. }, .. } = &in_flight;
-        let movable = self.state.lock().plan.entry(key).is_some_and(|one| one.schedule.kind == ScheduleKind::Worker);
-        let mut call = RunCall { worker: *worker, movable, run, subdomain: key.subdomain.clone(), payload, timeout };
-        let mut end = self.backend.run(&key.module, call.clone());
-        let task = async move {
-            let outcome = loop {
-                match end.await {
-                    CallEnd::Ended(outcome) => break outcome,
-                    CallEnd::Returned(_) => {}
-                }
-                let (next, schedules) = (in_flight.next_worker(), &in_flight.schedules);
-                let Some(worker) = next else { break Err(schedules.backend.missing(&in_flight.key.module)) };
-                (call.worker, call.timeout) =
-                    (worker, timeout.map(|timeout| timeout.saturating_sub(started.elapsed())));
-                end = schedules.backend.run(&in_flight.key.module, call.clone());
-            };
-            let (schedules, key, run) = (in_flight.schedules.clone(), in_flight.key.clone(), in_flight.run.clone());
-            // Its place is free before its end is reported.
-            drop(in_flight);
-            let ended = Ended { id, due, run_time: started.elapsed(), outcome };
-            schedules.report(&key, &run, &ended);
-            (run.worker, ended.outcome)
-        };
-        self.tasks.spawn_on(task, &self.runtime)
-    }
-
-    fn observe_lateness(&self, run: &InFlight, due: u64) {
-        let lateness = Duration::from_millis(self.clock.wall().saturating_sub(due));
-        if let Some(entry) = self.state.lock().plan.numbered(&run.key, run.run.entry) {
-            entry.counts.lateness.observe(lateness.as_secs_f64());
-        }
-    }
-
-    /// Counts a run that has ended, and raises its event.
-    fn report(&self, key: &Key, run: &Assigned, ended: &Ended) {
-        let (code, message) = match &ended.outcome {
-            Ok(reply) if reply.effective_status() < 400 => (Counts::OK, None),
-            Ok(reply) => ("status", Some(format!("the handler replied with status {}", reply.effective_status()))),
-            Err(error) => (error.code(), Some(line(&error.to_string(), MESSAGE))),
-        };
-        let last = LastRun {
-            id: ended.id.to_string(),
-            worker: run.worker,
-            due: ended.due,
-            success: code == Counts::OK,
-            run_time: u64::try_from(ended.run_time.as_millis()).unwrap_or(u64::MAX),
-            message,
-        };
-        if let Some(Entry { counts, .. }) = self.state.lock().plan.numbered(key, run.entry) {
-            *counts.outcomes.entry(code).or_default() += 1;
-            counts.run_time.observe(ended.run_time.as_secs_f64());
-            counts.last = Some(last.clone());
-        }
-        if !self.quota.allows_one() {
-            return bounds::SCHEDULE_EVENTS.count();
-        }
-        let LastRun { id, worker, due, success, run_time, message } = last;
-        self.events.raise(HostEvent::ScheduleRun {
-            id,
-            key: format!("{}:{}", key.module, key.name),
-            subdomain: key.subdomain.as_deref().map(str::to_owned),
-            worker,
-            due,
-            success,
-            run_time,
-            message,
-        });
-    }
-
     /// Runs a schedule now, whether it is due or not, and also if it is disabled. Returns an entry
     /// for each worker that has run it. The run continues when the future is dropped.
     pub async fn run_by_hand(
@@ -346,8 +205,7 @@ impl Schedules {
         let scheduled = ScheduleRun { name: key.name.clone(), due: now, id: self.next_id() };
         let runs = assigned.into_iter().map(|run| {
             let assigned = run.worker;
-            let in_flight = InFlight { schedules: self.clone(), key: key.clone(), run, counts: false, _claimed: None };
-            let task = self.begin(in_flight, scheduled.clone(), payload.clone(), Some(timeout));
+            let task = self.begin_by_hand(key.clone(), run, scheduled.clone(), payload.clone(), timeout);
             async move {
                 let stops = |_| (assigned, Err(CallError::stopping()));
                 let (worker, outcome) = task.await.unwrap_or_else(stops);
@@ -389,12 +247,4 @@ impl Schedules {
     pub fn counts(&self) -> Vec<(Key, Counts)> {
         self.state.lock().plan.entries().map(|(key, entry)| (key.clone(), entry.counts.clone())).collect()
     }
-}
-
-/// A run that has ended.
-struct Ended {
-    id: Arc<str>,
-    due: u64,
-    run_time: Duration,
-    outcome: Result<Reply, CallError>,
 }

@@ -41,6 +41,18 @@ impl Collector for Schedules {
         let missed = self.0.iter().map(|(key, counts)| (labels(key), count(counts.missed)));
         let help = "Due times of schedules that the host noticed too late, or that no worker had the schedule for";
         writer.family("fanfare_schedule_missed", help, Counter, missed)?;
+        type Of = fn(&Counts) -> u64;
+        let durable: [(&str, &str, Of); 3] = [
+            ("fanfare_schedule_made_up", "Runs of schedules that made up for missed due times", |counts| {
+                counts.made_up
+            }),
+            ("fanfare_schedule_retried", "Attempts of runs of schedules after a failure", |counts| counts.retried),
+            ("fanfare_schedule_given_up", "Runs of schedules that failed too often", |counts| counts.given_up),
+        ];
+        for (name, help, of) in durable {
+            let all = self.0.iter().map(|(key, counts)| (labels(key), count(of(counts))));
+            writer.family(name, help, Counter, all)?;
+        }
         let lateness = self
             .0
             .iter()

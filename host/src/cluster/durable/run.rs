@@ -12,9 +12,6 @@ use crate::call::{CallEnd, CallError};
 use crate::cluster::Cluster;
 use crate::dispatch::DurableRun;
 
-/// The longest pause between two attempts.
-const MOST_PAUSE: Duration = Duration::from_secs(60);
-
 /// The pauses while a worker cannot run anything.
 const WAITS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
@@ -86,14 +83,13 @@ impl Cluster {
                     let settings = dispatch.durable_settings(worker, module, name);
                     drop(dispatch);
                     let reason = line(&error.to_string(), MESSAGE);
-                    if run.delivery >= settings.attempts {
+                    let Some(pause) = settings.pause(run.delivery) else {
                         return Some(Failed { worker, tries: run.delivery, reason });
-                    }
+                    };
                     tracing::debug!(module, name, worker, position = run.position, tries = run.delivery, %reason, "a durable broadcast has failed, and runs again");
                     self.durable.counts.retried.inc();
-                    let doubled = settings.backoff.saturating_mul(1 << (run.delivery - 1).min(16));
                     reading.change(|progress| progress.reason = Some(reason));
-                    tokio::time::sleep(doubled.min(MOST_PAUSE)).await;
+                    tokio::time::sleep(pause).await;
                     run.delivery += 1;
                 }
             }

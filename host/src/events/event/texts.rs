@@ -29,6 +29,7 @@ impl HostEvent {
             HostEvent::CanaryStarted { .. } => "canaryStarted",
             HostEvent::CanaryEnded { .. } => "canaryEnded",
             HostEvent::ScheduleRun { .. } => "scheduleRun",
+            HostEvent::ScheduleGivenUp { .. } => "scheduleGivenUp",
             HostEvent::SubscriptionOverflow { .. } => "subscriptionOverflow",
             HostEvent::SubscriptionSkipped { .. } => "subscriptionSkipped",
             HostEvent::SubscriptionGap { .. } => "subscriptionGap",
@@ -60,6 +61,7 @@ impl HostEvent {
             }
             HostEvent::ClientSlow { key, .. } => *key = line(key, NAME),
             HostEvent::SwapRolledBack { reason, .. }
+            | HostEvent::ScheduleGivenUp { reason, .. }
             | HostEvent::EventsDown { reason, .. }
             | HostEvent::NatsDown { reason }
             | HostEvent::NodeDown { reason, .. }

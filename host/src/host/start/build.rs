@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::super::channels::ChannelModules;
+use super::super::due_times::DueTimes;
 use super::super::loader::loader;
 use super::super::messages::Messages;
 use super::super::running::Tasks;
@@ -39,7 +40,7 @@ use crate::triggers::events::{Emitter, ServiceLink};
 use crate::triggers::http::Settings;
 use crate::triggers::nats::{Nats, Settings as NatsSettings};
 use crate::triggers::redis::{Redis, RedisNode};
-use crate::triggers::schedules::{Schedules, SystemClock};
+use crate::triggers::schedules::{AllTicks, Schedules, SystemClock};
 use crate::triggers::sse::{Publisher, Streams};
 use crate::triggers::subscriptions::{GuestEvents, Subscriptions};
 use crate::triggers::websocket::{ChannelFrames, SessionPort, WebSockets};
@@ -182,7 +183,10 @@ impl Built {
             &config.node.id,
             Arc::new(WorkerModules(dispatch.clone())),
             Arc::new(SystemClock),
-            cluster.clone().map(|cluster| cluster as Arc<dyn Ticks>),
+            AllTicks {
+                nodes: cluster.clone().map(|cluster| cluster as Arc<dyn Ticks>),
+                memory: Arc::new(DueTimes::new(&config.state_dir)),
+            },
             services.events.clone(),
             services.tasks.clone(),
             announced.clone(),

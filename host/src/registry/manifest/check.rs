@@ -14,8 +14,9 @@ use std::sync::Arc;
 use http::Method;
 
 use self::rules::{has, inside_only, without_chain};
+use super::durable::Durable;
 use super::hooks::{self, Hook, RawMessageHook};
-use super::model::{Build, Durable, Manifest, ManifestError, Route, Startup};
+use super::model::{Build, Manifest, ManifestError, Route, Startup};
 use super::path;
 use super::raw::{
     self, Delivery, FILE_NAME, Isolation, Middleware, RawBroadcast, RawBuild, RawRoute, RawStartup, StartupPlace,
@@ -281,14 +282,19 @@ impl<'a> Check<'a> {
                 durable.insert(member.name.clone(), Durable { attempts, backoff });
                 continue;
             }
-            for key in ["attempts", "backoff"] {
-                let Some(node) = member.node.get(key) else { continue };
-                let path = KeyPath::of(&["broadcasts", &member.name, key]);
-                let message = "is for broadcasts that are kept: add `\"delivery\": \"durable\"`, or remove it";
-                self.fault(&node.origin, &path, message.to_owned());
-            }
+            let message = "is for broadcasts that are kept: add `\"delivery\": \"durable\"`, or remove it";
+            self.attempts_of_none(member, &KeyPath::of(&["broadcasts", &member.name]), message);
         }
         (broadcasts, durable)
+    }
+
+    /// Reports the settings of attempts of an entry that makes only one.
+    fn attempts_of_none(&mut self, member: &Member, path: &KeyPath, message: &str) {
+        for key in ["attempts", "backoff"] {
+            if let Some(node) = member.node.get(key) {
+                self.fault(&node.origin, &path.key(key), message.to_owned());
+            }
+        }
     }
 
     fn startups(&mut self, routes: &[Option<Route>]) -> BTreeMap<String, Startup> {

@@ -126,6 +126,8 @@ hooks! {
     canary_ended = "canaryEnded";
     /// A run of a schedule has ended. Default none.
     schedule_run = "scheduleRun";
+    /// A run of a schedule failed too often. Default none.
+    schedule_given_up = "scheduleGivenUp";
     /// A subscription has dropped messages, because its queue is full. Default none.
     subscription_overflow = "subscriptionOverflow";
     /// A worker has skipped messages of a subscription, because it cannot receive them. Default

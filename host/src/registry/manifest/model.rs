@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::Method;
 use serde_json::{Map, Value};
 
+use super::durable::Durable;
 use super::filters::Filters;
 use super::hooks::{EVENTS, Hook};
 use super::patterns::{Channels, PatternKind, Streams};
@@ -98,21 +98,6 @@ pub struct Route {
     pub query: Option<PayloadSchema>,
     /// The path as written in `module.json`.
     pub text: String,
-}
-
-/// How a worker runs a durable broadcast.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Durable {
-    /// How often, before the broadcast is parked.
-    pub attempts: u32,
-    /// The pause after the first failure.
-    pub backoff: Duration,
-}
-
-impl Default for Durable {
-    fn default() -> Durable {
-        Durable { attempts: 5, backoff: Duration::from_secs(1) }
-    }
 }
 
 /// A call that a new instance runs before it serves.

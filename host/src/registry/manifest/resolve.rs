@@ -248,7 +248,7 @@ pub fn effective_schedules(manifest: &Manifest, config: &Config, limits: &Limits
                 continue;
             }
             let runs_here = declared.env.is_empty() || declared.env.contains(&config.environment);
-            match schedules::check(&settings) {
+            match schedules::check(declared.kind, &settings) {
                 Ok(timing) => all_schedules.push(Schedule {
                     name: name.as_str().into(),
                     subdomain,
@@ -257,6 +257,7 @@ pub fn effective_schedules(manifest: &Manifest, config: &Config, limits: &Limits
                     immediate: settings.immediate.unwrap_or_default(),
                     overlap: settings.overlap.unwrap_or_default(),
                     when_alone: settings.when_alone.unwrap_or_default(),
+                    durable: schedules::durable(&settings),
                     off: match (settings.disable, runs_here) {
                         (Some(true), _) => Some(Off::Disabled),
                         (_, false) => Some(Off::Environment),

@@ -6,10 +6,11 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::durable::Durable;
 use super::one_or_many::{environments, one_or_many};
 use crate::call::Payload;
 use crate::config::formats::{Argument, CronExpression, DateTimeText, RouteRef, TimeZoneName};
-use crate::config::{Overlap, ScheduleConfig, WhenAlone};
+use crate::config::{Missed, Overlap, ScheduleConfig, WhenAlone};
 use crate::document::units::Time;
 use crate::registry::timing::{Timing, TimingError};
 
@@ -76,6 +77,21 @@ pub struct RawSchedule {
     #[serde(default)]
     #[schemars(with = "WhenAlone")]
     pub when_alone: Option<WhenAlone>,
+    /// What happens to due times that the host misses, because no node was there or a node was lost
+    /// in its run: `skip` counts them, `run-once` makes up for them with one run as soon as it can.
+    /// Default `skip`.
+    #[serde(default)]
+    #[schemars(with = "Missed")]
+    pub missed: Option<Missed>,
+    /// With `"missed": "run-once"`, how often a run that fails takes place, 1 to 100. Default 5.
+    #[serde(default)]
+    #[schemars(with = "u32", extend("minimum" = 1, "maximum" = 100))]
+    pub attempts: Option<u32>,
+    /// The pause after the first failure of such a run, 10 ms to 1 m. It doubles with each further
+    /// failure, up to 1 m. Default `1s`.
+    #[serde(default, with = "crate::document::units::optional_duration")]
+    #[schemars(with = "Time", extend("minimum" = 10, "maximum" = 60_000))]
+    pub backoff: Option<Duration>,
     /// The payload of each run, any JSON. Default none.
     #[serde(default)]
     #[schemars(extend("x-any" = true))]
@@ -125,9 +141,36 @@ pub enum Runs {
 impl DeclaredSchedule {
     pub(super) fn new(runs: Runs, raw: RawSchedule) -> DeclaredSchedule {
         let RawSchedule {
-            kind, interval, cron, tz, end_date, immediate, disable, env, overlap, when_alone, data, ..
+            kind,
+            interval,
+            cron,
+            tz,
+            end_date,
+            immediate,
+            disable,
+            env,
+            overlap,
+            when_alone,
+            missed,
+            attempts,
+            backoff,
+            data,
+            ..
         } = raw;
-        let settings = ScheduleConfig { interval, cron, tz, end_date, immediate, disable, overlap, when_alone, data };
+        let settings = ScheduleConfig {
+            interval,
+            cron,
+            tz,
+            end_date,
+            immediate,
+            disable,
+            overlap,
+            when_alone,
+            missed,
+            attempts,
+            backoff,
+            data,
+        };
         DeclaredSchedule { runs, kind, env, settings }
     }
 
@@ -158,6 +201,8 @@ pub struct Schedule {
     pub immediate: bool,
     pub overlap: Overlap,
     pub when_alone: WhenAlone,
+    /// How it runs again, if it makes up for missed and failed runs.
+    pub durable: Option<Durable>,
     /// Why it runs only by hand, if it does.
     pub off: Option<Off>,
     pub data: Payload,
@@ -173,13 +218,43 @@ pub enum Off {
 }
 
 /// Why the settings of a schedule are wrong: the key that is wrong, if it is one, and the rule.
-pub(super) fn check(settings: &ScheduleConfig) -> Result<Timing, (Option<&'static str>, &'static str)> {
+pub(super) fn check(
+    kind: ScheduleKind,
+    settings: &ScheduleConfig,
+) -> Result<Timing, (Option<&'static str>, &'static str)> {
     let timing = Timing::of(settings).map_err(|error| match error {
         TimingError::NeverDue => (Some("cron"), "must match a date that exists; no date matches this expression"),
         TimingError::Malformed => (None, "cannot be read, although no check failed: please report this as a bug"),
     })?;
-    match timing.repeats() || settings.immediate == Some(true) {
-        true => Ok(timing),
-        false => Err((None, "must have `interval`, `cron` or `\"immediate\": true`: otherwise it would never run")),
+    if !timing.repeats() && settings.immediate != Some(true) {
+        let rule = "must have `interval`, `cron` or `\"immediate\": true`: otherwise it would never run";
+        return Err((None, rule));
     }
+    if settings.missed != Some(Missed::RunOnce) {
+        return Ok(timing);
+    }
+    match (kind, settings.overlap, settings.when_alone) {
+        (ScheduleKind::All, ..) => {
+            let rule = "must be `skip` for the type `all`: only a run of the type `worker` is made up for";
+            Err((Some("missed"), rule))
+        }
+        (_, Some(Overlap::Allow), _) => {
+            let rule = "must be `skip` with `\"missed\": \"run-once\"`: one run makes up for all before it";
+            Err((Some("overlap"), rule))
+        }
+        (.., Some(WhenAlone::Fire)) => {
+            let rule = "must be `skip` with `\"missed\": \"run-once\"`: what is missed without NATS runs once when NATS is back";
+            Err((Some("whenAlone"), rule))
+        }
+        _ => Ok(timing),
+    }
+}
+
+/// How a schedule with these settings runs again.
+pub(super) fn durable(settings: &ScheduleConfig) -> Option<Durable> {
+    let default = Durable::default();
+    (settings.missed == Some(Missed::RunOnce)).then(|| Durable {
+        attempts: settings.attempts.unwrap_or(default.attempts),
+        backoff: settings.backoff.unwrap_or(default.backoff),
+    })
 }

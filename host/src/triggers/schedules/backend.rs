@@ -5,6 +5,7 @@
 //! chosen worker decides what runs: its route and its `data`. A run that waits during a swap keeps
 //! its `data`, and uses the route of the new generation.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 
 use super::plan::{InstalledSchedules, WorkerState};
 use crate::call::{CallEnd, CallError, Payload, RunCall};
+use crate::ports::Ticks;
 
 /// The modules of the workers.
 pub trait ScheduleBackend: Send + Sync + 'static {
@@ -41,4 +43,12 @@ pub struct ByHand<'a> {
     pub payload: Payload,
     /// How long the caller waits. The module's `limits.timeout` applies too.
     pub timeout: Duration,
+}
+
+/// What the scheduler asks before it runs a due time.
+pub struct AllTicks {
+    /// Lets one node of the cluster run each due time. `None` if the node is alone.
+    pub nodes: Option<Arc<dyn Ticks>>,
+    /// Remembers what a node that is alone has run, for schedules that make up for the rest.
+    pub memory: Arc<dyn Ticks>,
 }

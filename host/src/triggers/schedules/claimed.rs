@@ -2,30 +2,38 @@
 
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
-use tokio_util::task::TaskTracker;
-
+use super::Schedules;
+use super::plan::Key;
 use crate::ports::{Tick, Ticks};
 
 /// A due time that this node has claimed. Dropping it tells the other nodes that its run has ended.
 pub struct Claimed {
+    schedules: Arc<Schedules>,
     ticks: Arc<dyn Ticks>,
+    key: Key,
     tick: Option<Tick>,
-    tasks: TaskTracker,
-    runtime: Handle,
+    /// How many missed due times the run makes up for.
+    pub missed: u64,
+    /// The last due time that was handled with the run. Without it, the run is still owed.
+    pub done: Option<u64>,
 }
 
 impl Claimed {
-    /// `tasks` and `runtime` run what tells the other nodes.
-    pub fn new(ticks: Arc<dyn Ticks>, tick: Tick, tasks: TaskTracker, runtime: Handle) -> Claimed {
-        Claimed { ticks, tick: Some(tick), tasks, runtime }
+    pub fn new(schedules: Arc<Schedules>, ticks: Arc<dyn Ticks>, key: Key, tick: Tick, missed: u64) -> Claimed {
+        Claimed { schedules, ticks, key, tick: Some(tick), missed, done: None }
     }
 }
 
 impl Drop for Claimed {
     fn drop(&mut self) {
-        if let Some(tick) = self.tick.take() {
-            self.tasks.spawn_on(self.ticks.ended(tick), &self.runtime);
-        }
+        let Some(tick) = self.tick.take() else { return };
+        let (schedules, key, is_owed) = (self.schedules.clone(), self.key.clone(), self.done.is_none());
+        let ended = self.ticks.ended(tick, self.done);
+        let telling = async move {
+            if ended.await.is_err() || is_owed {
+                schedules.ask(&key);
+            }
+        };
+        self.schedules.tasks.spawn_on(telling, &self.schedules.runtime);
     }
 }

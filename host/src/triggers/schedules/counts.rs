@@ -17,6 +17,12 @@ pub struct Counts {
     pub outcomes: BTreeMap<&'static str, u64>,
     pub skipped: u64,
     pub missed: u64,
+    /// The runs that made up for missed due times.
+    pub made_up: u64,
+    /// The attempts after a failure.
+    pub retried: u64,
+    /// The runs that failed as often as they may.
+    pub given_up: u64,
     /// How long after its due time each run started.
     pub lateness: Histogram,
     pub run_time: Histogram,
@@ -29,6 +35,9 @@ impl Default for Counts {
             outcomes: BTreeMap::new(),
             skipped: 0,
             missed: 0,
+            made_up: 0,
+            retried: 0,
+            given_up: 0,
             lateness: Histogram::new(BUCKETS),
             run_time: Histogram::new(BUCKETS),
             last: None,

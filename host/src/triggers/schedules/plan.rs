@@ -11,87 +11,29 @@
 //! `worker`, in each worker for `all`. A run by hand does not count, because it must not make the
 //! plan skip a run that is due.
 
+mod entry;
+mod facts;
+mod owed;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::counts::Counts;
-use crate::call::bounds;
-use crate::config::Overlap;
+use crate::call::Making;
 #[cfg(any(test, fuzzing))]
-use crate::config::WhenAlone;
-use crate::registry::{Schedule, ScheduleKind};
-
-/// How late the host may notice a due time and still run it. Later than that, it is missed.
-pub const GRACE: u64 = 10_000;
-
-/// How far the clock may go back before due times that have passed once are due again.
-pub const MOST_BACK: u64 = 3_600_000;
-
-/// The most runs of a schedule that may run or wait at once when runs may overlap: in all workers
-/// together for the type `worker`, in each for the type `all`.
-pub const MOST_RUNS: u32 = 64;
-
-/// A schedule of the node.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    pub module: Arc<str>,
-    pub name: Arc<str>,
-    pub subdomain: Option<Arc<str>>,
-}
+use crate::config::{Overlap, WhenAlone};
+use crate::registry::{Durable, Schedule, ScheduleKind};
+pub use entry::Entry;
+use entry::Taken;
+use facts::choose;
+pub use facts::{Due, Key, MOST_RUNS, WorkerState};
+#[cfg(any(test, fuzzing))]
+pub use facts::{GRACE, MOST_BACK};
 
 /// The schedules of an installed module.
 #[derive(Debug, Clone)]
 pub struct InstalledSchedules {
     pub module: Arc<str>,
     pub schedules: Arc<[Schedule]>,
-}
-
-/// A schedule with what has happened to it.
-pub struct Entry {
-    /// Tells the entry from an earlier one with the same key, whose runs may still end.
-    pub number: u64,
-    pub schedule: Schedule,
-    /// Every due time up to this one has been handled. It never decreases, unless the clock went
-    /// back by more than [`MOST_BACK`].
-    last: u64,
-    /// The first due time after `last`.
-    next: Option<u64>,
-    /// Whether it has been active, so that `immediate` has had its run.
-    begun: bool,
-    /// The worker whose turn is next.
-    turn: u32,
-    /// The runs that have not ended, by worker. Runs by hand do not count.
-    running: BTreeMap<u32, u32>,
-    pub counts: Counts,
-}
-
-/// A due time to act on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Due {
-    pub key: Key,
-    pub due: u64,
-    /// Whether it is due because the module began to serve.
-    pub immediate: bool,
-}
-
-/// What happened to a schedule that may have been due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Taken {
-    Nothing,
-    /// Due times have passed, and it is too late for a run.
-    Missed,
-    Run(u64),
-    /// The module began to serve.
-    Begin(u64),
-}
-
-/// A worker that has a schedule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WorkerState {
-    pub worker: u32,
-    pub ready: bool,
-    /// Whether the module has failed there.
-    pub failed: bool,
 }
 
 /// A run that was assigned to a worker.
@@ -136,12 +78,14 @@ impl Plan {
         let mut due = Vec::new();
         let mut handled = 0;
         for (key, entry) in &mut self.entries {
-            match entry.take_due(now) {
+            let (time, immediate, is_check) = match entry.take_due(now) {
                 Taken::Nothing => continue,
-                Taken::Missed => {}
-                Taken::Run(time) => due.push(Due { key: key.clone(), due: time, immediate: false }),
-                Taken::Begin(time) => due.push(Due { key: key.clone(), due: time, immediate: true }),
-            }
+                Taken::Missed => (None, false, false),
+                Taken::Run(time) => (Some(time), false, false),
+                Taken::Begin(time) => (Some(time), true, false),
+                Taken::Check(time) => (Some(time), false, true),
+            };
+            due.extend(time.map(|due| Due { key: key.clone(), due, immediate, is_check }));
             handled += 1;
             if handled == most {
                 return (due, true);
@@ -150,15 +94,51 @@ impl Plan {
         (due, false)
     }
 
-    /// The next due time of any schedule.
+    /// The next time at which a schedule is due, or has to ask whether a run is owed.
     pub fn next(&self) -> Option<u64> {
-        self.entries.values().filter_map(Entry::next).min()
+        self.entries.values().filter_map(Entry::wakes).min()
     }
 
     /// Whether a schedule may be due again although none has a next due time: the clock may be
     /// wrong, and past an end date.
     pub fn may_be_due(&self) -> bool {
         self.entries.values().any(Entry::may_be_due)
+    }
+
+    /// How the runs of a schedule run again after a failure, if missed ones are made up for.
+    pub fn durable(&self, key: &Key) -> Option<Durable> {
+        self.entries.get(key)?.schedule.durable
+    }
+
+    /// What this node knows about a schedule that makes up for missed due times.
+    pub fn making(&self, key: &Key, is_check: bool) -> Option<Making> {
+        self.entries.get(key)?.making(is_check)
+    }
+
+    /// Asks later whether a run of a schedule is owed, if `is_open`.
+    pub fn ask(&mut self, key: &Key, is_open: bool, now: u64) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.ask(is_open, now);
+        }
+    }
+
+    /// The nodes have answered a claim, so they know that nothing is owed from before.
+    pub fn answered(&mut self, key: &Key) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.answered();
+        }
+    }
+
+    /// This node runs a due time, and what was due after `after` has had no run. Returns how many
+    /// due times the run makes up for.
+    pub fn granted(&self, due: &Due, after: u64, now: u64) -> u64 {
+        self.entries.get(&due.key).map_or(0, |entry| entry.granted(due, after, now))
+    }
+
+    /// A run has ended that makes up for all due times until now, `missed` of them.
+    /// Returns the last one.
+    pub fn settle(&mut self, key: &Key, due: u64, missed: u64) -> Option<u64> {
+        Some(self.entries.get_mut(key)?.settle(due, missed))
     }
 
     pub fn entry(&self, key: &Key) -> Option<&Entry> {
@@ -201,7 +181,7 @@ impl Plan {
     pub fn assign(&mut self, key: &Key, workers: &[WorkerState]) -> Option<Vec<Assigned>> {
         let entry = self.entries.get_mut(key)?;
         if workers.is_empty() {
-            entry.counts.missed += 1;
+            entry.counts.missed += u64::from(entry.schedule.durable.is_none());
             return None;
         }
         let workers = match entry.schedule.kind {
@@ -256,110 +236,6 @@ impl Plan {
     }
 }
 
-impl Entry {
-    fn new(number: u64, schedule: Schedule, now: u64) -> Entry {
-        let mut entry = Entry {
-            number,
-            schedule,
-            last: now,
-            next: None,
-            begun: false,
-            turn: 0,
-            running: BTreeMap::new(),
-            counts: Counts::default(),
-        };
-        entry.schedule_next();
-        entry
-    }
-
-    fn with(mut self, schedule: Schedule, now: u64) -> Entry {
-        let same = self.schedule.timing == schedule.timing && self.schedule.off.is_some() == schedule.off.is_some();
-        self.schedule = schedule;
-        if !same {
-            self.last = self.last.max(now);
-            self.schedule_next();
-        }
-        self
-    }
-
-    fn schedule_next(&mut self) {
-        self.next = self.schedule.timing.next_after(self.last);
-    }
-
-    /// The next due time.
-    pub fn next(&self) -> Option<u64> {
-        self.next.filter(|_| self.schedule.off.is_none())
-    }
-
-    /// The number of runs that have not ended.
-    pub fn running(&self) -> u32 {
-        self.running.values().sum()
-    }
-
-    /// See [`Plan::may_be_due`].
-    fn may_be_due(&self) -> bool {
-        let waits = self.schedule.immediate && !self.begun;
-        self.schedule.off.is_none() && (waits || self.schedule.timing.repeats())
-    }
-
-    fn take_due(&mut self, now: u64) -> Taken {
-        if self.schedule.off.is_some() {
-            return Taken::Nothing;
-        }
-        if self.last > now.saturating_add(MOST_BACK) {
-            self.last = now;
-            self.schedule_next();
-        }
-        if !self.begun && !self.schedule.timing.is_over(now) {
-            self.begun = true;
-            if self.schedule.immediate {
-                self.last = self.last.max(now);
-                self.schedule_next();
-                return Taken::Begin(now);
-            }
-        }
-        if self.next.is_none_or(|next| next > now) {
-            return Taken::Nothing;
-        }
-        let passed = self.schedule.timing.passed(self.last, now);
-        self.last = passed.map_or(now, |passed| passed.newest);
-        self.schedule_next();
-        let Some(passed) = passed else { return Taken::Nothing };
-        let late = now - passed.newest > GRACE;
-        self.counts.missed += if late { passed.count } else { passed.count - 1 };
-        if late { Taken::Missed } else { Taken::Run(passed.newest) }
-    }
-
-    /// Whether no further run may start: in a worker, or in any of them.
-    fn is_full(&self, worker: Option<u32>) -> bool {
-        let running = worker.map_or_else(|| self.running(), |worker| self.running.get(&worker).copied().unwrap_or(0));
-        match self.schedule.overlap {
-            Overlap::Skip => running > 0,
-            Overlap::Allow if running >= MOST_RUNS => {
-                bounds::SCHEDULE_RUNS.count();
-                true
-            }
-            Overlap::Allow => false,
-        }
-    }
-
-    fn choose(&mut self, workers: &[WorkerState]) -> Option<u32> {
-        let worker = choose(workers, self.turn)?;
-        self.turn = worker + 1;
-        Some(worker)
-    }
-}
-
-/// The first worker from `turn` on that is ready. Without one, a run waits in a worker that will be
-/// ready, or fails in one that has failed.
-fn choose(workers: &[WorkerState], turn: u32) -> Option<u32> {
-    let ranks: [fn(&WorkerState) -> bool; 3] = [|state| state.ready, |state| !state.failed, |_| true];
-    ranks.into_iter().find_map(|fits| {
-        let fitting = || workers.iter().filter(|state| fits(state)).map(|state| state.worker);
-        fitting().find(|worker| *worker >= turn).or_else(|| fitting().next())
-    })
-}
-
 /// Lets a schedule run by a clock that may go anywhere. No due time has two runs, unless the clock
 /// went back by more than [`MOST_BACK`].
 #[cfg(any(test, fuzzing))]
@@ -372,6 +248,7 @@ pub fn run_plan(timing: &crate::registry::Timing, clock: &[u64]) {
         immediate: false,
         overlap: Overlap::Allow,
         when_alone: WhenAlone::Skip,
+        durable: None,
         off: None,
         data: crate::call::Payload::None,
     };

@@ -30,6 +30,9 @@ pub fn status_of(key: &Key, entry: &Entry) -> ScheduleStatus {
         failed: counts.failed(),
         skipped: counts.skipped,
         missed: counts.missed,
+        makes_up: schedule.durable.is_some(),
+        made_up: counts.made_up,
+        given_up: counts.given_up,
         last: counts.last.clone(),
     }
 }

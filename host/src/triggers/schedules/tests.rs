@@ -3,13 +3,14 @@
 mod changes;
 mod claims;
 mod overlap;
+mod owed;
 mod runs;
 mod times;
 mod turns;
 
 use std::collections::VecDeque;
 use std::fmt::{Debug, Write};
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -18,9 +19,11 @@ use tokio::sync::{Notify, oneshot, watch};
 use super::plan::{GRACE, MOST_BACK, MOST_RUNS};
 use super::*;
 use crate::api::ScheduleState;
+use crate::call::{CallEnd, Reply, RunCall, bounds};
 use crate::config::{Overlap, ScheduleConfig};
-use crate::events::{EVENTS_PER_SECOND, EventItem};
-use crate::registry::{Schedule, Timing};
+use crate::events::{EVENTS_PER_SECOND, EventItem, HostEvent};
+use crate::ports::Ticks;
+use crate::registry::{Durable, Schedule, Timing};
 
 const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
@@ -145,6 +148,8 @@ fn schedule(name: &str, settings: &str) -> Schedule {
         immediate: settings.immediate.unwrap_or_default(),
         overlap: settings.overlap.unwrap_or(Overlap::Allow),
         when_alone: settings.when_alone.unwrap_or_default(),
+        durable: (settings.missed == Some(crate::config::Missed::RunOnce))
+            .then(|| Durable { backoff: settings.backoff.unwrap_or_default(), ..Durable::default() }),
         off: None,
         data: Payload::None,
     }
@@ -208,6 +213,8 @@ impl Fixture {
         let events = Arc::new(EventLog::new(true, true));
         let (shared, stopping) = (Arc::new(Shared(clock.clone())), CancellationToken::new());
         let tasks = TaskTracker::new();
+        let memory = ticks.clone().unwrap_or_else(|| Arc::new(claims::Nodes::default()));
+        let ticks = AllTicks { nodes: ticks, memory };
         let schedules =
             Schedules::new("node-1", backend.clone(), shared, ticks, events.clone(), tasks.clone(), stopping);
         schedules.open();

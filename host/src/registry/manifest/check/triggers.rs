@@ -39,9 +39,13 @@ impl Check<'_> {
             // The settings with a malformed text have a fault already.
             let below = format!("{path}.");
             let malformed = self.faults.list().iter().any(|fault| fault.key.starts_with(&below));
-            if !malformed && let Err((key, rule)) = schedules::check(&schedule.settings) {
+            if !malformed && let Err((key, rule)) = schedules::check(schedule.kind, &schedule.settings) {
                 let origin = key.and_then(|key| member.node.get(key)).unwrap_or(&member.node).origin.clone();
                 self.fault(&origin, &key.map_or(path.clone(), |key| path.key(key)), rule.to_owned());
+            }
+            if schedules::durable(&schedule.settings).is_none() {
+                let message = "is for runs that are made up for: add `\"missed\": \"run-once\"`, or remove it";
+                self.attempts_of_none(member, &path, message);
             }
             schedules.insert(member.name.clone(), schedule);
         }

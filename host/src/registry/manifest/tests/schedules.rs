@@ -65,6 +65,23 @@ fn every_setting_of_a_schedule_is_read() {
 }
 
 #[test]
+fn a_schedule_that_makes_up_for_missed_runs_has_attempts_and_a_backoff() {
+    let durable = |settings: &str| {
+        let manifest = load(&one(settings)).unwrap();
+        super::super::schedules::durable(&manifest.schedules["s"].settings)
+    };
+    assert_eq!(durable("\"interval\": 10"), None);
+    assert_eq!(durable("\"interval\": 10, \"missed\": \"skip\""), None);
+    let default = durable("\"interval\": 10, \"missed\": \"run-once\"").unwrap();
+    assert_eq!((default.attempts, default.backoff.as_millis()), (5, 1_000));
+    let own = durable("\"interval\": 10, \"missed\": \"run-once\", \"attempts\": 3, \"backoff\": \"10ms\"").unwrap();
+    let pauses: Vec<_> = (1..=3).map(|failures| own.pause(failures).map(|pause| pause.as_millis())).collect();
+    assert_eq!(pauses, [Some(10), Some(20), None]);
+    let long = crate::registry::Durable { attempts: 100, backoff: std::time::Duration::from_secs(1) };
+    assert_eq!(long.pause(99).unwrap().as_secs(), 60);
+}
+
+#[test]
 fn wrong_settings_are_rejected_with_the_reason_and_the_place() {
     for (settings, expected) in [
         ("\"interval\": 9", "schedules.s.interval: must be at least 10ms, found 9"),
@@ -84,6 +101,22 @@ fn wrong_settings_are_rejected_with_the_reason_and_the_place() {
         ("\"interval\": 10, \"overlap\": \"queue\"", "schedules.s.overlap: must be one of \"skip\" and \"allow\""),
         ("\"interval\": 10, \"env\": [\"a b\"]", "schedules.s.env[0]: must be "),
         ("\"interval\": 10, \"every\": 1", "schedules.s.every: unknown key"),
+        ("\"interval\": 10, \"missed\": \"run\"", "schedules.s.missed: must be one of \"skip\" and \"run-once\""),
+        (
+            "\"interval\": 10, \"missed\": \"run-once\", \"type\": \"all\"",
+            "schedules.s.missed: must be `skip` for the type",
+        ),
+        (
+            "\"interval\": 10, \"missed\": \"run-once\", \"overlap\": \"allow\"",
+            "schedules.s.overlap: must be `skip` with",
+        ),
+        (
+            "\"interval\": 10, \"missed\": \"run-once\", \"whenAlone\": \"fire\"",
+            "schedules.s.whenAlone: must be `skip`",
+        ),
+        ("\"interval\": 10, \"missed\": \"run-once\", \"attempts\": 101", "schedules.s.attempts: must be "),
+        ("\"interval\": 10, \"missed\": \"run-once\", \"backoff\": 9", "schedules.s.backoff: must be "),
+        ("\"interval\": 10, \"attempts\": 2", "schedules.s.attempts: is for runs that are made up for: add"),
         ("\"immediate\": false", "schedules.s: must have `interval`, `cron` or `\"immediate\": true`"),
         ("\"tz\": \"UTC\"", "schedules.s: must have `interval`, `cron` or"),
     ] {

@@ -3,13 +3,17 @@
 use super::*;
 use crate::ports::{BoxFuture, Claim, Tick};
 
-type Answer = oneshot::Sender<Result<Claim, CallError>>;
+const GRANTED: Claim = Claim::Granted { after: 0 };
+const TAKEN: Claim = Claim::Taken { runs: false };
+
+pub(super) type Answer = oneshot::Sender<Result<Claim, CallError>>;
 
 /// Nodes that answer a claim when the test says so.
 #[derive(Default)]
-struct Nodes {
+pub(super) struct Nodes {
     asked: Mutex<VecDeque<(Tick, Answer)>>,
     ended: Mutex<Vec<u64>>,
+    done: Mutex<Vec<Option<u64>>>,
 }
 
 impl Ticks for Nodes {
@@ -19,9 +23,10 @@ impl Ticks for Nodes {
         Box::pin(async { answered.await.unwrap() })
     }
 
-    fn ended(&self, tick: Tick) -> BoxFuture<()> {
+    fn ended(&self, tick: Tick, done: Option<u64>) -> BoxFuture<Result<(), CallError>> {
         self.ended.lock().push(tick.due - START);
-        Box::pin(std::future::ready(()))
+        self.done.lock().push(done.map(|done| done - START));
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 
@@ -31,9 +36,24 @@ fn nodes(settings: &str) -> (Fixture, Arc<Nodes>) {
 }
 
 impl Nodes {
+    /// The number of claims that have no answer.
+    pub(super) fn asked(&self) -> usize {
+        self.asked.lock().len()
+    }
+
+    /// The oldest claim.
+    pub(super) fn take(&self) -> (Tick, Answer) {
+        self.asked.lock().pop_front().expect("a claim")
+    }
+
+    /// What was handled with each run that has ended.
+    pub(super) fn done(&self) -> Vec<Option<u64>> {
+        self.done.lock().clone()
+    }
+
     /// Answers the oldest claim, and waits until the scheduler has taken the answer.
-    async fn answer(&self, fixture: &Fixture, claim: Result<Claim, CallError>) -> Tick {
-        let (tick, answer) = self.asked.lock().pop_front().expect("a claim");
+    pub(super) async fn answer(&self, fixture: &Fixture, claim: Result<Claim, CallError>) -> Tick {
+        let (tick, answer) = self.take();
         let before: u32 = fixture.schedules.state.lock().claiming.values().sum();
         answer.send(claim).unwrap();
         until(|| fixture.schedules.state.lock().claiming.values().sum::<u32>() < before).await;
@@ -49,13 +69,13 @@ fn away() -> Result<Claim, CallError> {
 async fn a_due_time_runs_once_it_is_granted() {
     let (fixture, nodes) = nodes(r#"{ "interval": "1s" }"#);
     assert_eq!(fixture.pass(1_000), [0; 0], "nothing runs before the nodes agree");
-    let tick = nodes.answer(&fixture, Ok(Claim::Granted)).await;
+    let tick = nodes.answer(&fixture, Ok(GRANTED)).await;
     assert_eq!((tick.due, tick.immediate, tick.overlaps), (START + 1_000, false, true));
     until(|| fixture.status().succeeded == 1).await;
     until(|| *nodes.ended.lock() == [1_000]).await;
     assert_eq!(fixture.taken().len(), 1);
     fixture.pass(1_000);
-    nodes.answer(&fixture, Ok(Claim::Taken)).await;
+    nodes.answer(&fixture, Ok(TAKEN)).await;
     fixture.pass(1_000);
     nodes.answer(&fixture, Ok(Claim::Overlaps)).await;
     let status = fixture.status();
@@ -85,7 +105,7 @@ async fn the_claims_of_a_schedule_are_bounded() {
     }
     assert_eq!((nodes.asked.lock().len(), fixture.status().missed), (MOST_RUNS as usize, 1));
     assert!(bounds::SCHEDULE_RUNS.reached() > before);
-    nodes.answer(&fixture, Ok(Claim::Taken)).await;
+    nodes.answer(&fixture, Ok(TAKEN)).await;
     fixture.pass(1_000);
     assert_eq!(fixture.status().missed, 1);
 }
