@@ -202,6 +202,31 @@ async fn a_node_without_the_module_emits_durable_broadcasts_for_it() {
 }
 
 #[tokio::test]
+async fn a_startup_of_a_module_that_is_added_reaches_the_workers_of_its_own_node() {
+    let Some(nats) = Nats::start().await else { return };
+    let project = Project::with(&["echo"]).config(node("a-1", "node", &nats.url()));
+    let project = project.config(json!({ "modules": { GUEST: { "grants": grants() } } }));
+    let a = project.serve(&[]).await;
+    let nodes = || async { a.operator("GET", "/v1/nodes").await.json() };
+    eventually("it takes part", || async { nodes().await["state"] == "up" }).await;
+    let source = crate::harness::root().join("tests/guests").join(GUEST);
+    let mut manifest: Value = serde_json::from_slice(&std::fs::read(source.join("module.json")).unwrap()).unwrap();
+    manifest["startups"] = json!({ "greet": { "path": "greet" } });
+    manifest["config"] = json!({ "greets": 300 });
+    let component = std::fs::read(source.join("durable.wasm")).unwrap();
+    let project = project.file("modules/durable/durable.wasm", component);
+    let project = project.file("modules/durable/module.json", manifest.to_string());
+    let added = a.operator("POST", &format!("/v1/modules/{GUEST}/reload")).await;
+    assert_eq!(added.status, 200, "{}", added.text());
+    for worker in [0, 1] {
+        // Each of its workers has run the startup.
+        let recorded = || async { recorded(&project, "a-1", worker) };
+        eventually("it hears both", || async { recorded().await.len() >= 2 }).await;
+        assert_eq!(recorded().await, ["started", "started"]);
+    }
+}
+
+#[tokio::test]
 async fn a_subdomain_travels_with_a_durable_broadcast() {
     let Some(nats) = Nats::start().await else { return };
     let a = start(&nats, "a-1").await;

@@ -193,6 +193,11 @@ impl Nats {
         String::from_utf8_lossy(&greeting).contains(&self.name)
     }
 
+    /// The name that it has among other servers.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }

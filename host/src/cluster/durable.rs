@@ -9,6 +9,7 @@
 //! is that of the stream, and a node that returns continues where it was. A broadcast that fails
 //! too often moves to a second stream (`park.rs`).
 
+mod dropped;
 mod message;
 mod outbox;
 mod park;

@@ -138,6 +138,12 @@ impl Dispatch {
         slots.filter_map(|slot| slot.isolate.worker()).collect()
     }
 
+    /// Whether workers run durable broadcasts of a module, also while it is loading.
+    pub fn runs_durable(&self, module: &str) -> bool {
+        let slots = self.workers().iter().filter_map(|isolate| isolate.slot(module));
+        slots.map(|slot| slot.deployment()).any(|deployment| !deployment.generation.manifest.durable.is_empty())
+    }
+
     /// How a worker runs a durable broadcast: as its generation says, or by default if that does
     /// not declare it.
     pub fn durable_settings(&self, worker: u32, module: &str, name: &str) -> Durable {

@@ -428,6 +428,17 @@ pub enum HostEvent {
         /// The number under which it is parked.
         parked: u64,
     },
+    /// The stream was full, or its oldest broadcasts were older than `cluster.durable.maxAge`, and
+    /// it has dropped durable broadcasts that this node had not run. All modules share the stream:
+    /// if only broadcasts of other modules were dropped, none is missing.
+    BroadcastsDropped {
+        /// The module.
+        module: String,
+        /// The place in the stream of the last broadcast that this node has run or passed over.
+        after: u64,
+        /// The first place that the stream still has.
+        before: u64,
+    },
     /// This node can reach another node of the cluster.
     NodeUp {
         /// The node.

@@ -84,3 +84,65 @@ pub async fn the_streams_have_the_age_and_the_bytes_of_the_settings() {
         assert!(state.bytes <= 65_536 && state.messages < 10 && state.last_sequence == 10, "{state:?}");
     }
 }
+
+/// The places that a node says the stream has dropped: the last one that it has run, and the first
+/// one that is there.
+async fn dropped(host: &Started) -> Vec<(u64, u64)> {
+    let events = host.events_named(&["broadcastsDropped"]).await;
+    events.iter().map(|event| (event["after"].as_u64().unwrap(), event["before"].as_u64().unwrap())).collect()
+}
+
+#[tokio::test]
+async fn what_the_stream_drops_before_a_node_has_run_it_is_told() {
+    let Some(nats) = Nats::start().await else { return };
+    let small = json!({ "cluster": { "durable": { "maxBytes": "64KiB" } } });
+    let told = json!({ "path": "hear", "delivery": "durable", "attempts": 100, "backoff": "100ms" });
+    let patient = json!({ "broadcasts": { "told": told } });
+    let node = |id: &str| host(&nats.url(), id).config(small.clone()).manifest(GUEST, patient.clone());
+    let (a, b) = (node("a-1").start().await, node("b-1").start().await);
+    for host in [&a, &b] {
+        reads(host).await;
+        sees(host, &[("a-1", GUEST), ("b-1", GUEST)]).await;
+    }
+    let text = |number: u32| format!("{number} {}", "x".repeat(10_000));
+    // A node that is behind.
+    keep(&a, "gate").await;
+    for host in [&a, &b] {
+        eventually("it waits", || async { durable(host).await["modules"][0]["running"] == 1 }).await;
+    }
+    for number in 2..=20 {
+        keep(&a, &text(number)).await;
+    }
+    let open = async |host: &Started| {
+        for worker in ["worker-0", "worker-1"] {
+            host.call(worker, GUEST, "open", "").await;
+        }
+    };
+    for host in [&a, &b] {
+        open(host).await;
+        eventually("it runs the last one", || async { durable(host).await["modules"][0]["position"] == 20 }).await;
+        let first = texts(host, 0).await[1].split(' ').next().unwrap().parse::<u64>().unwrap();
+        assert!(first > 2, "the stream has dropped some");
+        assert_eq!(dropped(host).await, [(1, first)]);
+        assert_eq!(host.metric("fanfare_durable_dropped_total", &[]).await, 1.0);
+        assert!(host.log.contains(&["the stream has dropped durable broadcasts", "after=1"]));
+    }
+    // A node that is away.
+    let dir = b.leave().await;
+    for number in 21..=40 {
+        keep(&a, &text(number)).await;
+    }
+    let b = node("b-1").again(dir).start().await;
+    reads(&b).await;
+    eventually("it runs the last one", || async { durable(&b).await["modules"][0]["position"] == 40 }).await;
+    let first = texts(&b, 0).await[0].split(' ').next().unwrap().parse::<u64>().unwrap();
+    assert!(first > 21);
+    assert_eq!(dropped(&b).await, [(20, first)]);
+    assert_eq!(dropped(&a).await.len(), 1, "a has run them all");
+    // Nothing is told when a node is away and nothing is dropped.
+    let dir = b.leave().await;
+    keep(&a, "last").await;
+    let b = node("b-1").again(dir).start().await;
+    eventually("it runs the last one", || async { durable(&b).await["modules"][0]["position"] == 41 }).await;
+    assert_eq!(dropped(&b).await, []);
+}

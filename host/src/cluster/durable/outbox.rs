@@ -1,6 +1,7 @@
 //! The durable broadcasts of this node that the stream has not acknowledged.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
@@ -43,13 +44,16 @@ impl Entry {
 
 #[derive(Default)]
 struct Waiting {
-    entries: VecDeque<Entry>,
+    /// Those of each module, in the order in which they were emitted. No queue is empty.
+    modules: BTreeMap<String, VecDeque<Entry>>,
+    /// The module whose turn was last.
+    turn: String,
     /// All that have no end yet, those that are being sent among them.
     count: u32,
     bytes: u64,
 }
 
-/// The queue, in the order in which the broadcasts were emitted.
+/// The queues.
 pub(crate) struct Outbox {
     waiting: Mutex<Waiting>,
     most: u32,
@@ -75,25 +79,54 @@ impl Outbox {
         }
         waiting.count += 1;
         waiting.bytes = bytes;
-        waiting.entries.push_back(entry);
+        waiting.modules.entry(entry.module.clone()).or_default().push_back(entry);
         drop(waiting);
         self.wake.notify_one();
         Ok(())
     }
 
-    /// Takes the first ones, as long as they may be sent. Drops those whose caller waits no longer.
+    /// Takes the first ones of the modules that may send, which take turns. Drops those whose
+    /// caller waits no longer.
+    ///
+    /// One that nobody waits for is the only one of its module, because it may have to be sent
+    /// again, and then must not be behind later ones. The callers of the others know which of them
+    /// the stream has.
     pub(super) fn take(&self, most: usize, may: impl Fn(&str) -> bool) -> Vec<Entry> {
         let mut taken = Vec::new();
-        let mut waiting = self.waiting.lock();
-        while taken.len() < most {
-            let Some(first) = waiting.entries.pop_front() else { break };
-            if first.is_abandoned() {
-                waiting.count -= 1;
-                waiting.bytes -= first.size;
-            } else if may(&first.module) {
+        let mut guard = self.waiting.lock();
+        let Waiting { modules, turn, count, bytes } = &mut *guard;
+        let after = modules.range::<str, _>((Excluded(turn.as_str()), Unbounded));
+        let names: Vec<String> = after
+            .chain(modules.range::<str, _>((Unbounded, Included(turn.as_str()))))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in names.into_iter().filter(|name| may(name)) {
+            let Some(queue) = modules.get_mut(&name) else { continue };
+            let before = taken.len();
+            while taken.len() < most {
+                let Some(first) = queue.pop_front() else { break };
+                if first.is_abandoned() {
+                    *count -= 1;
+                    *bytes -= first.size;
+                    continue;
+                }
+                let is_alone = first.caller.is_none();
+                if is_alone && taken.len() > before {
+                    queue.push_front(first);
+                    break;
+                }
                 taken.push(first);
-            } else {
-                waiting.entries.push_front(first);
+                if is_alone {
+                    break;
+                }
+            }
+            if queue.is_empty() {
+                modules.remove(&name);
+            }
+            if taken.len() > before {
+                *turn = name;
+            }
+            if taken.len() == most {
                 break;
             }
         }
@@ -103,21 +136,26 @@ impl Outbox {
     /// Drops those whose caller waits no longer.
     pub(super) fn drop_abandoned(&self) {
         let mut guard = self.waiting.lock();
-        let Waiting { entries, count, bytes } = &mut *guard;
-        entries.retain(|entry| {
-            let stays = !entry.is_abandoned();
-            if !stays {
-                *count -= 1;
-                *bytes -= entry.size;
-            }
-            stays
-        });
+        let Waiting { modules, count, bytes, .. } = &mut *guard;
+        for queue in modules.values_mut() {
+            queue.retain(|entry| {
+                let stays = !entry.is_abandoned();
+                if !stays {
+                    *count -= 1;
+                    *bytes -= entry.size;
+                }
+                stays
+            });
+        }
+        modules.retain(|_, queue| !queue.is_empty());
     }
 
     /// Puts taken ones back, before all others.
     pub(super) fn give_back(&self, entries: Vec<Entry>) {
         let mut waiting = self.waiting.lock();
-        entries.into_iter().rev().for_each(|entry| waiting.entries.push_front(entry));
+        for entry in entries.into_iter().rev() {
+            waiting.modules.entry(entry.module.clone()).or_default().push_front(entry);
+        }
         drop(waiting);
         self.wake.notify_one();
     }
@@ -136,7 +174,7 @@ impl Outbox {
 
     /// Resolves when there is something to send.
     pub(super) async fn filled(&self) {
-        while self.waiting.lock().entries.is_empty() {
+        while self.waiting.lock().modules.is_empty() {
             self.wake.notified().await;
         }
     }
@@ -185,13 +223,51 @@ mod tests {
         assert_eq!((outbox.len(), outbox.offer(entry("m", 10, None))), ((1, 0), Ok(())));
     }
 
+    /// The modules and sizes of the entries that are taken.
+    fn taken(outbox: &Outbox, most: usize) -> Vec<Entry> {
+        outbox.take(most, |module| module != "closed")
+    }
+
+    fn names(entries: &[Entry]) -> Vec<(&str, u64)> {
+        entries.iter().map(|entry| (entry.module.as_str(), entry.size)).collect()
+    }
+
     #[test]
-    fn the_order_stays_when_broadcasts_are_put_back() {
-        let outbox = outbox(10, 10);
-        ["a", "b", "c", "d"].iter().for_each(|module| outbox.offer(entry(module, 0, None)).unwrap());
-        outbox.give_back(outbox.take(2, |_| true));
-        let taken = outbox.take(9, |module| module != "d");
-        assert_eq!(taken.iter().map(|entry| entry.module.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+    fn one_that_nobody_waits_for_is_the_only_one_of_its_module_until_it_has_ended() {
+        let outbox = outbox(20, 100);
+        for (module, size) in [("a", 1), ("closed", 2), ("b", 3), ("a", 4), ("b", 5)] {
+            outbox.offer(entry(module, size, None)).unwrap();
+        }
+        let first = taken(&outbox, 9);
+        assert_eq!(names(&first), [("a", 1), ("b", 3)]);
+        // Refused for a moment.
+        outbox.give_back(first);
+        let first = taken(&outbox, 1);
+        assert_eq!(names(&first), [("a", 1)], "it is still the first one");
+        first.into_iter().for_each(|entry| outbox.end(entry, Ok(1)));
+        let second = taken(&outbox, 9);
+        assert_eq!(names(&second), [("b", 3), ("a", 4)], "modules take turns");
+        second.into_iter().for_each(|entry| outbox.end(entry, Ok(1)));
+        assert_eq!(names(&taken(&outbox, 9)), [("b", 5)]);
+        assert_eq!(outbox.len(), (2, 7), "the closed one, and the one that is sent");
+    }
+
+    #[test]
+    fn those_with_a_caller_are_sent_together_and_one_without_follows_alone() {
+        let outbox = outbox(20, 100);
+        let mut answers = Vec::new();
+        let mut waits = |size| {
+            let (caller, answer) = oneshot::channel();
+            answers.push(answer);
+            outbox.offer(entry("a", size, Some(caller))).unwrap();
+        };
+        waits(1);
+        waits(2);
+        outbox.offer(entry("a", 3, None)).unwrap();
+        waits(4);
+        for expected in [vec![("a", 1), ("a", 2)], vec![("a", 3)], vec![("a", 4)]] {
+            assert_eq!(names(&taken(&outbox, 9)), expected);
+        }
     }
 
     #[test]

@@ -128,11 +128,8 @@ impl Cluster {
     /// Whether the stream keeps the broadcasts of a module for this node, if it reads them. What
     /// is sent earlier would pass this node by.
     fn may_send(&self, module: &str) -> bool {
-        let installed = self.node.roster().map(|roster| roster.installed()).unwrap_or_default();
-        let reads = |generation: &crate::registry::Generation| {
-            *generation.module == *module && !generation.manifest.durable.is_empty()
-        };
-        if !installed.iter().any(|generation| reads(generation)) {
+        // A module that is loading has workers before it is installed, and may emit in a startup.
+        if !self.node.dispatch().is_some_and(|dispatch| dispatch.runs_durable(module)) {
             return true;
         }
         self.durable.modules.lock().get(module).is_some_and(|reading| reading.get().is_ready)

@@ -34,7 +34,7 @@ const ACK_WAIT: Duration = Duration::from_secs(5);
 const REQUEST: usize = 256;
 
 /// How long a request waits for broadcasts at the server.
-const EXPIRES: Duration = Duration::from_secs(5);
+pub(super) const EXPIRES: Duration = Duration::from_secs(5);
 
 /// The pauses between attempts to use the consumer.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -52,13 +52,19 @@ struct Current {
     run: BoxFuture<'static, ()>,
 }
 
-struct Reader {
-    cluster: Arc<Cluster>,
-    module: String,
+pub(super) struct Reader {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) module: String,
     reading: Arc<Reading>,
     current: Option<Current>,
     /// The place up to which all was run or passed over.
-    done: u64,
+    pub(super) done: u64,
+    /// How many waited behind the last one that has arrived.
+    pub(super) pending: u64,
+    /// When the last one has ended.
+    pub(super) ended: Option<Instant>,
+    /// When this node asked last where the stream begins.
+    pub(super) asked: Option<Instant>,
     ids: Ids,
 }
 
@@ -107,7 +113,17 @@ impl Cluster {
         let reading = Arc::new(Reading::default());
         self.durable.modules.lock().insert(module.clone(), reading.clone());
         let registered = Registered { cluster: self.clone(), module: module.clone(), reading: reading.clone() };
-        let reader = Reader { cluster: self.clone(), module, reading, current: None, done: 0, ids: Ids::default() };
+        let reader = Reader {
+            cluster: self.clone(),
+            module,
+            reading,
+            current: None,
+            done: 0,
+            pending: 0,
+            ended: None,
+            asked: None,
+            ids: Ids::default(),
+        };
         AbortOnDropHandle::new(tokio::spawn(async move {
             let _registered = registered;
             reader.read().await;
@@ -144,6 +160,7 @@ impl Reader {
         let lost = cluster.link.lost();
         let context = cluster.open_streams().await?;
         let consumer = self.consumer(&context).await?;
+        self.check_away(&context, &consumer).await?;
         self.reading.change(|progress| {
             progress.is_ready = true;
             if self.current.is_none() {
@@ -184,7 +201,7 @@ impl Reader {
                     Some(Ok(message)) => {
                         *pause = PAUSES.0;
                         batch.iter_mut().for_each(|(.., got)| *got = true);
-                        self.begin(message).await;
+                        self.begin(&context, message).await;
                     }
                     Some(Err(error)) => return Err(error.to_string()),
                     None => {
@@ -238,7 +255,7 @@ impl Reader {
                 let made = made.map_err(|error| format!("the consumer {name} cannot be made: {error}"))?;
                 tracing::info!(module = %self.module, "this node runs the durable broadcasts that are emitted from now on");
                 // The numbers of another stream, if it was made anew.
-                (self.done, self.ids) = (0, Ids::default());
+                (self.done, self.pending, self.ids) = (0, 0, Ids::default());
                 Ok(made)
             }
             Err(error) => {
@@ -248,7 +265,7 @@ impl Reader {
         }
     }
 
-    async fn begin(&mut self, message: jetstream::Message) {
+    async fn begin(&mut self, context: &Context, message: jetstream::Message) {
         // JetStream says both in each message.
         let Ok((position, pending)) = message.info().map(|info| (info.stream_sequence, info.pending)) else { return };
         let (message, acker) = message.split();
@@ -259,6 +276,8 @@ impl Reader {
             }
             return;
         }
+        self.check_behind(context, position).await;
+        self.pending = pending;
         let headers = message.headers.unwrap_or_default();
         let id = headers.get(ID).map(|id| id.as_str().to_owned()).unwrap_or_default();
         if position <= self.done || !self.ids.is_new(&id) {
@@ -296,7 +315,7 @@ impl Reader {
     /// All workers have run the present one.
     async fn ended(&mut self) {
         let Some(Current { position, acker, .. }) = self.current.take() else { return };
-        self.done = position;
+        (self.done, self.ended) = (position, Some(Instant::now()));
         self.cluster.durable.counts.run.inc();
         self.reading.change(|progress| (progress.position, progress.running) = (position, None));
         answer(&acker, AckKind::Ack).await;

@@ -65,6 +65,7 @@ pub(super) struct Counts {
     pub(super) duplicates: Counter,
     pub(super) parked: Counter,
     pub(super) replayed: Counter,
+    pub(super) dropped: Counter,
 }
 
 impl Durable {
@@ -99,6 +100,11 @@ impl Durable {
                 counts.duplicates.get(),
             ),
             ("fanfare_durable_parked", "Durable broadcasts that failed too often", counts.parked.get()),
+            (
+                "fanfare_durable_dropped",
+                "Times that the stream may have dropped broadcasts that this node has not run",
+                counts.dropped.get(),
+            ),
             ("fanfare_durable_replayed", "Parked broadcasts that were replayed here", counts.replayed.get()),
         ]
     }

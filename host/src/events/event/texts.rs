@@ -45,6 +45,7 @@ impl HostEvent {
             HostEvent::NatsDown { .. } => "natsDown",
             HostEvent::NatsMessageFailed { .. } => "natsMessageFailed",
             HostEvent::BroadcastParked { .. } => "broadcastParked",
+            HostEvent::BroadcastsDropped { .. } => "broadcastsDropped",
             HostEvent::NodeUp { .. } => "nodeUp",
             HostEvent::NodeDown { .. } => "nodeDown",
             HostEvent::ClusterReady { .. } => "clusterReady",

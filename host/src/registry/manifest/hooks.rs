@@ -159,6 +159,8 @@ hooks! {
     nats_message_failed = "natsMessageFailed";
     /// A durable broadcast failed too often. Default none.
     broadcast_parked = "broadcastParked";
+    /// The stream dropped durable broadcasts before this node has run them. Default none.
+    broadcasts_dropped = "broadcastsDropped";
     /// This node can reach another node. Default none.
     node_up = "nodeUp";
     /// This node can no longer reach another node. Default none.

@@ -28,6 +28,7 @@ pub(super) const PAGES: &[(&str, &str)] = pages![
     "subscriptions",
     "events",
     "redis",
+    "nats",
     "sse",
     "websockets",
     "sessions",

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::Write;
+use std::time::Duration;
 
 use fanfare_sdk::prelude::*;
 use fanfare_sdk::types::{Identity, Receipt};
@@ -43,6 +44,14 @@ fn answer(result: Result<Receipt, CallError>) -> Json<Value> {
 #[handler]
 fn emit(what: Json<Emission>) -> Json<Value> {
     answer(what.named().emit(what.payload.clone()))
+}
+
+/// A startup that emits a broadcast, and ends after the milliseconds of `greets` in the config.
+#[handler]
+fn greet() -> Result<()> {
+    broadcast::named("told").of("durable").emit("started")?;
+    std::thread::sleep(Duration::from_millis(config::get::<u64>("/greets")?.unwrap_or_default()));
+    Ok(())
 }
 
 #[handler]
@@ -103,4 +112,4 @@ fn hear(body: Text, cx: Context) -> Result<()> {
     Ok(())
 }
 
-fanfare_sdk::module!(emit, keep, gather, heard, open, hear);
+fanfare_sdk::module!(emit, greet, keep, gather, heard, open, hear);
