@@ -195,6 +195,25 @@ async fn joins_and_leaves_are_announced_once_in_order_on_every_node_which_lists_
 }
 
 #[tokio::test]
+async fn a_client_that_is_a_member_is_in_every_list_from_then_on() {
+    let Some(nats) = Nats::start().await else { return };
+    let (a, b) = (node(&nats, "a-1").await, node(&nats, "b-1").await);
+    for host in [&a, &b] {
+        sees(host, 2).await;
+    }
+    let mut client = Client::open(&a, 2).await;
+    for number in 0..100 {
+        client.ok("#subscribe", json!({ "channel": channel(number) })).await;
+        let members = client.ok("#members", json!({ "channel": channel(number) })).await;
+        assert_eq!(members, json!([{ "id": client.id, "uid": null, "info": null }]), "{number}");
+        assert_eq!(listed(&b, &channel(number)).await, ids(&[&client]), "{number}");
+        client.ok("#unsubscribe", json!(channel(number))).await;
+        let members = a.running().channel_members(&channel(number)).await.unwrap();
+        assert_eq!(members, [], "{number}");
+    }
+}
+
+#[tokio::test]
 async fn the_members_of_a_killed_node_leave_and_nobody_else_also_where_it_was_the_home() {
     let Some(nats) = Nats::start().await else { return };
     let (a, b) = (node(&nats, "a-1").await, node(&nats, "b-1").await);
@@ -368,6 +387,44 @@ async fn while_nats_is_away_each_node_knows_its_own_members_and_all_return() {
     is_told(&mut watchers[0], '+', &bob.id, CHANNELS, 2).await;
     is_told(&mut watchers[1], '+', &ada.id, CHANNELS, 2).await;
     lists(&[&a, &b], &[&ada, &bob], CHANNELS).await;
+}
+
+#[tokio::test]
+async fn presence_that_a_reload_adds_or_removes_counts_with_the_next_message_of_the_channel() {
+    let Some(nats) = Nats::start().await else { return };
+    let (a, b) = (node(&nats, "a-1").await, node(&nats, "b-1").await);
+    for host in [&a, &b] {
+        sees(host, 2).await;
+    }
+    let mut clients = Vec::new();
+    for host in [&a, &b] {
+        clients.push(Client::subscribed(host, 2, "channels/envelope/x").await);
+    }
+    let manifest = |presence: bool| json!({ "channels": { "channels/envelope/*": { "presence": presence } } });
+    let declare = async |presence: bool| {
+        for host in [&a, &b] {
+            host.rewrite(GUEST, manifest(presence));
+            host.reload(GUEST).await;
+        }
+        for host in [&a, &b] {
+            host.running().publish_to_channel("channels/envelope/x", "1").await.unwrap();
+        }
+    };
+    declare(true).await;
+    let all = ids(&clients.iter().collect::<Vec<_>>());
+    for host in [&a, &b] {
+        eventually("all are members", || async { listed(host, "channels/envelope/x").await == all }).await;
+    }
+    let mut watchers = Vec::new();
+    for host in [&a, &b] {
+        watchers.push(Client::subscribed(host, 2, "presence/channels/envelope/x").await);
+    }
+    declare(false).await;
+    for watcher in &mut watchers {
+        let left = [watcher.message().await, watcher.message().await];
+        assert!(left.iter().all(|message| message["data"]["action"] == "leave"), "{left:?}");
+    }
+    assert!(a.running().channel_members("channels/envelope/x").await.is_err());
 }
 
 #[tokio::test]

@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering::Acquire;
 use std::time::Duration;
 
 use super::Cluster;
-use super::census_request::CensusRequest;
+use super::census_request::{CensusRequest, number_of};
 use super::presence::{Reachable, View};
 use super::sessions::{Effect, as_json, failed, from_json, unanswered};
 use super::wire::{Request, Sender};
 use crate::call::text::{NAME, line};
 use crate::call::{CallError, CensusBatch, CensusPage, GatherEntry, IsolateId, Payload, Reply};
-use crate::dispatch::{ChannelHome, weight};
+use crate::dispatch::ChannelHome;
 use crate::ports::{BoxFuture, Neighbors, NodesSeen, Peers};
 
 /// The bytes of a message besides the steps or the members.
@@ -68,20 +68,7 @@ impl Cluster {
 
     /// A number that is the same on nodes that see the same homes.
     fn view_number(&self, view: &View) -> u64 {
-        let own = self.info.lock();
-        let own = (!self.is_leaving()).then(|| (own.id.as_str(), own.boot.as_str(), &own.channels));
-        let others =
-            view.nodes.values().map(|node| (node.info.id.as_str(), node.info.boot.as_str(), &node.info.channels));
-        let mut nodes: Vec<String> = own
-            .into_iter()
-            .chain(others)
-            .map(|(id, boot, channels)| {
-                let patterns = channels.values().flatten().map(|channel| channel.pattern.as_str());
-                [id, boot].into_iter().chain(patterns).collect::<Vec<_>>().join("\n")
-            })
-            .collect();
-        nodes.sort_unstable();
-        weight(nodes.iter().flat_map(|node| node.bytes().chain([0xff])))
+        if self.is_leaving() { view.number } else { view.number ^ number_of(&self.info.lock()) }
     }
 }
 
@@ -96,6 +83,10 @@ impl Neighbors for Cluster {
         all.extend(view.nodes.iter().map(|(id, node)| (id.clone(), node.clone())));
         let others = all.values().map(|node| (node.peer.id.clone(), node.info.boot.clone())).collect();
         NodesSeen { others, view: self.view_number(&view) }
+    }
+
+    fn view(&self) -> u64 {
+        self.view_number(&self.view.load())
     }
 
     fn home(&self, channel: &str) -> Option<Arc<str>> {

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::NodeInfo;
 use crate::call::{CensusBatch, Payload};
+use crate::dispatch::weight;
 
 /// What a node tells or asks another one about the members of channels.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,4 +27,11 @@ impl CensusRequest {
             CensusRequest::Page { .. } => None,
         }
     }
+}
+
+/// A number for what a node declares.
+pub(super) fn number_of(node: &NodeInfo) -> u64 {
+    let patterns = node.channels.values().flatten().map(|channel| channel.pattern.as_str());
+    let texts = [node.id.as_str(), node.boot.as_str()].into_iter().chain(patterns);
+    weight(texts.flat_map(|text| text.bytes().chain([0xff])))
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use super::census_request::number_of;
 use super::counts::PeerCounts;
 use super::declared::Declared;
 use super::former::Former;
@@ -120,6 +121,8 @@ pub(super) struct View {
     pub(super) holders: BTreeMap<String, Vec<Peer>>,
     /// The channels that they declare.
     pub(super) channels: Declared,
+    /// A number for these nodes and what they declare.
+    pub(super) number: u64,
 }
 
 /// All nodes that were heard.
@@ -253,6 +256,7 @@ impl Presence {
                 continue;
             }
             view.channels.add(&node.peer, &node.info.channels);
+            view.number ^= number_of(&node.info);
             for module in node.info.modules.keys() {
                 view.holders.entry(module.clone()).or_default().push(node.peer.clone());
             }

@@ -14,6 +14,9 @@ pub trait Neighbors: Send + Sync {
     /// The other nodes, also those that are about to stop.
     fn nodes(&self) -> NodesSeen;
 
+    /// The number of [`NodesSeen::view`] now.
+    fn view(&self) -> u64;
+
     /// The id of the home of a channel: of this node if no node declares the channel. `None` if it
     /// is not known now.
     fn home(&self, channel: &str) -> Option<Arc<str>>;

@@ -6,7 +6,7 @@
 //! stays is announced when a message is lost, a home moves, or a node returns.
 //!
 //! A node that becomes a home lists nobody before every node has confirmed that it sees the same
-//! nodes, and has told what follows from them; or until `cluster.goneAfter` has passed.
+//! nodes, and has told what follows from them; or for some times `cluster.goneAfter`.
 //!
 //! The hub reports changes under the lock of a channel. They wait in `inputs`, whose lock is the
 //! last one that is taken. The lock of `state` is taken before those of the hub.
@@ -126,7 +126,7 @@ impl Census {
     ) -> Result<Result<Vec<ChannelMember>, ListSize>, CallError> {
         let mut progress = self.progress.subscribe();
         let mut error = None;
-        let until = tokio::time::Instant::now() + self.neighbors.gone_after();
+        let until = tokio::time::Instant::now() + self.neighbors.gone_after() * 2;
         loop {
             progress.mark_unchanged();
             match self.members_now(channel, most).await {
@@ -234,6 +234,10 @@ impl Local for Census {
 
     fn announce(&self, channel: &str, what: Announced<'_>) {
         self.channels.announce_here(channel, what);
+    }
+
+    fn view(&self) -> u64 {
+        self.neighbors.view()
     }
 
     fn home(&self, channel: &str) -> Option<Arc<str>> {

@@ -13,6 +13,10 @@ const TICK: Duration = Duration::from_millis(100);
 /// Every which tick is a sweep.
 const SWEEP: u32 = 10;
 
+/// How many times `cluster.goneAfter` a home waits for what others tell. A node that was busy may
+/// notice that another one is gone later than the others do.
+const PATIENCE: u32 = 3;
+
 /// The most bytes of a batch.
 const BATCH: usize = 256 << 10;
 
@@ -35,7 +39,7 @@ impl Census {
                 }
                 _ = ticks.tick() => {
                     next_sweep -= 1;
-                    let (now, patience) = (Instant::now(), self.neighbors.gone_after());
+                    let (now, patience) = (Instant::now(), self.neighbors.gone_after() * PATIENCE);
                     let mut state = self.state.lock();
                     state.tick(now, patience, &*self);
                     if next_sweep == 0 {

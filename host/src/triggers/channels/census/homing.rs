@@ -9,9 +9,8 @@ use super::teller::Whole;
 use crate::call::{CensusMember, CensusPage, CensusStep, ChannelMember, MemberStep, bounds};
 use crate::hub::CROWD;
 
-/// For how many times `cluster.goneAfter` a node keeps the members of a channel whose home it is no
-/// longer.
-const KEPT_FOR: u32 = 20;
+/// For how many times its patience a node keeps the members of a channel after its home has moved.
+pub(super) const KEPT_FOR: u32 = 10;
 
 impl State {
     /// A node tells about its members in a channel whose home is here.
@@ -183,6 +182,10 @@ impl State {
     }
 
     pub(super) fn list_to_all(&mut self, now: Instant, local: &dyn Local) {
+        // The homes of some rolls may follow from nodes that this state has not seen yet.
+        if self.waiting.is_empty() || local.view() != self.view {
+            return;
+        }
         for (channel, node) in std::mem::take(&mut self.waiting) {
             let Some(roll) = self.rolls.get_mut(&channel) else { continue };
             if roll.elsewhere.is_some() {
@@ -280,7 +283,7 @@ impl State {
         local: &dyn Local,
     ) -> Option<CensusPage> {
         let is_here = local.home(channel).is_some_and(|home| home == self.own_id);
-        if !is_here || !self.is_settled() {
+        if !is_here || !self.is_settled() || local.view() != self.view {
             return None;
         }
         Some(self.rolls.get(channel).map(|roll| roll.page(after, most)).unwrap_or_default())

@@ -22,6 +22,9 @@ pub(super) trait Local {
 
     fn announce(&self, channel: &str, what: Announced<'_>);
 
+    /// The nodes as [`Local::home`] sees them now, as a number.
+    fn view(&self) -> u64;
+
     /// The home of a channel. `None` if it is not known now.
     fn home(&self, channel: &str) -> Option<Arc<str>>;
 }
@@ -147,11 +150,8 @@ impl State {
             if !is_here {
                 roll.elsewhere = roll.elsewhere.or(Some(now));
                 roll.missing.clear();
-            } else if roll.elsewhere.take().is_some() {
-                for (node, watching) in &mut roll.watchers {
-                    watching.how = Watcher::Waits;
-                    self.waiting.insert((channel.clone(), node.clone()));
-                }
+            } else {
+                roll.elsewhere = None;
             }
         }
         let mut moved = Vec::new();

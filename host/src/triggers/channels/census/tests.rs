@@ -15,6 +15,9 @@ use crate::ports::NodesSeen;
 mod faults;
 mod limits;
 
+/// The most bytes of a batch.
+const BATCH: usize = 4_096;
+
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a node has besides its census.
@@ -23,6 +26,7 @@ struct Here {
     id: String,
     members: RefCell<BTreeMap<String, BTreeMap<String, ChannelMember>>>,
     others: RefCell<Vec<(Arc<str>, String)>>,
+    view: Cell<u64>,
     /// What it has announced: `+` or `-` and the session, and the count.
     announced: RefCell<Vec<(String, String, usize)>>,
 }
@@ -51,6 +55,10 @@ impl Local for Here {
             Announced::Count(count) => ("=".to_owned(), count),
         };
         self.announced.borrow_mut().push((channel.to_owned(), entry.0, entry.1));
+    }
+
+    fn view(&self) -> u64 {
+        self.view.get()
     }
 
     fn home(&self, channel: &str) -> Option<Arc<str>> {
@@ -121,19 +129,26 @@ impl Network {
         self.cut.insert((other.to_owned(), one.to_owned()));
     }
 
-    /// A node notices which others there are.
-    fn see(&mut self, id: &str) {
+    /// A node finds other homes from now on. Its census has not noticed yet.
+    fn find(&mut self, id: &str) {
         let reached = self.nodes.iter().filter(|(other, _)| self.reach(id, other));
         let others: Vec<(Arc<str>, String)> =
             reached.map(|(other, node)| (other.as_str().into(), node.boot.clone())).collect();
         let mut all: Vec<String> = others.iter().map(|(node, boot)| format!("{node}{boot}")).collect();
         all.push(format!("{id}{}", self.nodes[id].boot));
         all.sort_unstable();
-        let view =
-            all.join(" ").bytes().fold(7_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let here = &self.nodes[id].here;
+        here.view.set(all.join(" ").bytes().fold(7, step));
+        here.others.replace(others);
+    }
+
+    /// A node notices which others there are.
+    fn see(&mut self, id: &str) {
+        self.find(id);
         let node = self.nodes.get_mut(id).unwrap();
-        node.here.others.replace(others.clone());
-        node.state.see(NodesSeen { others, view }, self.now, &node.here);
+        let seen = NodesSeen { others: node.here.others.borrow().clone(), view: node.here.view.get() };
+        node.state.see(seen, self.now, &node.here);
         self.check(id);
     }
 
@@ -182,7 +197,9 @@ impl Network {
     /// Sends the next batch of a node to another one. Returns whether there was one.
     fn send(&mut self, from: &str, to: &str, fate: Fate) -> bool {
         let Some(sender) = self.nodes.get_mut(from) else { return false };
-        let Some((boot, batch)) = sender.state.next(&to.into(), 4_096, &sender.here) else { return false };
+        let Some((boot, batch)) = sender.state.next(&to.into(), BATCH, &sender.here) else { return false };
+        let is_one = batch.steps.matches("},{").count() == 0;
+        assert!(batch.steps.len() <= BATCH || is_one, "a batch of {} bytes", batch.steps.len());
         let own_boot = sender.boot.clone();
         let mut is_accepted = false;
         if fate != Fate::Lost && self.reach(from, to) {
@@ -196,8 +213,20 @@ impl Network {
         true
     }
 
+    /// The hub has too many changes, so that the members of a node are read again.
+    fn tell_all(&mut self, id: &str, channel: &str) {
+        let node = self.nodes.get_mut(id).unwrap();
+        node.state.on_members(&channel.into(), &node.here);
+        self.check(id);
+    }
+
     fn tick(&mut self) {
-        self.now += Duration::from_millis(1_100);
+        self.pass(Duration::from_millis(1_100));
+    }
+
+    /// Time passes.
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
         self.nodes.keys().cloned().collect::<Vec<_>>().iter().for_each(|id| self.take_ticks(id));
     }
 

@@ -1,5 +1,6 @@
 //! What nodes announce and list when messages are lost, and nodes come and go.
 
+use super::super::homing::KEPT_FOR;
 use super::*;
 
 const CHANNELS: [&str; 3] = ["room/1", "room/2", "room/3"];
@@ -90,6 +91,48 @@ fn the_members_of_a_home_that_dies_leave_and_the_others_stay() {
     }
 }
 
+#[test]
+fn the_next_process_of_a_node_is_not_taken_for_the_lost_one() {
+    let mut network = Network::new(&["a", "b"]);
+    let channel = (1..).map(|number| format!("room/{number}"));
+    let channel = { channel }.find(|channel| home_of(channel, ["a", "b"].into_iter()) == "a").unwrap();
+    network.watch("a", &channel, true);
+    network.calm();
+    let lost = network.join("b", &channel);
+    network.calm();
+    // It begins to tell before the home has noticed that it is another process.
+    network.start("b");
+    let found = network.join("b", &channel);
+    for _ in 0..5 {
+        network.send("b", "a", Fate::Lost);
+        network.take_ticks("b");
+    }
+    for _ in 0..4 {
+        network.send("b", "a", Fate::Arrives);
+    }
+    network.calm();
+    let expected = [format!("{channel}+{lost}@1"), format!("{channel}-{lost}@0"), format!("{channel}+{found}@1")];
+    assert_eq!(network.announced("a"), expected);
+}
+
+#[test]
+fn a_home_lists_nobody_while_a_node_tells_another_home() {
+    let mut network = Network::new(&["a", "b"]);
+    let moves = |channel: &String| {
+        home_of(channel, ["a", "b"].into_iter()) == "b" && home_of(channel, ["a", "b", "c"].into_iter()) == "c"
+    };
+    let channel = (1..).map(|number| format!("room/{number}")).find(moves).unwrap();
+    let session = network.join("a", &channel);
+    network.calm();
+    network.start("c");
+    network.see("a");
+    network.send("a", "b", Fate::Arrives);
+    let node = &network.nodes["b"];
+    assert_eq!(node.state.page(&channel, None, 300, &node.here), None, "its list is not whole");
+    network.calm();
+    assert_eq!(network.listed("b", &channel), BTreeSet::from([session]));
+}
+
 /// Nodes notice changes at different times, and their batches cross.
 #[test]
 fn in_whatever_order_nodes_notice_that_a_home_dies_or_comes_nobody_who_stays_is_announced() {
@@ -119,9 +162,10 @@ fn in_whatever_order_nodes_notice_that_a_home_dies_or_comes_nobody_who_stays_is_
                 if !network.nodes.contains_key(one) {
                     continue;
                 }
-                match numbers.below(4) {
-                    0 => network.see(one),
-                    1 => network.take_ticks(one),
+                match numbers.below(8) {
+                    0..2 => network.see(one),
+                    2 => network.take_ticks(one),
+                    3 => network.find(one),
                     _ => _ = network.send(one, other, Fate::Arrives),
                 }
             }
@@ -139,7 +183,7 @@ fn in_whatever_order_nodes_notice_that_a_home_dies_or_comes_nobody_who_stays_is_
 /// Random changes and faults. When the network is calm, everybody knows the truth.
 #[test]
 fn whatever_is_lost_nobody_is_announced_twice_and_everybody_learns_the_truth() {
-    let most = std::env::var("CENSUS_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(60);
+    let most = std::env::var("CENSUS_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(1_000);
     for seed in 1..=most {
         run(seed);
     }
@@ -154,7 +198,7 @@ fn run(seed: u64) {
         for _ in 0..80 {
             let ids: Vec<String> = network.nodes.keys().cloned().collect();
             let (id, channel) = (numbers.of(&ids), numbers.of(&CHANNELS));
-            match numbers.below(16) {
+            match numbers.below(20) {
                 0..3 => {
                     let session = network.join(&id, channel);
                     members.push((id, channel.to_owned(), session));
@@ -188,6 +232,9 @@ fn run(seed: u64) {
                     }
                 }
                 13 if numbers.below(2) == 0 => network.cut.clear(),
+                14 if numbers.below(4) == 0 => network.tell_all(&id, channel),
+                16 => network.find(&id),
+                15 if numbers.below(8) == 0 => network.pass(KEPT_FOR * PATIENCE),
                 _ => {
                     let other = numbers.of(&ids);
                     let fate = numbers.of(&[Fate::Arrives, Fate::Arrives, Fate::Arrives, Fate::Lost, Fate::AnswerLost]);
