@@ -190,14 +190,14 @@ async fn a_secret_or_a_file_that_cannot_be_used_is_named_at_the_start() {
     }
 }
 
-/// The text of docs/cluster.md.
-fn page() -> String {
-    std::fs::read_to_string(root().join("docs/cluster.md")).unwrap()
+/// The text of a page.
+fn page(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).unwrap()
 }
 
-/// The subjects that docs/cluster.md lists for the consumer `billing` of the stream `ORDERS`.
+/// The subjects that docs/nats.md lists for the consumer `billing` of the stream `ORDERS`.
 pub fn documented_for_a_consumer() -> Vec<String> {
-    let page = page();
+    let page = page("docs/nats.md");
     let begin = page.find("$JS.API.CONSUMER.INFO.ORDERS.billing").unwrap();
     let block = page[begin..].split("```").next().unwrap();
     block.lines().map(str::to_owned).collect()
@@ -205,7 +205,7 @@ pub fn documented_for_a_consumer() -> Vec<String> {
 
 /// The permissions that docs/cluster.md shows.
 pub fn documented() -> String {
-    let page = page();
+    let page = page("docs/cluster.md");
     let begin = page.find("authorization {").unwrap();
     let block = page[begin..].split("```").next().unwrap();
     assert!(block.contains("password: \"..\""), "{block}");
