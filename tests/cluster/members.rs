@@ -22,7 +22,8 @@ fn websocket() -> Value {
         { "path": PATHS[0], "protocol": 1, "module": GUEST },
         { "path": PATHS[1], "module": GUEST },
     ]);
-    json!({ "websocket": { "listeners": listeners } })
+    // The clients answer pings only while they are read.
+    json!({ "websocket": { "listeners": listeners, "pingInterval": "30s", "pingTimeout": "60s" } })
 }
 
 fn test_host(nats: &str, id: &str) -> TestHost {
