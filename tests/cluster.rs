@@ -23,6 +23,7 @@ mod rollouts;
 mod schedules;
 mod security;
 mod sessions;
+mod stops;
 pub mod streams;
 mod traces;
 mod up;

@@ -46,6 +46,7 @@ mod wire;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::atomic::Ordering::Acquire;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -81,6 +82,9 @@ use waiting::Waiting;
 
 /// How long the end of the host waits until NATS has what this node has sent.
 const LAST_MESSAGES: Duration = Duration::from_secs(1);
+
+/// How often a node that stops looks whether it has done all that it has to do.
+const POLL: Duration = Duration::from_millis(5);
 
 /// The part of a node that connects it to the others.
 pub struct Cluster {
@@ -242,8 +246,29 @@ impl Cluster {
     pub fn leave(&self) {
         *self.phase.lock() = Phase::Leaving;
         self.changes.send_modify(|count| *count += 1);
-        self.durable.leaving.cancel();
         self.beat.notify_one();
+    }
+
+    /// Waits until no other node sends calls, those that were sent are answered, and the stream
+    /// knows which durable broadcasts have run here.
+    pub async fn drain(&self) {
+        self.settle().await;
+        loop {
+            // What has arrived counts in `serving` when this task runs again.
+            tokio::time::sleep(POLL).await;
+            if self.serving.load(Acquire) == 0 {
+                break;
+            }
+        }
+        self.durable.leaving.cancel();
+        let ended = async {
+            while self.link.is_up() && self.durable.is_running() {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        _ = tokio::time::timeout(LAST_MESSAGES, ended).await;
+        // The answers have arrived before the others hear that this node has stopped.
+        self.settle().await;
     }
 
     /// Tells the others that this node has stopped, and ends the connection.
@@ -260,11 +285,11 @@ impl Cluster {
         self.end.cancel();
     }
 
-    /// Waits until the stream has the durable broadcasts of this node.
+    /// Waits until the stream has the durable broadcasts of this node, and NATS its other messages.
     async fn last_broadcasts(&self) {
         let sent = async {
-            while self.link.is_up() && self.durable.outbox.len().0 > 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+            while self.link.is_up() && (self.durable.outbox.len().0 > 0 || self.link.queued().0 > 0) {
+                tokio::time::sleep(POLL).await;
             }
         };
         _ = tokio::time::timeout(LAST_MESSAGES, sent).await;

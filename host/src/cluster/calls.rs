@@ -157,6 +157,11 @@ impl Ready {
 impl Sent {
     /// The next answer. Fails once there will be none.
     pub(super) async fn next(&mut self) -> Result<Entries, CallError> {
+        Ok(self.next_numbered().await?.1)
+    }
+
+    /// The same, with its place among the answers to a client's message.
+    pub(super) async fn next_numbered(&mut self) -> Result<(usize, Entries), CallError> {
         let id = self.node.peer.id.clone();
         let may_have_run = |what: &str| Err(CallError::Crashed(format!("{what}; the call may have run")));
         tokio::select! {
@@ -172,14 +177,15 @@ impl Sent {
 }
 
 /// Reads an answer of a node.
-fn read(node: &str, answer: Option<Message>) -> Result<Entries, CallError> {
+fn read(node: &str, answer: Option<Message>) -> Result<(usize, Entries), CallError> {
     let Some(message) = answer else { return Err(CallError::Crashed(format!("node {node} lost a call"))) };
     if message.status == Some(StatusCode::NO_RESPONDERS) {
         return Err(CallError::Unavailable(format!("node {node} was lost")));
     }
     let answer = Answer::read(&message.payload);
     let unreadable = |error| CallError::Crashed(format!("the answer of node {node} cannot be read: {error}"));
-    Ok(answer.map_err(unreadable)?.result)
+    let Answer { number, result, .. } = answer.map_err(unreadable)?;
+    Ok((number, result))
 }
 
 /// A call that waits for a node.

@@ -14,7 +14,7 @@ use super::Cluster;
 use super::link::{Link, Room};
 use super::serve::Serving;
 use super::wire::{Answer, Entries, Request, Sender};
-use crate::call::text::{MESSAGE, line};
+use crate::call::text::{MESSAGE, NAME, line};
 use crate::call::{
     Applied, AppliedValues, CallError, CallResult, GatherEntry, IsolateId, Outcome, PeerMessage, SessionAct,
     SessionHome, bounds,
@@ -75,12 +75,21 @@ impl Cluster {
     pub(super) fn send_message(&self, node: &str, forward: Forward) -> BoxFuture<CallResult> {
         let Forward { message, turn, acts } = forward;
         self.link.counts.forwarded.inc();
+        let id = node.to_owned();
         let ready = self.ready_for(MOST_ACTS + 1, node, |from| Request::Message(from, message));
         Box::pin(async move {
             let mut sent = ready?.send().await?;
             drop(turn);
-            loop {
-                match sent.next().await? {
+            for expected in 1.. {
+                let (number, answer) = sent.next_numbered().await?;
+                // Those of a node that has lost its connection meanwhile.
+                if number > expected {
+                    return Err(CallError::Crashed(format!(
+                        "node {} lost its connection to NATS, and with it what the call has sent to its client",
+                        line(&id, NAME)
+                    )));
+                }
+                match answer {
                     Entries::Act(act) => acts(act),
                     Entries::Error(error) => return Err(error),
                     Entries::All(entries) => {
@@ -90,6 +99,7 @@ impl Cluster {
                     }
                 }
             }
+            Err(CallError::Crashed("the other node sent too many answers".to_owned()))
         })
     }
 
@@ -114,13 +124,15 @@ impl Cluster {
         };
         let cluster = self.clone();
         tokio::spawn(async move {
+            let mut number = 0;
             let outcome = match run {
                 Err(error) => Err(error),
                 Ok(mut outcome) => loop {
                     tokio::select! {
                         biased;
                         Some((act, room)) = acts.recv() => {
-                            cluster.answer_act(reply.as_deref(), act).await;
+                            number += 1;
+                            cluster.answer_act(number, reply.as_deref(), act).await;
                             drop(room);
                         }
                         outcome = &mut outcome => break outcome,
@@ -128,23 +140,24 @@ impl Cluster {
                 },
             };
             while let Ok((act, _room)) = acts.try_recv() {
-                cluster.answer_act(reply.as_deref(), act).await;
+                number += 1;
+                cluster.answer_act(number, reply.as_deref(), act).await;
             }
             let entries = outcome.map(|outcome| {
                 let outcome = Ok(outcome.into_reply());
                 vec![GatherEntry { isolate: IsolateId::Worker(0), node: None, outcome }]
             });
             if let Some(reply) = reply {
-                cluster.answer(reply, entries.into()).await;
+                cluster.answer_as(number + 1, reply, entries.into()).await;
             }
             drop(serving);
         });
     }
 
-    async fn answer_act(&self, reply: Option<&str>, act: SessionAct) {
+    async fn answer_act(&self, number: usize, reply: Option<&str>, act: SessionAct) {
         let node = self.info.lock().id.clone();
         let Some(reply) = reply else { return };
-        if let Ok(bytes) = (Answer { node, result: Entries::Act(act) }).write() {
+        if let Ok(bytes) = (Answer { node, number, result: Entries::Act(act) }).write() {
             self.send(reply.to_owned(), bytes).await;
         }
     }

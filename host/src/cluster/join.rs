@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use async_nats::{Message, RequestErrorKind};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::time::MissedTickBehavior;
 
 use super::known::fits;
 use super::presence::{Heartbeat, Phase, Step};
-use super::{Cluster, heartbeat, subjects};
+use super::{Cluster, LAST_MESSAGES, heartbeat, subjects};
 use crate::api::NodeInfo;
 use crate::call::text::{NAME, line};
 use crate::call::{Payload, VERSION};
@@ -135,6 +136,19 @@ impl Cluster {
                 None
             }
         }
+    }
+
+    /// Waits until each other node has read what this node has sent before: its phase, and answers.
+    pub(super) async fn settle(&self) {
+        let Some(client) = self.link.up_client() else { return };
+        self.send_heartbeat().await;
+        // A message stands for what was queued before it.
+        let others: Vec<String> = self.view.load().nodes.keys().cloned().collect();
+        let asked = async {
+            _ = client.flush().await;
+            join_all(others.iter().map(|node| self.ask(node, b""))).await
+        };
+        _ = tokio::time::timeout(LAST_MESSAGES, asked).await;
     }
 
     /// Sends heartbeats, reads those of others, and serves their calls, until the host ends.

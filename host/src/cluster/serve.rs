@@ -140,16 +140,21 @@ impl Cluster {
 
     /// Sends an answer. One that is too large for NATS becomes an error.
     pub(super) async fn answer(&self, reply: String, result: Entries) {
+        self.answer_as(0, reply, result).await;
+    }
+
+    /// The same, with the place among the answers to a client's message.
+    pub(super) async fn answer_as(&self, number: usize, reply: String, result: Entries) {
         let most = self.link.max_payload();
         let node = self.info.lock().id.clone();
-        let bytes = Answer { node: node.clone(), result }.write().and_then(|bytes| match bytes.len() > most {
+        let bytes = Answer { node: node.clone(), number, result }.write().and_then(|bytes| match bytes.len() > most {
             true => Err(CallError::Invalid(format!(
                 "the reply has {} bytes between nodes, and max_payload of the NATS server allows {most}",
                 bytes.len()
             ))),
             false => Ok(bytes),
         });
-        let bytes = bytes.or_else(|error| Answer { node, result: Entries::Error(error) }.write());
+        let bytes = bytes.or_else(|error| Answer { node, number, result: Entries::Error(error) }.write());
         if let Ok(bytes) = bytes {
             self.send(reply, bytes).await;
         }

@@ -58,7 +58,15 @@ pub(super) struct Cast {
 pub(super) struct Answer {
     /// The node that answers.
     pub(super) node: String,
+    /// The place among the answers to a client's message, from 1. 0 for all other answers.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) number: usize,
     pub(super) result: Entries,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// An entry for each isolate that a call has reached, or why it has reached none.
@@ -278,7 +286,7 @@ mod tests {
         ]);
         let outcomes: Vec<_> = outcomes.collect();
         let result = Entries::All(outcomes.iter().cloned().map(entry).collect());
-        let bytes = Answer { node: "b".into(), result }.write().unwrap();
+        let bytes = Answer { node: "b".into(), number: 0, result }.write().unwrap();
         let Answer { result: Entries::All(read), .. } = Answer::read(&bytes).unwrap() else { panic!() };
         assert_eq!(read.into_iter().map(|entry| entry.outcome).collect::<Vec<_>>(), outcomes);
     }

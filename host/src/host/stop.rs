@@ -67,12 +67,15 @@ impl RunningHost {
         }
         tasks.connections.close();
         self.services.tasks.close();
-        let drained = tokio::time::timeout(self.shutdown.drain, async {
+        let connections = async {
             _ = tokio::time::timeout(self.shutdown.linger, tasks.connections.wait()).await;
             tasks.end_of_accepting.cancel();
             self.acceptor.clone().await;
             tasks.stopping.closing.cancel();
             tasks.connections.wait().await;
+        };
+        let drained = tokio::time::timeout(self.shutdown.drain, async {
+            tokio::join!(connections, self.drain_cluster());
             self.services.stop.cancel();
             self.services.tasks.wait().await;
             tokio::join!(self.redis.flush(), self.flush_events());
@@ -99,6 +102,13 @@ impl RunningHost {
     async fn flush_events(&self) {
         if let Some(link) = &self.link {
             _ = tokio::time::timeout(self.shutdown.drain / 2, link.flush()).await;
+        }
+    }
+
+    /// Waits until the calls of other nodes are answered.
+    async fn drain_cluster(&self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.drain().await;
         }
     }
 

@@ -292,6 +292,7 @@ impl Delivery {
     /// turn, since the thread polls its sockets between turns, and then it is read once more.
     fn end_lost(&mut self, now: Instant) {
         let Some(previous) = self.previous.replace(now) else { return };
+        self.excuse_silence(now, previous);
         for (queue, why) in LOST {
             while !self.is_over()
                 && let Some((index, due)) = self.connections.front(queue).filter(|(_, due)| *due <= previous)
@@ -306,6 +307,19 @@ impl Delivery {
                     self.close(index);
                 }
             }
+        }
+    }
+
+    /// Gives all clients the whole time again if this thread has sent no pings for a while, such as
+    /// in a process that was stopped: clients that are silent otherwise answer only pings.
+    fn excuse_silence(&mut self, now: Instant, previous: Instant) {
+        let settings = &self.namespace.settings;
+        let (ping, until) = (settings.ping, now + settings.silence);
+        if ping.is_zero() || now.duration_since(previous) <= ping * 2 {
+            return;
+        }
+        while let Some((index, _)) = self.connections.front(Queue::Silent).filter(|(_, due)| *due < until) {
+            self.restart(Queue::Silent, index, now);
         }
     }
 

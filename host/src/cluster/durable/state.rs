@@ -81,6 +81,11 @@ impl Durable {
         }
     }
 
+    /// Whether this node still runs broadcasts of the stream.
+    pub(crate) fn is_running(&self) -> bool {
+        self.modules.lock().values().any(|reading| reading.get().reason.is_none())
+    }
+
     /// The counters, each with the name of its metric and its help.
     pub(crate) fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
         let counts = &self.counts;

@@ -1,0 +1,73 @@
+//! Nodes that stop in order while others call them, and read what they publish.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::cable::Cable;
+use super::streams::{streams, until_state};
+use super::{sees, start};
+use crate::harness::{EventStream, Nats, Started, TestHost, eventually, node};
+use crate::rpc::end;
+
+#[tokio::test]
+async fn no_call_fails_when_nodes_stop_in_order_one_after_another() {
+    let Some(nats) = Nats::start().await else { return };
+    // What is on its way to a node that stops arrives late.
+    let cable = Cable::to(nats.address(), Duration::from_millis(20)).await;
+    let far = node("a-1", "alpha", &format!("nats://{}", cable.address));
+    let a = TestHost::waits_for(&["echo"]).config(far).start().await;
+    let beta = async |id: &str| start(&nats, id, "beta", &["echo"]).await;
+    let mut others = vec![beta("b-1").await, beta("c-1").await];
+    sees(&a, &[("a-1", "echo"), ("b-1", "echo"), ("c-1", "echo")]).await;
+    let (stop, answered) = (AtomicBool::new(false), AtomicU64::new(0));
+    let calls = async |worker: u32| {
+        while !stop.load(Relaxed) {
+            let call = json!({ "route": "echo/who", "target": { "server": "beta" } });
+            let told = a.nested(worker, call).await;
+            assert_eq!(end(&told), "ok", "{told}");
+            answered.fetch_add(1, Relaxed);
+        }
+    };
+    let stops = async {
+        for id in ["d-1", "e-1", "f-1", "g-1"] {
+            let before = answered.load(Relaxed);
+            eventually("calls go on", || async { answered.load(Relaxed) > before + 50 }).await;
+            others.remove(0).stop().await;
+            others.push(beta(id).await);
+            eventually("a sees it", || async { knows(&a, id).await }).await;
+        }
+        stop.store(true, Relaxed);
+    };
+    tokio::join!(stops, calls(0), calls(0), calls(0), calls(1), calls(1), calls(1));
+}
+
+async fn knows(host: &Started, id: &str) -> bool {
+    let nodes = host.admin("GET", "/v1/nodes", "").await.json();
+    let listed = nodes["nodes"].as_array().unwrap();
+    listed.iter().any(|node| node["id"] == id && node["modules"].get("echo").is_some())
+}
+
+#[tokio::test]
+async fn what_a_node_has_published_before_it_stops_in_order_arrives() {
+    let Some(nats) = Nats::start().await else { return };
+    let b = streams(&nats, "b-1").start().await;
+    until_state(&b, "up").await;
+    let mut reader = EventStream::open(b.http, "/stream?connectKey=streams/x").await;
+    let padding = "x".repeat(1_000);
+    for round in 0..5 {
+        let a = streams(&nats, "a-1").start().await;
+        until_state(&a, "up").await;
+        let numbers = round * 500..(round + 1) * 500;
+        for number in numbers.clone() {
+            a.running().publish("streams/x", format!("{number}{padding}").as_str()).unwrap();
+        }
+        a.stop().await;
+        for number in numbers {
+            let event = reader.event().await.unwrap();
+            let data = format!("{number}{padding}");
+            assert!(event.name() == "message" && event.text() == data, "{number}");
+        }
+    }
+}
