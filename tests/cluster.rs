@@ -9,6 +9,7 @@ mod events;
 pub mod faults;
 pub mod forward;
 mod frozen;
+mod homes;
 mod layouts;
 mod members;
 mod messages;

@@ -311,7 +311,7 @@ fn socket_as_text(socket: &SocketStatus) -> String {
 
 /// `room/*: POST room decides about subscribe, publish; keeps 100 messages; presence`.
 fn channel_as_text(channel: &ChannelPatternStatus) -> String {
-    let ChannelPatternStatus { pattern, route, on, history, presence } = channel;
+    let ChannelPatternStatus { pattern, route, on, history, presence, envelope: _ } = channel;
     let mut text = match route {
         Some(route) => format!("{pattern}: {route} decides about {}", on.join(", ")),
         None => format!("{pattern}: open to every client"),

@@ -20,6 +20,8 @@ mod follow;
 mod following;
 mod former;
 mod forward;
+mod gathering;
+mod homes;
 mod jetstream;
 mod join;
 mod known;
@@ -68,7 +70,7 @@ use crate::config::{ClusterConfig, NatsSecrets, ServerConfig};
 use crate::dispatch::Dispatch;
 use crate::events::EventLog;
 use crate::isolate::NodeFacts;
-use crate::ports::{CensusReceiver, KnownNode, Reloads, Sessions, TopicReceiver};
+use crate::ports::{CensusReceiver, HomeChannels, KnownNode, Reloads, Sessions, TopicReceiver};
 use crate::registry::Roster;
 use bucket::Bucket;
 use durable::Durable;
@@ -149,6 +151,7 @@ struct Node {
     reloads: OnceLock<Weak<dyn Reloads>>,
     sessions: OnceLock<Arc<dyn Sessions>>,
     census: OnceLock<Weak<dyn CensusReceiver>>,
+    channels: OnceLock<Arc<dyn HomeChannels>>,
 }
 
 impl Node {
@@ -221,6 +224,11 @@ impl Cluster {
     /// after its last reader. Only the first call has an effect.
     pub fn set_topics(&self, receiver: Arc<dyn TopicReceiver>, linger: Linger) {
         _ = self.topics.set((receiver, linger));
+    }
+
+    /// Sets the channels that other nodes ask this one for. Only the first call has an effect.
+    pub fn set_channels(&self, channels: Arc<dyn HomeChannels>) {
+        _ = self.node.channels.set(channels);
     }
 
     /// Begins to take part: other nodes see this node, and its calls and broadcasts arrive.

@@ -35,8 +35,6 @@ use tokio::sync::oneshot;
 pub use actor::Actor;
 pub use broadcasts::Sequencer;
 pub use durable::DurableRun;
-#[expect(unused_imports, reason = "the parts that follow use it")]
-pub use homes::{ChannelHome, HomeChanges};
 pub use hooks::Message;
 pub use places::Places;
 pub use rendezvous::weight;

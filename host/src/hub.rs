@@ -66,8 +66,8 @@ mod work;
 #[cfg(test)]
 pub use channels::ChannelInfo;
 pub use channels::{
-    Announced, CROWD, Change, ChannelError, ChannelListener, Channels, EncodeChannel, INTERVAL, Listening,
-    MemberReport, Placed, Published, list_as_json,
+    Announced, Assigned, CROWD, Change, ChannelError, ChannelListener, Channels, EncodeChannel, INTERVAL, Listening,
+    MemberReport, Mended, Placed, Published, list_as_json,
 };
 #[cfg(test)]
 pub use chunk::text_of;

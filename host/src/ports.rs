@@ -4,6 +4,7 @@
 mod calls;
 mod census;
 pub mod channel_caller;
+mod channel_homes;
 mod channels;
 mod events;
 mod future;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 pub use calls::{Caller, Calls, NoCalls};
 pub use census::{CensusReceiver, Neighbors, NodesSeen};
 pub use channel_caller::ChannelCaller;
+pub use channel_homes::HomeChannels;
 pub use channels::{Channels, NoChannels};
 pub use events::{Events, NoEvents};
 pub use future::BoxFuture;
@@ -39,7 +41,7 @@ pub use session_caller::SessionCaller;
 pub use sessions::{ClientEvent, NoSessions, SessionValues, Sessions};
 pub use streams::{NoStreams, Streams};
 pub use ticks::{Claim, Tick, Ticks};
-pub use topics::{Followed, NoTopics, Prepared, TopicReceiver, Topics};
+pub use topics::{Acted, Followed, NoTopics, Prepared, TopicReceiver, Topics};
 
 /// The ports that imports and instances use. Each instance has a copy.
 #[derive(Clone)]

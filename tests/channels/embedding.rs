@@ -27,13 +27,13 @@ async fn the_program_publishes_and_subscribes_in_the_order_of_all_others() {
     assert_eq!((two.payload.to_text().as_ref(), three.offset), ("2", 3));
     assert_eq!(messages.try_next(), None);
     assert_eq!(client.data(3).await, [json!({ "n": 1 }), json!(2), json!(3)]);
-    let page = running.channel_history(channel, Some(first), 10).unwrap();
+    let page = running.channel_history(channel, Some(first), 10).await.unwrap();
     let offsets: Vec<u64> = page.messages.iter().map(|message| message.offset).collect();
     assert_eq!((page.complete, page.latest, offsets), (true, 3, vec![2, 3]));
-    let newest = running.channel_history(channel, None, 1).unwrap();
+    let newest = running.channel_history(channel, None, 1).await.unwrap();
     assert_eq!((newest.messages.len(), newest.messages[0].offset), (1, 3));
     let unknown = ChannelPosition { epoch: 1, offset: 1 };
-    assert!(!running.channel_history(channel, Some(unknown), 10).unwrap().complete);
+    assert!(!running.channel_history(channel, Some(unknown), 10).await.unwrap().complete);
 }
 
 #[tokio::test]

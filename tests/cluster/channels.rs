@@ -1,4 +1,4 @@
-//! Channels without a history across nodes.
+//! Channels without a home across nodes.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::harness::{Nats, Started, TestHost, eventually};
 
 const GUEST: &str = "channels";
 
-async fn node(nats: &Nats, id: &str) -> Started {
+pub async fn node(nats: &Nats, id: &str) -> Started {
     let listeners = json!([
         { "path": PATHS[0], "protocol": 1, "module": GUEST },
         { "path": PATHS[1], "module": GUEST },
@@ -38,7 +38,7 @@ async fn a_message_crosses_nats_once_and_reaches_the_clients_and_guests_of_every
         let (a, b, c) = (node(&nats, "a-1").await, node(&nats, "b-1").await, node(&nats, "c-1").await);
         let client = nats.client().await;
         let mut tap = tap(&client, "channel").await;
-        for (channel, count) in [("lobby/open", 100), ("channels/publish/x", 20)] {
+        for (channel, count) in [("lobby/open", 100), ("channels/members/x", 20)] {
             let mut members = vec![Client::subscribed(&a, 2, channel).await];
             for version in [1, 2, 2] {
                 members.push(Client::subscribed(&b, version, channel).await);
@@ -74,15 +74,14 @@ async fn a_client_whose_subscription_is_answered_misses_nothing() {
 }
 
 #[tokio::test]
-async fn channels_with_a_history_or_presence_or_decisions_for_each_member_stay_on_their_node() {
+async fn channels_with_decisions_for_each_member_stay_on_their_node() {
     let Some(nats) = Nats::start().await else { return };
     let (a, b) = (node(&nats, "a-1").await, node(&nats, "b-1").await);
-    let kept = ["channels/history/x", "channels/presence/x", "channels/deliver/x"];
     let mut member = Client::open(&b, 2).await;
-    for channel in kept.iter().chain(&["lobby/x"]) {
+    for channel in ["channels/deliver/x", "lobby/x"] {
         member.ok("#subscribe", json!({ "channel": channel })).await;
     }
-    for channel in kept.iter().chain(&["lobby/x"]) {
+    for channel in ["channels/deliver/x", "lobby/x"] {
         a.running().publish_to_channel(channel, "1").await.unwrap();
     }
     assert_eq!(member.message().await["channel"], "lobby/x");

@@ -36,7 +36,7 @@ pub fn channel_tables(status: &Status, text: &mut String) {
     let mut rows = vec![["MODULE", "CHANNELS", "ROUTE", "ASKED ABOUT", "HISTORY", "PRESENCE"].map(str::to_owned)];
     for module in &status.modules {
         rows.extend(module.channels.iter().map(|one| {
-            let ChannelPatternStatus { pattern, route, on, history, presence } = one;
+            let ChannelPatternStatus { pattern, route, on, history, presence, envelope: _ } = one;
             let asked = if on.is_empty() { "-".to_owned() } else { on.join(", ") };
             let cells = [&*module.name, pattern, route.as_deref().unwrap_or("-"), &asked].map(printable);
             let [name, pattern, route, asked] = cells;

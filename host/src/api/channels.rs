@@ -48,6 +48,9 @@ pub struct ChannelPatternStatus {
     pub history: Option<ChannelHistoryStatus>,
     /// Whether the host tells who is subscribed.
     pub presence: bool,
+    /// Whether plain WebSockets get the name of the channel with each message.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub envelope: bool,
 }
 
 /// The messages that the host keeps for a channel.

@@ -99,6 +99,15 @@ pub static CHANNEL_SUBSCRIPTIONS: Bound = Bound::new("channel-subscriptions");
 /// A subscription that was rejected because its client said too much about itself.
 pub static CHANNEL_INFO: Bound = Bound::new("channel-info");
 
+/// A message of another node that is asked for again, because too many waited for older ones.
+pub static CHANNEL_HELD: Bound = Bound::new("channel-held");
+/// A channel without subscribers and history whose numbers begin anew, because too many others were
+/// remembered.
+pub static CHANNEL_ENDED: Bound = Bound::new("channel-ended");
+/// Patterns of channels that other nodes do not know, because the modules of the node have too
+/// many.
+pub static CHANNEL_PATTERNS: Bound = Bound::new("channel-patterns");
+
 /// A list of members that was rejected because it would have been too long.
 pub static CHANNEL_MEMBERS: Bound = Bound::new("channel-members");
 
@@ -133,7 +142,7 @@ pub static LOOKUPS: Bound = Bound::new("lookups");
 /// A pause in which an instance started no call, until it had ended what earlier ones had begun.
 pub static LEFTOVERS: Bound = Bound::new("leftovers");
 
-pub static ALL: [&Bound; 36] = [
+pub static ALL: [&Bound; 39] = [
     &POOL,
     &LEFTOVERS,
     &LOOKUPS,
@@ -162,6 +171,9 @@ pub static ALL: [&Bound; 36] = [
     &CHANNEL_WAITING,
     &CHANNEL_BYTES,
     &CHANNEL_NOTICES,
+    &CHANNEL_HELD,
+    &CHANNEL_ENDED,
+    &CHANNEL_PATTERNS,
     &CHANNEL_SUBSCRIPTIONS,
     &CHANNEL_INFO,
     &CHANNEL_MEMBERS,

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Payload, position, stream_key};
 
 /// Members of a channel that join and leave are announced on the channel with this prefix.
@@ -38,7 +40,8 @@ pub fn announced(channel: &str) -> Option<&str> {
 }
 
 /// What happens on a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum ChannelAction {
     Subscribe,
     Unsubscribe,
@@ -128,7 +131,7 @@ pub struct ChannelSettings {
 }
 
 /// A place in the order of a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ChannelPosition {
     /// Differs after the history of the channel is lost.
     pub epoch: u64,
@@ -157,6 +160,23 @@ impl fmt::Display for ChannelPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}-{}", self.epoch, self.offset)
     }
+}
+
+/// The place that the home of a channel has given a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChannelPlace {
+    pub position: ChannelPosition,
+    /// See [`ChannelMessage::at`].
+    pub at: u64,
+}
+
+/// The node that gives the messages of a channel their places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChannelHome {
+    /// This node.
+    Own,
+    /// The node with this id.
+    Node(Arc<str>),
 }
 
 /// A message of a channel.

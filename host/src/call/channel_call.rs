@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CallError, ChannelActions, ChannelSettings, ChannelTrigger, Context, Origin, Payload};
+use super::{CallError, ChannelActions, ChannelSettings, ChannelTrigger, Context, Envelope, Origin, Payload};
 
 /// What applies to a channel.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +18,15 @@ pub enum ChannelRule {
     Unavailable(CallError),
 }
 
+/// What a module declares about a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredChannel {
+    pub module: Arc<str>,
+    pub settings: ChannelSettings,
+    /// What its route is asked about. Empty without a route.
+    pub on: ChannelActions,
+}
+
 /// A call of the route of a channel.
 #[derive(Debug, Clone)]
 pub struct ChannelCall {
@@ -29,6 +38,8 @@ pub struct ChannelCall {
     pub parent: Option<Arc<Context>>,
     /// Whether that call waits for the outcome.
     pub awaited: bool,
+    /// The envelope, if another node asks.
+    pub remote: Option<Arc<Envelope>>,
     pub payload: Payload,
     /// How long the call may take, if that is less than `limits.timeout` of the module.
     pub timeout: Option<Duration>,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Payload, StreamEvent};
+use super::{ChannelPlace, Event, Payload, StreamEvent};
 
 /// A message of a topic, for the other nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct Post {
     pub about: PostAbout,
     /// The data of an event, or the value.
     pub payload: Payload,
+    /// The place of a message of a channel that has a home.
+    pub place: Option<ChannelPlace>,
 }
 
 /// What a [`Post`] says besides its payload.
@@ -39,7 +41,7 @@ pub enum PostAbout {
 pub enum TopicKind {
     /// The keys of live streams.
     Stream,
-    /// Channels without a history and without presence.
+    /// Channels.
     Channel,
     /// The event service, which has no topics: everything is about all of them.
     Event,
@@ -63,18 +65,18 @@ impl Post {
     pub fn stream(key: Option<&str>, event: &StreamEvent) -> Post {
         let StreamEvent { data, event, id, retry, comment } = event.clone();
         let about = PostAbout::Stream { key: key.map(str::to_owned), event, id, retry, comment };
-        Post { about, payload: data }
+        Post { about, payload: data, place: None }
     }
 
     /// The streams of a key, or all of them, end.
     pub fn close(key: Option<&str>) -> Post {
-        Post { about: PostAbout::Close { key: key.map(str::to_owned) }, payload: Payload::None }
+        Post { about: PostAbout::Close { key: key.map(str::to_owned) }, payload: Payload::None, place: None }
     }
 
     /// A message of a channel.
     pub fn channel(channel: &str, session: Option<&str>, payload: Payload) -> Post {
         let (channel, session) = (channel.to_owned(), session.map(str::to_owned));
-        Post { about: PostAbout::Channel { channel, session }, payload }
+        Post { about: PostAbout::Channel { channel, session }, payload, place: None }
     }
 
     /// An event of a module, or for `None` of another process.
@@ -84,7 +86,7 @@ impl Post {
             kind: event.kind.as_ref().to_owned(),
             source: event.source.as_deref().map(str::to_owned),
         };
-        Post { about, payload: Payload::Text(event.value.as_ref().to_owned()) }
+        Post { about, payload: Payload::Text(event.value.as_ref().to_owned()), place: None }
     }
 
     pub fn kind(&self) -> TopicKind {

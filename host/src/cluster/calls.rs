@@ -9,17 +9,20 @@ use std::time::Instant;
 
 use async_nats::{Message, StatusCode};
 use bytes::Bytes;
-use futures_util::future::select_all;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Cluster;
+use super::gathering::{collect, entries_of};
 use super::link::Outgoing;
 use super::presence::{Phase, Reachable};
 use super::waiting::Answers;
 use super::wire::{Answer, Cast, Entries, Request, Sender};
 use crate::call::text::{NAME, line};
-use crate::call::{CallError, CallResult, GatherEntry, IsolateId, Peer, PeerBroadcast, PeerCall, Skipped};
+use crate::call::{
+    CallError, CallResult, ChannelAnswer, ChannelRequest, DeclaredChannel, GatherEntry, IsolateId, Peer, PeerBroadcast,
+    PeerCall, Skipped,
+};
 use crate::ports::{BoxFuture, Forward, Peers, Reached, Wanted};
 
 /// A call that is ready to be sent.
@@ -97,6 +100,17 @@ impl Cluster {
         let answers = self.waits(answers)?;
         let reply = self.subjects.answer(&boot, answers.token);
         Ok(Ready { client, subject, reply, bytes, answers, node, lost })
+    }
+
+    /// Queues a request. Requests to a node arrive in the order of these calls.
+    pub(super) fn queue_request(&self, node: &str, request: impl FnOnce(Sender) -> Request) -> Result<Sent, CallError> {
+        let Ready { subject, reply, bytes, answers, node, lost, .. } = self.ready_with(node, request)?;
+        if !self.link.queue(Outgoing { subject, reply: Some(reply), bytes }) {
+            return Err(CallError::Overloaded("cluster.queue has no room for further messages".to_owned()));
+        }
+        node.counts.sent.fetch_add(1, Relaxed);
+        let _in_flight = InFlight::begin(&node);
+        Ok(Sent { answers, node, lost, begun: Instant::now(), _in_flight })
     }
 
     /// Sends a broadcast. Its subject keeps the order of the calls of this function, which the
@@ -204,16 +218,6 @@ impl Drop for InFlight {
     }
 }
 
-/// The same error for each worker of a node.
-fn entries_of(peer: &Peer, error: &CallError) -> Vec<GatherEntry> {
-    let entry = |worker| GatherEntry {
-        isolate: IsolateId::Worker(worker),
-        node: Some(peer.id.to_string()),
-        outcome: Err(error.clone()),
-    };
-    (0..peer.workers).map(entry).collect()
-}
-
 impl Peers for Cluster {
     fn nodes(&self) -> Vec<Peer> {
         self.view.load().nodes.values().map(|node| node.peer.clone()).collect()
@@ -237,6 +241,14 @@ impl Peers for Cluster {
 
     fn declaring(&self, channel: &str) -> Vec<((bool, usize), Peer)> {
         self.view.load().channels.find(channel)
+    }
+
+    fn declared(&self, channel: &str) -> Option<Result<DeclaredChannel, CallError>> {
+        self.view.load().channels.rule(channel)
+    }
+
+    fn ask_home(&self, node: &str, request: ChannelRequest) -> BoxFuture<Result<ChannelAnswer, CallError>> {
+        self.send_channel_request(node, request)
     }
 
     fn is_leaving(&self) -> bool {
@@ -324,66 +336,4 @@ impl Peers for Cluster {
         let until = tokio::time::Instant::now() + left;
         Box::pin(collect(answers, holders, lost, until))
     }
-}
-
-/// Waits for the entries of each node. A node that is lost, or that has not answered in time, gets
-/// an error for each of its workers.
-async fn collect(
-    mut answers: Answers,
-    holders: Vec<Reachable>,
-    lost: CancellationToken,
-    until: tokio::time::Instant,
-) -> Vec<GatherEntry> {
-    let mut entries = Vec::new();
-    let mut open = holders;
-    while !open.is_empty() {
-        let gone = select_all(open.iter().map(|node| Box::pin(node.gone.clone().cancelled_owned())));
-        tokio::select! {
-            biased;
-            answer = answers.next() => {
-                let Some(message) = answer else { break };
-                if message.status == Some(StatusCode::NO_RESPONDERS) {
-                    let lost = |node: &Reachable| {
-                        let why = format!("node {} was lost", node.peer.id);
-                        entries_of(&node.peer, &CallError::Unavailable(why))
-                    };
-                    entries.extend(open.iter().flat_map(lost));
-                    break;
-                }
-                let Ok(answer) = Answer::read(&message.payload) else { continue };
-                let Some(at) = open.iter().position(|node| *node.peer.id == answer.node) else { continue };
-                let node = open.swap_remove(at);
-                match answer.result {
-                    Entries::All(found) => {
-                        let named = |entry| GatherEntry { node: Some(answer.node.clone()), ..entry };
-                        entries.extend(found.into_iter().map(named));
-                    }
-                    Entries::Error(error) => entries.extend(entries_of(&node.peer, &error)),
-                    Entries::Act(_) => {}
-                }
-            }
-            _ = gone => {
-                let (ended, rest): (Vec<_>, Vec<_>) = open.into_iter().partition(|node| node.gone.is_cancelled());
-                for node in ended {
-                    let why = format!("node {} was lost; the broadcast may have run there", node.peer.id);
-                    entries.extend(entries_of(&node.peer, &CallError::Crashed(why)));
-                }
-                open = rest;
-            }
-            () = lost.cancelled() => {
-                let error = CallError::Crashed("the connection to NATS was lost; the broadcast may have run".to_owned());
-                entries.extend(open.iter().flat_map(|node| entries_of(&node.peer, &error)));
-                break;
-            }
-            () = tokio::time::sleep_until(until) => {
-                let late = |node: &Reachable| {
-                    entries_of(&node.peer, &CallError::Timeout(Some(format!("node {} has not answered", node.peer.id))))
-                };
-                entries.extend(open.iter().flat_map(late));
-                break;
-            }
-        }
-    }
-    entries.sort_by(|one, other| (&one.node, one.isolate).cmp(&(&other.node, other.isolate)));
-    entries
 }

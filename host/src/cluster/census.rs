@@ -10,8 +10,7 @@ use super::presence::{Reachable, View};
 use super::sessions::{Effect, as_json, failed, from_json, unanswered};
 use super::wire::{Request, Sender};
 use crate::call::text::{NAME, line};
-use crate::call::{CallError, CensusBatch, CensusPage, GatherEntry, IsolateId, Payload, Reply};
-use crate::dispatch::ChannelHome;
+use crate::call::{CallError, CensusBatch, CensusPage, ChannelHome, GatherEntry, IsolateId, Payload, Reply};
 use crate::ports::{BoxFuture, Neighbors, NodesSeen, Peers};
 
 /// The bytes of a message besides the steps or the members.

@@ -1,29 +1,54 @@
 //! The channels that other nodes declare.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::api::ChannelPatternStatus;
-use crate::call::{Peer, stream_key};
+use crate::call::text::{NAME, line};
+use crate::call::{CallError, ChannelAction, ChannelSettings, DeclaredChannel, Peer, stream_key};
 
 /// The channels that other nodes declare, by pattern.
 #[derive(Debug, Default)]
-pub(super) struct Declared(BTreeMap<String, Vec<Peer>>);
+pub(super) struct Declared {
+    live: BTreeMap<String, Vec<(Peer, DeclaredChannel)>>,
+    /// The patterns that nodes which are gone have declared, with their module.
+    former: BTreeMap<String, String>,
+}
 
 impl Declared {
     /// Adds the channels of a node, by module.
     pub(super) fn add(&mut self, peer: &Peer, channels: &BTreeMap<String, Vec<ChannelPatternStatus>>) {
-        for declared in channels.values().flatten() {
-            self.0.entry(declared.pattern.clone()).or_default().push(peer.clone());
+        for (module, status) in channels.iter().flat_map(|(module, all)| all.iter().map(move |one| (module, one))) {
+            let declared = declared(module, status);
+            self.live.entry(status.pattern.clone()).or_default().push((peer.clone(), declared));
         }
+    }
+
+    pub(super) fn set_former(&mut self, former: BTreeMap<String, String>) {
+        self.former = former;
+    }
+
+    /// What the most precise pattern says about a channel. Fails if only nodes that are gone have
+    /// declared the channel.
+    pub(super) fn rule(&self, channel: &str) -> Option<Result<DeclaredChannel, CallError>> {
+        patterns(channel).find_map(|pattern| {
+            if let Some((_, declared)) = self.live.get(&pattern).and_then(|nodes| nodes.first()) {
+                return Some(Ok(declared.clone()));
+            }
+            let module = self.former.get(&pattern)?;
+            Some(Err(CallError::Unavailable(format!(
+                "no node with the module {}, which declares this channel, can be reached: try again",
+                line(module, NAME)
+            ))))
+        })
     }
 
     /// Returns the nodes that declare a channel, each with the rank of its pattern.
     pub(super) fn find(&self, channel: &str) -> Vec<((bool, usize), Peer)> {
-        let patterns = std::iter::once(channel.to_owned()).chain(stream_key::prefixes(channel));
-        let found = patterns.filter_map(|pattern| self.0.get_key_value(&pattern));
+        let found = patterns(channel).filter_map(|pattern| self.live.get_key_value(&pattern));
         let mut nodes: Vec<((bool, usize), Peer)> = Vec::new();
         for (pattern, peers) in found {
-            for peer in peers {
+            for (peer, _) in peers {
                 // The first pattern of a node is its most precise one.
                 if nodes.iter().all(|(_, known)| known.id != peer.id) {
                     nodes.push((stream_key::rank(pattern), peer.clone()));
@@ -31,6 +56,27 @@ impl Declared {
             }
         }
         nodes
+    }
+}
+
+/// The patterns that cover a channel, the most precise one first.
+fn patterns(channel: &str) -> impl Iterator<Item = String> {
+    std::iter::once(channel.to_owned()).chain(stream_key::prefixes(channel))
+}
+
+fn declared(module: &str, status: &ChannelPatternStatus) -> DeclaredChannel {
+    let history = status.history.unwrap_or_default();
+    let on = ChannelAction::ALL.into_iter().filter(|action| status.on.iter().any(|on| on == action.as_str()));
+    DeclaredChannel {
+        module: module.into(),
+        settings: ChannelSettings {
+            count: history.count,
+            age: Duration::from_millis(history.age),
+            bytes: history.bytes,
+            presence: status.presence,
+            envelope: status.envelope,
+        },
+        on: on.collect(),
     }
 }
 
@@ -54,5 +100,9 @@ mod tests {
         assert_eq!(found("room/1"), [((true, 6), "a".to_owned()), ((false, 6), "b".to_owned())]);
         assert_eq!(found("room/2"), [((false, 6), "a".to_owned()), ((false, 6), "b".to_owned())]);
         assert_eq!(found("rooms"), []);
+        assert_eq!(&*declared.rule("room/2").unwrap().unwrap().module, "m");
+        assert!(declared.rule("rooms").is_none());
+        declared.set_former(BTreeMap::from([("hall/*".to_owned(), "m".to_owned())]));
+        assert!(matches!(declared.rule("hall/1"), Some(Err(CallError::Unavailable(_)))));
     }
 }

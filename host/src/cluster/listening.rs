@@ -254,10 +254,10 @@ impl Listener {
     fn take(&mut self, place: usize, stamp: Stamp, message: &Message) {
         let told = posts::read_stamp(&message.payload).map(|(_, rest)| posts::read(rest));
         let missed = match told {
-            Some(Ok((_, Told::Post(post)))) => {
+            Some(Ok((from, Told::Post(post)))) => {
                 let missed = self.seen.take(place, stamp);
                 self.cluster.link.counts.posts_received.inc();
-                self.receiver.receive(post);
+                self.receiver.receive(&from, post);
                 missed
             }
             Some(Ok((_, Told::Last(last)))) => {

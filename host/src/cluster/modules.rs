@@ -10,6 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Cluster;
 use super::wire::{Cast, Sender};
 use crate::api::ChannelPatternStatus;
+use crate::call::bounds;
 use crate::call::text::{MESSAGE, line};
 use crate::events::Notice;
 use crate::registry::{Generation, Roster};
@@ -47,6 +48,7 @@ fn channels(roster: &Roster) -> BTreeMap<String, Vec<ChannelPatternStatus>> {
     let mut entry = |generation: Arc<Generation>| {
         let mut channels = generation.manifest.channel_statuses();
         if channels.len() > left {
+            bounds::CHANNEL_PATTERNS.count();
             tracing::error!(module = %generation.module, most = MOST_PATTERNS, "the modules of this node declare too many patterns of channels: other nodes do not know the last ones");
             channels.truncate(left);
         }

@@ -1,5 +1,5 @@
-//! What nodes tell each other about topics, as bytes: the process that sends it, two numbers, and a
-//! message as in `wire.rs`.
+//! What nodes tell each other about topics, as bytes: the process that sends it, two numbers, the
+//! place of a message of a channel, and a message as in `wire.rs`.
 //!
 //! Topics share a fixed number of subjects, so that their number costs NATS nothing: each topic is
 //! in one of the buckets of its kind, and what is about all topics has a subject of its own.
@@ -8,7 +8,7 @@ use bytes::{BufMut, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::wire::{self, WireError};
-use crate::call::{CallError, Payload, Post, PostAbout};
+use crate::call::{CallError, ChannelPlace, ChannelPosition, Payload, Post, PostAbout};
 
 /// The buckets of each kind of topics.
 pub(super) const BUCKETS: usize = 64;
@@ -19,8 +19,11 @@ pub(super) const ALL: usize = BUCKETS;
 /// The places of a kind.
 pub(super) const PLACES: usize = BUCKETS + 1;
 
-/// The bytes before the message.
-const PREFIX: usize = 24;
+/// The bytes of a stamp.
+const STAMP: usize = 24;
+
+/// The bytes before the message: those of a stamp and of a place.
+const PREFIX: usize = 48;
 
 /// What precedes each message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +73,7 @@ pub(super) fn boot_number(boot: &str) -> u64 {
 /// Writes a message. [`stamp`] completes it.
 pub(super) fn write(node: &str, told: Told) -> Result<BytesMut, CallError> {
     let (about, last, payload) = match told {
-        Told::Post(Post { about, payload }) => (Some(about), Vec::new(), payload),
+        Told::Post(Post { about, payload, .. }) => (Some(about), Vec::new(), payload),
         Told::Last(last) => (None, last, Payload::None),
     };
     let header = Header { node: node.to_owned(), about, last };
@@ -88,9 +91,27 @@ pub(super) fn stamp(bytes: &mut BytesMut, stamp: Stamp) {
     }
 }
 
+/// Sets the place of a message of a channel.
+pub(super) fn set_place(bytes: &mut BytesMut, place: ChannelPlace) {
+    let ChannelPlace { position: ChannelPosition { epoch, offset }, at } = place;
+    for (field, number) in bytes.chunks_exact_mut(8).skip(3).zip([epoch, offset, at]) {
+        field.copy_from_slice(&number.to_be_bytes());
+    }
+}
+
+/// Reads the place of a message, and returns the rest.
+fn read_place(bytes: &[u8]) -> Option<(Option<ChannelPlace>, &[u8])> {
+    let (place, rest) = bytes.split_at_checked(PREFIX - STAMP)?;
+    let mut numbers = place.chunks_exact(8).map(|eight| u64::from_be_bytes(eight.try_into().unwrap_or_default()));
+    let (epoch, offset, at) = (numbers.next()?, numbers.next()?, numbers.next()?);
+    // The first message has the number 1.
+    let place = (offset > 0).then_some(ChannelPlace { position: ChannelPosition { epoch, offset }, at });
+    Some((place, rest))
+}
+
 /// Reads what precedes a message, and returns the rest. `None` if it is too short.
 pub(super) fn read_stamp(bytes: &[u8]) -> Option<(Stamp, &[u8])> {
-    let (prefix, rest) = bytes.split_at_checked(PREFIX)?;
+    let (prefix, rest) = bytes.split_at_checked(STAMP)?;
     let mut numbers = prefix.chunks_exact(8).map(|eight| u64::from_be_bytes(eight.try_into().unwrap_or_default()));
     let stamp = Stamp { boot: numbers.next()?, number: numbers.next()?, after: numbers.next()? };
     Some((stamp, rest))
@@ -98,10 +119,12 @@ pub(super) fn read_stamp(bytes: &[u8]) -> Option<(Stamp, &[u8])> {
 
 /// Reads the message after its stamp, and who has sent it.
 pub(super) fn read(bytes: &[u8]) -> Result<(String, Told), WireError> {
+    let short = || WireError::Malformed("it ends too early".to_owned());
+    let (place, bytes) = read_place(bytes).ok_or_else(short)?;
     let (Header { node, about, last }, mut rest) = wire::read::<Header>(bytes)?;
     let payload = wire::payload(&mut rest)?;
     let told = match about {
-        Some(about) => Told::Post(Post { about, payload }),
+        Some(about) => Told::Post(Post { about, payload, place }),
         None => Told::Last(last),
     };
     Ok((node, told))
@@ -124,8 +147,13 @@ mod tests {
             assert_eq!((stamp, stamp.boot), (sent, 255));
             assert_eq!(read(rest).unwrap(), ("a-1".to_owned(), told));
         }
-        assert_eq!(read_stamp(&[0; PREFIX - 1]), None);
-        assert!(read(&[]).is_err() && read(&[9]).is_err());
+        let place = ChannelPlace { position: ChannelPosition { epoch: u64::MAX, offset: 1 }, at: 7 };
+        let post = Post { place: Some(place), ..Post::channel("c", None, "x".into()) };
+        let mut bytes = write("a-1", Told::Post(post.clone())).unwrap();
+        set_place(&mut bytes, place);
+        assert_eq!(read(&bytes[STAMP..]).unwrap().1, Told::Post(post));
+        assert_eq!(read_stamp(&[0; STAMP - 1]), None);
+        assert!(read(&[]).is_err() && read(&[9; PREFIX - STAMP]).is_err());
     }
 
     #[test]

@@ -136,12 +136,26 @@ pub(super) struct Presence {
     own_heard: Option<Instant>,
     /// Whether a node found no room since the last one that ended.
     full: bool,
+    /// The patterns of channels that nodes which are gone have declared, with their module.
+    former_channels: BTreeMap<String, String>,
 }
+
+/// The most patterns of channels of nodes that are gone.
+const MOST_PATTERNS: usize = 2_048;
 
 impl Presence {
     /// `own` says who this node is.
     pub(super) fn new(own: Heartbeat, gone_after: Duration, former: Former) -> Presence {
-        Presence { own, gone_after, entries: BTreeMap::new(), former, swept: None, own_heard: None, full: false }
+        Presence {
+            own,
+            gone_after,
+            entries: BTreeMap::new(),
+            former,
+            swept: None,
+            own_heard: None,
+            full: false,
+            former_channels: BTreeMap::new(),
+        }
     }
 
     /// A heartbeat has arrived.
@@ -237,6 +251,11 @@ impl Presence {
         entry.gone.cancel();
         self.full = false;
         let info = entry.facts?.info;
+        for (module, channels) in &info.channels {
+            for channel in channels.iter().take(MOST_PATTERNS.saturating_sub(self.former_channels.len())) {
+                self.former_channels.insert(channel.pattern.clone(), module.clone());
+            }
+        }
         self.former.add(&info);
         Some(Step::Down { node: info.id.clone(), server: info.server.clone(), reason: reason.to_owned() })
     }
@@ -262,6 +281,7 @@ impl Presence {
             }
             view.nodes.insert(node.info.id.clone(), node);
         }
+        view.channels.set_former(self.former_channels.clone());
         view
     }
 

@@ -99,6 +99,9 @@ impl Cluster {
             Request::Sessions(from, request) => {
                 self.serve_request(&from.node, reply, |cluster| cluster.on_session_request(request));
             }
+            Request::Channel(from, request) => {
+                self.serve_request(&from.node, reply, |cluster| cluster.on_channel_request(request));
+            }
             Request::Census(from, request @ CensusRequest::Batch { .. }) => {
                 let (cluster, outcome) = (self.clone(), self.on_census(&from, request));
                 tokio::spawn(async move {

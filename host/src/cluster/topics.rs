@@ -16,7 +16,7 @@ use super::link::Outgoing;
 use super::posting::Posting;
 use super::posts::{self, ALL, Stamp, Told};
 use crate::call::{CallError, Post, TopicKind};
-use crate::ports::{Followed, NoTopics, Prepared, Topics};
+use crate::ports::{Acted, Followed, NoTopics, Prepared, Topics};
 
 impl Cluster {
     pub(super) fn posting(&self, kind: TopicKind) -> &Posting {
@@ -69,15 +69,20 @@ struct Ready {
 }
 
 impl Prepared for Ready {
-    fn send(self: Box<Self>, act: &mut dyn FnMut()) {
+    fn send(self: Box<Self>, act: &mut dyn FnMut() -> Acted) {
         let Ready { cluster, kind, place, messages } = *self;
         let (posting, boot) = (cluster.posting(kind), cluster.boot_number);
         match posting.buckets.get(place) {
             Some(bucket) => {
                 let all = posting.all.read();
                 let mut last = bucket.lock();
-                act();
+                let acted = act();
                 for mut bytes in messages {
+                    match acted {
+                        Acted::Failed => return,
+                        Acted::Placed(place) => posts::set_place(&mut bytes, place),
+                        Acted::Done => {}
+                    }
                     *last += 1;
                     posts::stamp(&mut bytes, Stamp { boot, number: *last, after: *all });
                     cluster.send_post(kind, place, bytes);
@@ -85,7 +90,9 @@ impl Prepared for Ready {
             }
             None => {
                 let mut all = posting.all.write();
-                act();
+                if act() == Acted::Failed {
+                    return;
+                }
                 for mut bytes in messages {
                     *all += 1;
                     posts::stamp(&mut bytes, Stamp { boot, number: *all, after: *all - 1 });

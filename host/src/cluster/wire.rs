@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::census_request::CensusRequest;
 use super::session_request::SessionRequest;
 use crate::call::{
-    AppliedValues, CallError, GatherEntry, Payload, PeerBroadcast, PeerCall, PeerMessage, Reply, RolloutStep,
-    SessionAct, VERSION,
+    AppliedValues, CallError, ChannelRequest, GatherEntry, Payload, PeerBroadcast, PeerCall, PeerMessage, Reply,
+    RolloutStep, SessionAct, VERSION,
 };
 
 /// The sender of a message.
@@ -33,6 +33,8 @@ pub(super) enum Request {
     Message(Sender, PeerMessage),
     /// Write back the values of a session's copy.
     Apply(Sender, AppliedValues),
+    /// Use a channel that has its home on the node.
+    Channel(Sender, ChannelRequest),
     /// Use the sessions of the node.
     Sessions(Sender, SessionRequest),
     /// Tell or ask about the members of channels.
@@ -149,6 +151,7 @@ impl Request {
         match self {
             Request::Call(_, call) | Request::Notify(_, call) => Some(&mut call.payload),
             Request::Message(_, message) => Some(&mut message.payload),
+            Request::Channel(_, request) => Some(&mut request.payload),
             Request::Sessions(_, request) => request.payload_mut(),
             Request::Census(_, request) => request.payload_mut(),
             Request::Step(..) | Request::Apply(..) => None,

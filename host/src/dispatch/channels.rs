@@ -15,7 +15,7 @@ use super::{CallSpec, Dispatch};
 use crate::call::text::{NAME, line};
 use crate::call::{
     CallError, CallResult, ChannelAction, ChannelActions, ChannelCall, ChannelRule, ChannelSettings, Deadline,
-    IsolateId, Trigger, TriggerKind, channel,
+    DeclaredChannel, IsolateId, Trigger, TriggerKind, channel,
 };
 use crate::isolate::Slot;
 use crate::registry::{KeyOwner, ModuleState};
@@ -30,32 +30,42 @@ impl Dispatch {
             // Such a channel has no presence, so that nothing is ever announced about its members.
             return ChannelRule::Undeclared;
         }
-        let module = match self.roster.owner_of_channel(declared) {
-            KeyOwner::Nobody => return ChannelRule::Undeclared,
-            KeyOwner::Installed(module) => module,
-            // The module may want to decide about the channel, so it must not be open meanwhile.
-            KeyOwner::Claimed(module) => return ChannelRule::Unavailable(not_yet(&module)),
-            KeyOwner::Absent(module) => return ChannelRule::Unavailable(self.missing(&module)),
-        };
-        let Some(ModuleState::Installed(generation)) = self.roster.state(&module) else {
-            return ChannelRule::Unavailable(self.missing(&module));
-        };
-        let Some((_, channel)) = generation.manifest.channels.find(declared) else {
-            return ChannelRule::Unavailable(not_yet(&module));
+        let DeclaredChannel { module, settings, on } = match self.declared_channel(declared) {
+            Ok(Some(declared)) => declared,
+            Ok(None) => return ChannelRule::Undeclared,
+            Err(error) => return ChannelRule::Unavailable(error),
         };
         let (settings, on) = match announced {
-            None => (channel.settings, channel.on),
+            None => (settings, on),
             // The host alone publishes there, and only who may subscribe is the module's decision.
             Some(_) => {
-                let asks = channel.on.has(ChannelAction::Subscribe);
-                let settings = ChannelSettings { envelope: channel.settings.envelope, ..ChannelSettings::default() };
+                let asks = on.has(ChannelAction::Subscribe);
+                let settings = ChannelSettings { envelope: settings.envelope, ..ChannelSettings::default() };
                 (settings, asks.then_some(ChannelAction::Subscribe).into_iter().collect::<ChannelActions>())
             }
         };
-        match channel.route.is_some() && !on.is_empty() {
-            true => ChannelRule::Routed { module, settings, on },
-            false => ChannelRule::Open(settings),
+        match on.is_empty() {
+            false => ChannelRule::Routed { module, settings, on },
+            true => ChannelRule::Open(settings),
         }
+    }
+
+    /// What a module declares about a channel: one of this node, or else of another one.
+    fn declared_channel(&self, name: &str) -> Result<Option<DeclaredChannel>, CallError> {
+        let module = match self.roster.owner_of_channel(name) {
+            KeyOwner::Nobody => return self.peers.declared(name).transpose(),
+            KeyOwner::Installed(module) => module,
+            // The module may want to decide about the channel, so it must not be open meanwhile.
+            KeyOwner::Claimed(module) => return Err(not_yet(&module)),
+            KeyOwner::Absent(module) => return Err(self.missing(&module)),
+        };
+        let Some(ModuleState::Installed(generation)) = self.roster.state(&module) else {
+            return Err(self.missing(&module));
+        };
+        let (_, channel) = generation.manifest.channels.find(name).ok_or_else(|| not_yet(&module))?;
+        // Without a route, nothing is asked.
+        let on = channel.route.map(|_| channel.on).unwrap_or_default();
+        Ok(Some(DeclaredChannel { module, settings: channel.settings, on }))
     }
 
     /// Queues a call of a channel's route in the home of the channel before it returns. Returns the
@@ -64,7 +74,7 @@ impl Dispatch {
         &self,
         call: ChannelCall,
     ) -> Result<(Handle, impl Future<Output = CallResult> + Send + use<>), CallError> {
-        let ChannelCall { module, trigger, origin, parent, awaited, payload, timeout } = call;
+        let ChannelCall { module, trigger, origin, parent, awaited, remote, payload, timeout } = call;
         let slot = self.home_slot(&module, &trigger.channel)?;
         let refused = |error: &CallError| slot.refused(TriggerKind::Channel, error, None);
         let waits = parent.as_ref().filter(|_| awaited);
@@ -87,6 +97,7 @@ impl Dispatch {
             origin,
             parent,
             awaited,
+            remote,
             session,
             ..CallSpec::of_host(Trigger::Channel(trigger), Deadline::At(until), payload)
         };

@@ -4,22 +4,21 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::Dispatch;
 use super::rendezvous::weight_of;
-use crate::call::{CallError, Peer, channel, stream_key};
+use crate::call::{
+    CallError, ChannelAnswer, ChannelHome, ChannelRequest, Context, Envelope, HomeCall, Origin, Peer, Trace, VERSION,
+    channel, stream_key,
+};
+use crate::ports::BoxFuture;
 use crate::registry::{KeyOwner, ModuleState};
 
-/// The node that gives the messages of a channel their places.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ChannelHome {
-    /// This node.
-    Own,
-    /// The node with this id.
-    Node(Arc<str>),
-}
+/// How long a request waits that nobody waits for.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Tells when channels may have another home.
 pub struct HomeChanges {
@@ -65,6 +64,38 @@ impl Dispatch {
         let others = self.peers.declaring(name);
         let leaves = !others.is_empty() && self.peers.is_leaving();
         Ok(home(name, (&self.node.id, own.filter(|_| !leaves)), &others))
+    }
+
+    /// Asks the home of a channel, another node. Requests to a node arrive in the order of these
+    /// calls.
+    pub fn ask_home(&self, node: &str, call: HomeCall) -> BoxFuture<Result<ChannelAnswer, CallError>> {
+        let HomeCall { channel, ask, origin, session, parent, awaited, timeout, payload } = call;
+        let own: Arc<str> = self.node.id.as_str().into();
+        let origin = match origin {
+            Origin::Guest { module, isolate, node: None } => Origin::Guest { module, isolate, node: Some(own.clone()) },
+            other => other,
+        };
+        let parent = parent.as_deref();
+        let waits = parent.filter(|_| awaited);
+        let until = waits.and_then(Context::until).map(|until| until.saturating_duration_since(Instant::now()));
+        let envelope = Envelope {
+            version: VERSION,
+            origin,
+            chain: waits.map(|parent| parent.chain(&own)).unwrap_or_default(),
+            depth: parent.map_or(0, |parent| parent.depth + 1),
+            in_startup: waits.is_some_and(|parent| parent.in_startup),
+            // The home ends its calls in its own time, and answers.
+            left: timeout.into_iter().chain(until).min().unwrap_or(LONGEST),
+            trace: parent.map_or_else(Trace::fresh, |parent| parent.trace),
+            subdomain: parent.and_then(|parent| parent.subdomain.clone()),
+        };
+        let (channel, session) = (channel.to_string(), session.map(|session| session.to_string()));
+        self.peers.ask_home(node, ChannelRequest { envelope, channel, session, ask, payload })
+    }
+
+    /// The nearest call in the chain of a request from another node that still runs here.
+    pub fn caller_of(&self, envelope: &Envelope) -> Option<Arc<Context>> {
+        envelope.chain.iter().filter(|link| *link.node == *self.node.id).find_map(|link| self.running_call(link))
     }
 
     /// Tells when channels may have another home.

@@ -150,13 +150,12 @@ impl Dispatch {
                 envelope.version
             )));
         }
-        let mut own_links = envelope.chain.iter().filter(|link| *link.node == *self.node.id);
-        let parent = own_links.find_map(|link| self.running_call(link));
+        let parent = self.caller_of(&envelope);
         Ok(Actor::Peer(PeerCaller { envelope: Arc::new(envelope), parent, broadcast }))
     }
 
     /// The context of a call of this node, while it runs.
-    fn running_call(&self, link: &Link) -> Option<Arc<Context>> {
+    pub(super) fn running_call(&self, link: &Link) -> Option<Arc<Context>> {
         self.places.get(link.isolate)?.slot(&link.module)?.context(link.call)
     }
 

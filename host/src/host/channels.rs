@@ -4,13 +4,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use super::RunningHost;
 use crate::call::channel::{BYTES_OF_PAGE, ListSize, MOST_OF_PAGE};
 use crate::call::{
-    CallError, ChannelCall, ChannelMember, ChannelMessage, ChannelPage, ChannelPosition, ChannelRule, Payload, size,
+    CallError, ChannelAnswer, ChannelCall, ChannelHome, ChannelMember, ChannelMessage, ChannelPage, ChannelPosition,
+    ChannelRule, Context, Envelope, HomeCall, Payload, size,
 };
 use crate::dispatch::Dispatch;
 use crate::hub::{ChannelListener, Listening};
@@ -32,6 +34,18 @@ impl ChannelBackend for ChannelModules {
         let (runtime, outcome) = self.0.call_channel(call)?;
         Ok(StartedCall { runtime, outcome: outcome.boxed() })
     }
+
+    fn home(&self, channel: &str) -> Result<Option<ChannelHome>, CallError> {
+        self.0.channel_home(channel)
+    }
+
+    fn ask_home(&self, node: &str, call: HomeCall) -> BoxFuture<'static, Result<ChannelAnswer, CallError>> {
+        self.0.ask_home(node, call)
+    }
+
+    fn caller_of(&self, envelope: &Envelope) -> Option<Arc<Context>> {
+        self.0.caller_of(envelope)
+    }
 }
 
 /// The messages of a channel, from [`RunningHost::subscribe_channel`].
@@ -46,7 +60,8 @@ pub struct ChannelReader {
 pub enum ChannelItem {
     /// A message.
     Message(ChannelMessage),
-    /// The program reads too slowly: this number of messages was dropped here.
+    /// The program reads too slowly, so that this number of messages was dropped here. Or at least
+    /// one message of another node has not arrived.
     Missed(u64),
 }
 
@@ -58,20 +73,31 @@ struct Waiting {
 
 #[derive(Default)]
 struct Queue {
-    messages: VecDeque<ChannelMessage>,
+    items: VecDeque<ChannelItem>,
     /// The messages that were dropped before the first one.
     missed: u64,
 }
 
+impl Queue {
+    fn push(&mut self, item: ChannelItem) {
+        if self.items.len() >= WAITING {
+            self.missed += match self.items.pop_front() {
+                Some(ChannelItem::Missed(missed)) => missed,
+                Some(ChannelItem::Message(_)) | None => 1,
+            };
+        }
+        self.items.push_back(item);
+    }
+}
+
 impl ChannelListener for Waiting {
     fn message(&self, _: &Arc<str>, message: &ChannelMessage, _: Option<ChannelPosition>) {
-        let mut queue = self.queue.lock();
-        if queue.messages.len() >= WAITING {
-            queue.messages.pop_front();
-            queue.missed += 1;
-        }
-        queue.messages.push_back(message.clone());
-        drop(queue);
+        self.queue.lock().push(ChannelItem::Message(message.clone()));
+        self.arrived.notify_one();
+    }
+
+    fn missed(&self, count: Option<u64>) {
+        self.queue.lock().push(ChannelItem::Missed(count.unwrap_or(1)));
         self.arrived.notify_one();
     }
 }
@@ -91,7 +117,7 @@ impl ChannelReader {
     pub fn try_next(&mut self) -> Option<ChannelItem> {
         let mut queue = self.waiting.queue.lock();
         match std::mem::take(&mut queue.missed) {
-            0 => queue.messages.pop_front().map(ChannelItem::Message),
+            0 => queue.items.pop_front(),
             missed => Some(ChannelItem::Missed(missed)),
         }
     }
@@ -174,25 +200,27 @@ impl RunningHost {
     /// message at least. A channel without a history returns a page without messages.
     ///
     /// Fails with [`CallError::Invalid`] if the name is not that of a channel, and with
-    /// [`CallError::Unavailable`] if the module that declares the channel is not installed.
+    /// [`CallError::Unavailable`] if the module that declares the channel is not installed, or if
+    /// another node has the history and cannot be reached.
     ///
     /// ```no_run
-    /// # fn run(host: fanfare::RunningHost) -> Result<(), fanfare::CallError> {
-    /// let page = host.channel_history("room/7", None, 20)?;
+    /// # async fn run(host: fanfare::RunningHost) -> Result<(), fanfare::CallError> {
+    /// let page = host.channel_history("room/7", None, 20).await?;
     /// for message in &page.messages {
     ///     println!("{}: {}", message.offset, message.payload.to_text());
     /// }
     /// # Ok(())
     /// # }
     /// ```
-    pub fn channel_history(
+    pub async fn channel_history(
         &self,
         channel: &str,
         after: Option<ChannelPosition>,
         most: usize,
     ) -> Result<ChannelPage, CallError> {
         rules::check(channel)?;
-        self.channels.history(&channel.into(), after, most.min(MOST_OF_PAGE), BYTES_OF_PAGE, &Actor::operator())
+        let (channel, most) = (channel.into(), most.min(MOST_OF_PAGE));
+        self.channels.history(&channel, after, most, BYTES_OF_PAGE, &Actor::operator()).await
     }
 
     /// Returns the members of a channel that a module declares with `presence`, on all nodes of a
@@ -248,7 +276,7 @@ mod tests {
             waiting.message(&"room".into(), &message(offset), None);
         }
         let queue = waiting.queue.lock();
-        assert_eq!((queue.missed, queue.messages.len()), (2, WAITING));
-        assert_eq!(queue.messages.front(), Some(&message(3)));
+        assert_eq!((queue.missed, queue.items.len()), (2, WAITING));
+        assert_eq!(queue.items.front(), Some(&ChannelItem::Message(message(3))));
     }
 }

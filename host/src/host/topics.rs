@@ -3,13 +3,16 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::call::{Event, Payload, Post, PostAbout, TopicKind, event_type};
 use crate::cluster::Cluster;
 use crate::config::Config;
+use crate::dispatch::Dispatch;
 use crate::hub::ServiceLog;
 use crate::ports::TopicReceiver;
 use crate::registry::SourceKind;
-use crate::triggers::channels::ChannelService;
+use crate::triggers::channels::{ChannelService, Homes};
 use crate::triggers::sse::Publisher;
 use crate::triggers::subscriptions::Subscriptions;
 
@@ -22,7 +25,7 @@ struct Receivers {
 }
 
 impl TopicReceiver for Receivers {
-    fn receive(&self, post: Post) {
+    fn receive(&self, from: &str, post: Post) {
         match &post.about {
             PostAbout::Stream { .. } | PostAbout::Close { .. } => {
                 if let Some(publisher) = self.publisher.upgrade() {
@@ -32,7 +35,7 @@ impl TopicReceiver for Receivers {
             PostAbout::Channel { channel, session } => {
                 if let Some(channels) = self.channels.upgrade() {
                     let (channel, session) = (channel.as_str().into(), session.as_deref().map(Into::into));
-                    channels.receive(&channel, session, post.payload);
+                    channels.receive(from, &channel, post.place, (session, post.payload));
                 }
             }
             PostAbout::Event { module, kind, source } => {
@@ -55,6 +58,9 @@ impl TopicReceiver for Receivers {
                 let subscriptions = self.subscriptions.upgrade();
                 let all = subscriptions.map(|all| all.wanted(SourceKind::Channel)).unwrap_or_default();
                 all.iter().for_each(|subscription| subscription.missed(None));
+                if let Some(channels) = self.channels.upgrade() {
+                    channels.missed();
+                }
             }
             TopicKind::Event => self.log.gap(),
         }
@@ -72,6 +78,7 @@ impl TopicReceiver for Receivers {
 /// Connects the topics of this node with those of the others.
 pub(super) fn connect(
     cluster: Option<&Arc<Cluster>>,
+    (dispatch, end): (&Arc<Dispatch>, &CancellationToken),
     config: &Config,
     publisher: &Arc<Publisher>,
     log: &Arc<ServiceLog>,
@@ -93,4 +100,13 @@ pub(super) fn connect(
         TopicKind::Channel | TopicKind::Event => Duration::ZERO,
     };
     cluster.set_topics(Arc::new(receivers), Box::new(linger));
+    cluster.set_channels(Arc::new(Homes(Arc::downgrade(channels))));
+    let (mut changes, channels) = (dispatch.home_changes(), Arc::downgrade(channels));
+    tokio::spawn(end.clone().run_until_cancelled_owned(async move {
+        loop {
+            changes.next().await;
+            let Some(channels) = channels.upgrade() else { return };
+            channels.follow_homes();
+        }
+    }));
 }

@@ -12,7 +12,8 @@
 //! afterwards.
 //!
 //! A channel that nobody uses is dropped. If it comes back, it has a new epoch, so that a client
-//! that asks for what it has missed learns that messages may be missing.
+//! that asks for what it has missed learns that messages may be missing. Only a channel that other
+//! nodes follow continues where it was.
 //!
 //! Locks are taken in this order: `order`, a channel, the channel that announces its members, the
 //! map or `due` or `lists` or the list of a session, the session, then those of the namespace after
@@ -24,6 +25,8 @@
 //! - `listing` lists the members of a channel; clients share the `lists`
 //! - `presence` announces members that join and leave, and `crowd` of many only their number;
 //!   `reports` tells them to the part that knows the members of all nodes
+//! - `replica` follows channels whose messages get their places from another node
+//! - `totals` has the numbers for operators
 //! - `listening` has the listeners inside the host: subscriptions, and the embedding program
 
 // The model of the tests compiles this file from its own folder, so that the paths are needed.
@@ -33,6 +36,8 @@ mod all;
 mod channel;
 #[path = "channels/crowd.rs"]
 mod crowd;
+#[path = "channels/follower.rs"]
+mod follower;
 #[path = "channels/joined.rs"]
 mod joined;
 #[path = "channels/keeping.rs"]
@@ -51,11 +56,13 @@ mod members;
 mod message;
 #[path = "channels/presence.rs"]
 mod presence;
+#[path = "channels/replica.rs"]
+mod replica;
 #[path = "channels/reports.rs"]
 mod reports;
+#[path = "channels/totals.rs"]
+mod totals;
 
-#[cfg(test)]
-pub use all::ChannelInfo;
 pub use all::{Channels, Placed, Published};
 pub use channel::ChannelListener;
 pub use crowd::{CROWD, Change, INTERVAL};
@@ -64,4 +71,7 @@ pub use listening::Listening;
 pub use lists::list_as_json;
 pub use message::EncodeChannel;
 pub use presence::Announced;
+pub use replica::{Assigned, Mended};
 pub use reports::MemberReport;
+#[cfg(test)]
+pub use totals::ChannelInfo;

@@ -18,6 +18,9 @@ pub struct Counters {
     pub refused_topics: AtomicU64,
     /// Messages that histories dropped because of `hub.history`.
     pub evicted: AtomicU64,
+    /// Messages that the homes of channels have sent again, and how often some could not be had.
+    pub mended: AtomicU64,
+    pub gaps: AtomicU64,
 }
 
 impl Counters {

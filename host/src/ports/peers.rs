@@ -4,7 +4,8 @@ use tokio::sync::watch;
 
 use super::BoxFuture;
 use crate::call::{
-    CallError, CallResult, GatherEntry, Peer, PeerBroadcast, PeerCall, PeerMessage, SessionAct, Skipped,
+    CallError, CallResult, ChannelAnswer, ChannelRequest, DeclaredChannel, GatherEntry, Peer, PeerBroadcast, PeerCall,
+    PeerMessage, SessionAct, Skipped,
 };
 
 /// The other nodes that a broadcast was sent to.
@@ -70,6 +71,18 @@ pub trait Peers: Send + Sync {
     /// ([`stream_key::rank`](crate::call::stream_key::rank)).
     fn declaring(&self, _channel: &str) -> Vec<((bool, usize), Peer)> {
         Vec::new()
+    }
+
+    /// Returns what other nodes declare about a channel. Fails if only nodes that are gone have
+    /// declared it.
+    fn declared(&self, _channel: &str) -> Option<Result<DeclaredChannel, CallError>> {
+        None
+    }
+
+    /// Asks the home of a channel. Requests to a node arrive in the order of these calls. Resolves
+    /// at the latest when the envelope's time is over.
+    fn ask_home(&self, node: &str, _: ChannelRequest) -> BoxFuture<Result<ChannelAnswer, CallError>> {
+        Box::pin(std::future::ready(Err(lost(node))))
     }
 
     /// Whether this node is about to stop, so that others take over what it is responsible for.

@@ -1,7 +1,7 @@
 //! The port to the topics of other nodes: streams, the event service and channels.
 
 use super::BoxFuture;
-use crate::call::{CallError, Post, TopicKind};
+use crate::call::{CallError, ChannelPlace, Post, TopicKind};
 
 /// The functions of the cluster for topics. Only the futures wait.
 pub trait Topics: Send + Sync {
@@ -18,13 +18,24 @@ pub trait Topics: Send + Sync {
     fn follow(&self, kind: TopicKind, topic: &str) -> Box<dyn Followed>;
 }
 
+/// How this node has acted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acted {
+    /// It has done what the messages tell.
+    Done,
+    /// It has given the message of a channel this place.
+    Placed(ChannelPlace),
+    /// It could not, so that there is nothing to tell.
+    Failed,
+}
+
 /// Messages for other nodes.
 pub trait Prepared: Send + Sync {
     /// Acts in this node, and queues the messages for the nodes that follow their topic. What this
     /// node does to one topic arrives everywhere in the order of these calls, and what it does to
     /// all topics of a kind has its place in this order. When a message cannot be sent, the readers
     /// on other nodes are told that they may have missed something.
-    fn send(self: Box<Self>, act: &mut dyn FnMut());
+    fn send(self: Box<Self>, act: &mut dyn FnMut() -> Acted);
 }
 
 /// A topic that this node follows.
@@ -37,7 +48,8 @@ pub trait Followed: Send + Sync {
 
 /// Receives what other nodes tell about topics.
 pub trait TopicReceiver: Send + Sync {
-    fn receive(&self, post: Post);
+    /// `from` is the node that tells it.
+    fn receive(&self, from: &str, post: Post);
 
     /// Something of the topics of a kind may have been missed.
     fn missed(&self, kind: TopicKind);
@@ -66,7 +78,7 @@ impl Topics for NoTopics {
 }
 
 impl Prepared for NoTopics {
-    fn send(self: Box<Self>, act: &mut dyn FnMut()) {
+    fn send(self: Box<Self>, act: &mut dyn FnMut() -> Acted) {
         act();
     }
 }

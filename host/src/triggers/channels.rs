@@ -6,11 +6,15 @@
 //! - `service` has every action of every `actor`; `afterwards` the calls that follow an action,
 //!   `reading` histories and members, `port` the functions for guests
 //! - `census` has the members on all nodes of a cluster
+//! - `homes` sends actions to the nodes where channels have their home, and takes those of other
+//!   nodes; `everywhere` tells other nodes about messages, and `mending` gets what has not arrived
+//!   from there
 //! - `lines` orders what the routes decide, `routed` says what an outcome means
 
 pub use actor::Actor;
 pub use backend::{ChannelBackend, StartedCall};
 pub use census::Census;
+pub use homes::Homes;
 pub use port::ChannelPort;
 pub use service::{ChannelService, Refusal};
 
@@ -20,7 +24,10 @@ mod afterwards;
 mod backend;
 mod census;
 mod counters;
+mod everywhere;
+mod homes;
 mod lines;
+mod mending;
 mod port;
 mod reading;
 mod routed;

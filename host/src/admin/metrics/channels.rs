@@ -38,6 +38,10 @@ impl Collector for Channels {
         writer.counter("fanfare_channel_published", "Messages published to channels", totals.published)?;
         let help = "Messages that histories of channels dropped because of hub.history";
         writer.counter("fanfare_channel_evicted", help, totals.evicted_messages)?;
+        let help = "Messages of channels that did not arrive, and that the home of the channel has sent again";
+        writer.counter("fanfare_channel_mended", help, totals.mended)?;
+        let help = "How often members of channels missed messages of another node";
+        writer.counter("fanfare_channel_gaps", help, totals.gaps)?;
         let help = "Channels whose history was dropped for other channels because of hub.topics";
         writer.counter("fanfare_channels_evicted", help, totals.evicted)?;
         let help = "Subscriptions and messages beyond hub.topics";

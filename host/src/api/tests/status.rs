@@ -49,6 +49,7 @@ fn the_status_matches_its_golden_file() {
                 on: vec!["publish".into(), "join".into()],
                 history: Some(ChannelHistoryStatus { count: 100, age: 300_000, bytes: 1_048_576 }),
                 presence: true,
+                envelope: false,
             },
         ],
         filters: FiltersStatus { before: vec!["POST check".into()], after: vec!["POST redact".into()] },

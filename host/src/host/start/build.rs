@@ -120,7 +120,8 @@ impl Built {
             node.workers,
             tasks.stopping.announced.clone(),
         );
-        topics::connect(cluster.as_ref(), &config, &publisher, &log, &channels, &subscriptions);
+        let end = &tasks.stopping.announced;
+        topics::connect(cluster.as_ref(), (&dispatch, end), &config, &publisher, &log, &channels, &subscriptions);
         let redis = redis(&config, &events, &tasks);
         redis.stores().for_each(|(name, store)| loader.stores.add(name, store));
         redis.start_stores(&links.handle, &tasks.end_of_links);

@@ -19,7 +19,7 @@ use super::lists::Lists;
 use super::map::Map;
 use super::message::{EncodeChannel, PlacedMessage};
 use super::reports::{MemberReport, Report};
-use crate::call::{ChannelMessage, ChannelPosition, ChannelSettings, Payload, bounds, time};
+use crate::call::{ChannelMessage, ChannelPlace, ChannelPosition, ChannelSettings, Payload, bounds, time};
 
 /// The channels of a node.
 pub struct Channels {
@@ -31,7 +31,7 @@ pub struct Channels {
     max_per_session: u32,
     max_subscriptions: u32,
     pub(super) counters: Arc<Counters>,
-    subscriptions: AtomicU32,
+    pub(super) subscriptions: AtomicU32,
     pub(super) next_listener: AtomicU64,
     /// The channels whose number of members is to be announced.
     pub(super) due: Mutex<Vec<Arc<Channel>>>,
@@ -71,30 +71,6 @@ pub struct Placed {
 pub(super) struct Added {
     message: Arc<PlacedMessage>,
     pub(super) frame: Arc<Frame>,
-}
-
-/// The facts about a channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChannelInfo {
-    pub name: Arc<str>,
-    pub members: u32,
-    /// The number of messages in its history.
-    pub kept: u32,
-}
-
-/// The numbers of all channels, for metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChannelTotals {
-    pub channels: u32,
-    pub subscriptions: u32,
-    /// Messages that were published, without the announcements of members.
-    pub published: u64,
-    /// Messages that histories dropped because of `hub.history`.
-    pub evicted_messages: u64,
-    /// Channels without members that made room for others.
-    pub evicted: u64,
-    /// Subscriptions, and messages to keep, of channels beyond `hub.topics`.
-    pub refused: u64,
 }
 
 impl Placed {
@@ -144,6 +120,7 @@ impl Channels {
     /// Sets what follows a channel on other nodes while somebody listens here. It is called under
     /// the lock of the channel. Only the first call has an effect.
     pub fn follow_with(&self, follow: Follow) {
+        self.map.is_shared.store(true, Relaxed);
         _ = self.follow.set(follow);
     }
 
@@ -235,16 +212,6 @@ impl Channels {
         }
     }
 
-    pub fn is_subscribed(&self, name: &str, session: &Session) -> bool {
-        session.joined.contains(name)
-    }
-
-    /// The channels that a session is subscribed to, sorted.
-    #[cfg(test)]
-    pub fn of_session(&self, session: &Session) -> Vec<Arc<str>> {
-        session.joined.names()
-    }
-
     /// Gives a message the next place, keeps it, and queues it for all members and listeners.
     /// Returns `None` if the channel keeps no history. Fails if it keeps one, but there are too
     /// many channels to add it.
@@ -257,6 +224,21 @@ impl Channels {
         drop(wakers);
         self.namespace.memory.evict();
         Ok(added?.flatten())
+    }
+
+    /// Gives a message the next place, keeps it, and queues it for all members and listeners, on
+    /// the home of the channel: it has a place even if nobody listens here. Fails if there are too
+    /// many channels.
+    pub fn publish_at_home(&self, name: &str, message: Published<'_>) -> Result<ChannelPlace, ChannelError> {
+        let mut wakers = Wakers::default();
+        let placed = self.put_in(name, message, Map::get_or_add, |channel, state, added| {
+            state.is_shared = true;
+            self.send(channel, state, &added.frame, &mut wakers);
+            ChannelPlace { position: state.position(), at: state.last_at }
+        });
+        drop(wakers);
+        self.namespace.memory.evict();
+        placed.ok_or_else(|| self.refuse())
     }
 
     /// Gives a message the next place, keeps it, and queues it for all listeners. The caller sends
@@ -282,33 +264,6 @@ impl Channels {
         let changed = |payload| Arc::new(Frame::new(Arc::new(message.with(payload)), &self.namespace.memory, false));
         let frame = payload.map_or_else(|| frame.clone(), changed);
         self.namespace.push(&session.addressee(), &frame);
-    }
-
-    /// The number of members of a channel.
-    pub fn count(&self, name: &str) -> u32 {
-        self.with(name, Map::get, |_, state| count(state.members.len())).unwrap_or_default()
-    }
-
-    /// The facts about up to `most` channels, in no order.
-    pub fn list(&self, most: usize) -> Vec<ChannelInfo> {
-        let channels = (0..self.map.shards.capacity.shards()).flat_map(|index| self.map.all_of(index));
-        let info = |channel: Arc<Channel>| {
-            let state = channel.state.lock();
-            let (members, kept) = (count(state.members.len()), count(state.ring.len()));
-            ChannelInfo { name: channel.name.clone(), members, kept }
-        };
-        channels.take(most).map(info).collect()
-    }
-
-    pub fn totals(&self) -> ChannelTotals {
-        ChannelTotals {
-            channels: self.map.shards.capacity.entries(),
-            subscriptions: self.subscriptions.load(Relaxed),
-            published: self.counters.published.load(Relaxed),
-            evicted_messages: self.counters.evicted.load(Relaxed),
-            evicted: self.map.shards.capacity.evicted(),
-            refused: self.counters.refused_topics.load(Relaxed),
-        }
     }
 
     pub(super) fn refuse(&self) -> ChannelError {
@@ -355,34 +310,63 @@ impl Channels {
         act: impl FnOnce(&Arc<Channel>, &mut State, Added) -> R,
     ) -> Result<Option<R>, ChannelError> {
         let is_kept = message.settings.count > 0;
+        let result = self.put_in(name, message, if is_kept { Map::get_or_add } else { Map::get }, act);
+        if is_kept && result.is_none() {
+            return Err(self.refuse());
+        }
+        Ok(result)
+    }
+
+    fn put_in<R>(
+        &self,
+        name: &str,
+        message: Published<'_>,
+        find: fn(&Map, &str) -> Option<Arc<Channel>>,
+        act: impl FnOnce(&Arc<Channel>, &mut State, Added) -> R,
+    ) -> Option<R> {
         let _order = self.namespace.order.read();
-        let result = self.with(name, if is_kept { Map::get_or_add } else { Map::get }, |channel, state| {
+        let is_kept = message.settings.count > 0;
+        let result = self.with(name, find, |channel, state| {
             let now = Instant::now();
             self.apply(channel, state, message.settings, now);
             let added = self.add(channel, state, message, now);
             act(channel, state, added)
         });
-        if is_kept && result.is_none() {
-            return Err(self.refuse());
+        if result.is_some() || !is_kept {
+            Counters::add(&self.counters.published, 1);
         }
-        Counters::add(&self.counters.published, 1);
-        Ok(result)
+        result
     }
 
     /// Gives a message its place. The caller holds the lock of the channel.
     pub(super) fn add(&self, channel: &Channel, state: &mut State, message: Published<'_>, now: Instant) -> Added {
+        self.own(state);
         let Published { payload, session, .. } = message;
-        let (offset, is_kept) = (state.last.saturating_add(1), state.is_kept());
-        (state.last, state.last_at) = (offset, time::now());
+        let message = ChannelMessage { offset: state.last.saturating_add(1), at: time::now(), session, payload };
+        self.add_placed(channel, state, message, now)
+    }
+
+    /// Adds a message that has its place, which is that after the last one.
+    pub(super) fn add_placed(
+        &self,
+        channel: &Channel,
+        state: &mut State,
+        message: ChannelMessage,
+        now: Instant,
+    ) -> Added {
+        let offset = message.offset;
+        (state.last, state.last_at) = (offset, message.at);
+        // The home of the channel keeps it.
+        let (has_position, is_kept) = (state.is_kept(), state.is_kept() && state.replica.is_none());
         let message = Arc::new(PlacedMessage {
             channel: channel.name.clone(),
-            message: ChannelMessage { offset, at: state.last_at, session, payload },
-            position: is_kept.then(|| channel.position(offset)),
+            message,
+            position: has_position.then(|| state.position()),
             envelope: state.settings.envelope,
             encoder: self.encoder.clone(),
         });
         let mut frame = Frame::new(message.clone(), &self.namespace.memory, is_kept);
-        frame.set_position(Position { epoch: channel.epoch, number: offset });
+        frame.set_position(Position { epoch: state.epoch, number: offset });
         let frame = Arc::new(frame);
         if is_kept {
             state.ring.push(frame.clone(), now, &limits(&state.settings));
@@ -411,8 +395,4 @@ impl Channels {
             }
         }
     }
-}
-
-fn count(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }

@@ -9,6 +9,7 @@ use super::super::message::HistoryLimits;
 use super::super::ring::Ring;
 use super::super::sync::Mutex;
 use super::crowd::Crowd;
+use super::follower::Replica;
 use super::members::Members;
 use crate::call::channel::announced;
 use crate::call::{ChannelMessage, ChannelPosition, ChannelSettings};
@@ -21,14 +22,15 @@ const SHARE: u64 = 1 << 63;
 pub trait ChannelListener: Send + Sync {
     /// The position is `None` if the channel keeps no history.
     fn message(&self, channel: &Arc<str>, message: &ChannelMessage, position: Option<ChannelPosition>);
+
+    /// Messages of another node are missing: this number, if it is known. No lock is held.
+    fn missed(&self, _count: Option<u64>) {}
 }
 
 pub struct Channel {
     /// Unique among channels.
     pub id: u64,
     pub name: Arc<str>,
-    /// Unique among all channels of all starts of the host.
-    pub epoch: u64,
     /// The index of its part of the map.
     pub shard: usize,
     pub state: Mutex<State>,
@@ -36,6 +38,9 @@ pub struct Channel {
 
 #[derive(Default)]
 pub struct State {
+    /// Unique among all channels of all starts of the host, and anew when another node has given
+    /// messages their places meanwhile.
+    pub epoch: u64,
     /// Those of the last subscription or publish.
     pub settings: ChannelSettings,
     pub ring: Ring,
@@ -48,15 +53,15 @@ pub struct State {
     pub crowd: Crowd,
     /// Dropped when nobody listens any more.
     pub followed: Option<Box<dyn Any + Send>>,
+    /// Whether other nodes get the messages from this one.
+    pub is_shared: bool,
+    /// How this node follows the home of the channel. `None` if it gives the places itself.
+    pub replica: Option<Box<Replica>>,
     /// Whether the channel is not, or soon no longer, in the map. Its users must look it up again.
     pub is_removed: bool,
 }
 
 impl Channel {
-    pub fn position(&self, offset: u64) -> ChannelPosition {
-        ChannelPosition { epoch: self.epoch, offset }
-    }
-
     /// The number under which its messages share an inbox.
     pub fn share(&self) -> u64 {
         self.id | SHARE
@@ -77,6 +82,11 @@ impl Channel {
 }
 
 impl State {
+    /// The position of the last message.
+    pub fn position(&self) -> ChannelPosition {
+        ChannelPosition { epoch: self.epoch, offset: self.last }
+    }
+
     pub fn is_kept(&self) -> bool {
         self.settings.count > 0
     }

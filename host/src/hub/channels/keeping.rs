@@ -27,14 +27,16 @@ impl Channels {
         most: usize,
         max_bytes: u64,
     ) -> Option<ChannelPage> {
-        let channel = self.map.get(name)?;
+        let Some(channel) = self.map.get(name) else { return self.map.ended(name).map(|last| ended(last, after)) };
         let mut state = channel.state.lock();
         if state.is_removed {
-            return None;
+            drop(state);
+            return self.map.ended(name).map(|last| ended(last, after));
         }
+        self.own(&mut state);
         state.expire(Instant::now());
-        let (ring, latest) = (&state.ring, state.last);
-        let known = after.filter(|at| at.epoch == channel.epoch && at.offset <= latest && at.offset >= ring.dropped());
+        let (epoch, latest, ring) = (state.epoch, state.last, &state.ring);
+        let known = after.filter(|at| at.epoch == epoch && at.offset <= latest && at.offset >= ring.dropped());
         let mut bytes = 0u64;
         let mut fits = |frame: &&Arc<Frame>| {
             let is_first = bytes == 0;
@@ -58,7 +60,7 @@ impl Channels {
             None => latest == 0 || frames.first().is_some_and(|first| first.number() == 1),
         };
         let messages: Vec<ChannelMessage> = frames.iter().filter_map(|frame| frame.of_channel().cloned()).collect();
-        Some(ChannelPage { epoch: channel.epoch, messages, latest, complete })
+        Some(ChannelPage { epoch, messages, latest, complete })
     }
 
     /// Announces the numbers of members that are due, drops messages of one part of the channels
@@ -85,6 +87,12 @@ impl Channels {
     pub(super) fn remove_if_unused(&self, channel: &Arc<Channel>) {
         self.map.remove(channel, State::is_unused);
     }
+}
+
+/// The page of a channel that has ended with this message, because nothing of it was left.
+fn ended(last: ChannelPosition, after: Option<ChannelPosition>) -> ChannelPage {
+    let (epoch, latest) = (last.epoch, last.offset);
+    ChannelPage { epoch, messages: Vec::new(), latest, complete: after == Some(last) }
 }
 
 impl Histories for Channels {

@@ -6,11 +6,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::super::capacity::Sharded;
+use super::super::ring::Ring;
 use super::super::sync::{Mutex, RandomState};
 use super::channel::{Channel, State};
+use crate::call::{ChannelPosition, bounds};
+use crate::hub::epoch::epoch;
 
 pub struct Map {
     /// A channel is used while it has members or listeners.
@@ -18,11 +21,24 @@ pub struct Map {
     /// The epoch of the first channel. Each further one has the next number.
     epoch: u64,
     next_id: AtomicU64,
+    /// Whether there may be other nodes.
+    pub is_shared: AtomicBool,
+    /// The last positions of channels that other nodes may still follow. This lock is taken last.
+    ended: Mutex<HashMap<Arc<str>, ChannelPosition>>,
 }
+
+/// The most channels whose last positions are remembered.
+const MOST_ENDED: usize = 10_000;
 
 impl Map {
     pub fn new(epoch: u64, max: u32) -> Map {
-        Map { shards: Sharded::new(max), epoch, next_id: AtomicU64::new(0) }
+        Map {
+            shards: Sharded::new(max),
+            epoch,
+            next_id: AtomicU64::new(0),
+            is_shared: AtomicBool::new(false),
+            ended: Mutex::new(HashMap::new()),
+        }
     }
 
     pub fn get(&self, name: &str) -> Option<Arc<Channel>> {
@@ -40,8 +56,13 @@ impl Map {
             return None;
         }
         let (id, name) = (self.next_id.fetch_add(1, Relaxed), Arc::<str>::from(name));
-        let epoch = self.epoch.wrapping_add(id);
-        let channel = Channel { id, name: name.clone(), epoch, shard, state: Mutex::new(State::default()) };
+        // A channel that has ended continues.
+        let last = self.ended.lock().remove(&name);
+        let ChannelPosition { epoch, offset } =
+            last.unwrap_or(ChannelPosition { epoch: self.new_epoch(id), offset: 0 });
+        let state =
+            State { epoch, last: offset, ring: Ring::new(offset), is_shared: last.is_some(), ..State::default() };
+        let channel = Channel { id, name: name.clone(), shard, state: Mutex::new(state) };
         let channel = Arc::new(channel);
         channels.insert(name, channel.clone());
         Some(channel)
@@ -51,6 +72,37 @@ impl Map {
     /// if all have members.
     pub fn get_or_make_room(&self, name: &str) -> Option<Arc<Channel>> {
         self.shards.capacity.get_or_make_room(|| self.get_or_add(name), || self.make_room())
+    }
+
+    /// With other nodes, later channels have higher epochs on all of them, as far as their clocks
+    /// agree.
+    fn new_epoch(&self, id: u64) -> u64 {
+        if self.is_shared.load(Relaxed) { epoch() } else { self.epoch.wrapping_add(id) }
+    }
+
+    /// The last position of a channel that has ended.
+    pub fn ended(&self, name: &str) -> Option<ChannelPosition> {
+        self.ended.lock().get(name).copied()
+    }
+
+    /// The channels that have ended, with their last positions.
+    pub fn all_ended(&self) -> Vec<(Arc<str>, ChannelPosition)> {
+        self.ended.lock().iter().map(|(name, last)| (name.clone(), *last)).collect()
+    }
+
+    /// Forgets a channel that has ended. Returns whether there was one.
+    pub fn forget_ended(&self, name: &str) -> bool {
+        self.ended.lock().remove(name).is_some()
+    }
+
+    fn remember(&self, name: &Arc<str>, last: ChannelPosition) {
+        let mut ended = self.ended.lock();
+        if ended.len() >= MOST_ENDED {
+            bounds::CHANNEL_ENDED.count();
+            let any = ended.keys().next().cloned();
+            any.map(|any| ended.remove(&any));
+        }
+        ended.insert(name.clone(), last);
     }
 
     fn make_room(&self) -> bool {
@@ -83,6 +135,9 @@ impl Map {
         }
         state.is_removed = true;
         state.ring.clear();
+        if state.is_shared && state.replica.is_none() {
+            self.remember(&channel.name, state.position());
+        }
         drop(state);
         self.forget(channel);
         true

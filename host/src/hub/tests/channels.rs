@@ -7,6 +7,7 @@ mod keeping;
 mod members;
 mod presence;
 mod random;
+mod replica;
 mod sending;
 
 /// The epoch of the first channel of a test.

@@ -36,6 +36,7 @@ impl Manifest {
                     bytes: settings.bytes,
                 }),
                 presence: settings.presence,
+                envelope: settings.envelope,
             }
         });
         described.collect()
@@ -82,6 +83,7 @@ mod tests {
             on: vec!["publish".to_owned(), "join".to_owned()],
             history: Some(ChannelHistoryStatus { count: 7, age: 60_000, bytes: 2_048 }),
             presence: true,
+            envelope: false,
         };
         assert_eq!(manifest.channel_statuses(), [plain, rooms]);
     }

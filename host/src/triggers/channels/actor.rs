@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::call::{ChannelAction, ChannelCall, ChannelTrigger, Context, Origin, Payload};
+use crate::call::{
+    ChannelAction, ChannelAsk, ChannelCall, ChannelTrigger, Context, Envelope, HomeCall, Origin, Payload,
+};
 use crate::hub::Session;
 use crate::ports::Caller;
 
@@ -17,6 +19,8 @@ pub struct Actor {
     parent: Option<Arc<Context>>,
     /// Whether that call waits for the outcome.
     awaited: bool,
+    /// The envelope, if another node asks.
+    remote: Option<Arc<Envelope>>,
     /// How long the actor waits for the route.
     timeout: Option<Duration>,
 }
@@ -26,30 +30,46 @@ impl Actor {
     pub fn client(session: &Session, timeout: Duration) -> Actor {
         let session = session.id.clone();
         let origin = Origin::Session(session.clone());
-        Actor { origin, session: Some(session), parent: None, awaited: false, timeout: Some(timeout) }
+        Actor { session: Some(session), timeout: Some(timeout), ..Actor::new(origin) }
+    }
+
+    fn new(origin: Origin) -> Actor {
+        Actor { origin, session: None, parent: None, awaited: false, remote: None, timeout: None }
+    }
+
+    /// Someone on another node. `parent` is the call of this node that waits for it, if any.
+    pub fn remote(envelope: Envelope, parent: Option<Arc<Context>>, session: Option<Arc<str>>) -> Actor {
+        let (awaited, timeout) = (parent.is_some(), Some(envelope.left));
+        let origin = envelope.origin.clone();
+        Actor { session, parent, awaited, timeout, remote: Some(Arc::new(envelope)), ..Actor::new(origin) }
+    }
+
+    /// The host.
+    pub(super) fn host(timeout: Duration) -> Actor {
+        Actor { timeout: Some(timeout), ..Actor::new(Origin::Host) }
     }
 
     /// A client that has no session, because it reads over HTTP.
     pub fn reader(timeout: Duration) -> Actor {
-        Actor { origin: Origin::Client, session: None, parent: None, awaited: false, timeout: Some(timeout) }
+        Actor { timeout: Some(timeout), ..Actor::new(Origin::Client) }
     }
 
     /// A guest. `awaited` says whether its call waits for the outcome.
     pub fn guest(caller: Caller, awaited: bool) -> Actor {
         let origin = Origin::Guest { module: caller.module, isolate: caller.isolate, node: None };
-        Actor { origin, session: None, parent: caller.context, awaited, timeout: None }
+        Actor { parent: caller.context, awaited, ..Actor::new(origin) }
     }
 
     /// The embedding program.
     pub fn operator() -> Actor {
-        Actor { origin: Origin::Operator, session: None, parent: None, awaited: false, timeout: None }
+        Actor::new(Origin::Operator)
     }
 
     /// A client whose session has ended.
     pub(super) fn ended(session: &Session) -> Actor {
         let session = session.id.clone();
         let origin = Origin::Session(session.clone());
-        Actor { origin, session: Some(session), parent: None, awaited: false, timeout: None }
+        Actor { session: Some(session), ..Actor::new(origin) }
     }
 
     /// Whether it is a client, which `websocket.channels` is about.
@@ -78,13 +98,33 @@ impl Actor {
             origin: self.origin.clone(),
             parent: self.parent.clone(),
             awaited: self.awaited,
+            remote: self.remote.clone(),
             payload,
             timeout: self.timeout,
         }
     }
 
+    /// A request of this actor to the home of a channel.
+    pub(super) fn home_call(&self, channel: &Arc<str>, ask: ChannelAsk, payload: Payload) -> HomeCall {
+        HomeCall {
+            channel: channel.clone(),
+            ask,
+            origin: self.origin.clone(),
+            session: self.session.clone(),
+            parent: self.parent.clone(),
+            awaited: self.awaited,
+            timeout: self.timeout,
+            payload,
+        }
+    }
+
+    /// Whether another node has asked for this.
+    pub(super) fn is_remote(&self) -> bool {
+        self.remote.is_some()
+    }
+
     /// The same actor for what the host tells the route afterwards. Nobody waits for that.
     pub(super) fn afterwards(&self) -> Actor {
-        Actor { parent: None, awaited: false, timeout: None, ..self.clone() }
+        Actor { parent: None, awaited: false, remote: None, timeout: None, ..self.clone() }
     }
 }

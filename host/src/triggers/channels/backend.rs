@@ -1,9 +1,13 @@
 //! The interface through which the channel trigger uses the modules of the node.
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
-use crate::call::{CallError, CallResult, ChannelCall, ChannelRule};
+use crate::call::{
+    CallError, CallResult, ChannelAnswer, ChannelCall, ChannelHome, ChannelRule, Context, Envelope, HomeCall,
+};
 
 /// The modules of the node.
 pub trait ChannelBackend: Send + Sync + 'static {
@@ -12,6 +16,21 @@ pub trait ChannelBackend: Send + Sync + 'static {
 
     /// Queues a call of a channel's route before it returns.
     fn call(&self, call: ChannelCall) -> Result<StartedCall, CallError>;
+
+    /// Returns the home of a channel. `None` if no live node declares the channel.
+    fn home(&self, _channel: &str) -> Result<Option<ChannelHome>, CallError> {
+        Ok(Some(ChannelHome::Own))
+    }
+
+    /// Asks the home of a channel. Requests to a node arrive in the order of these calls.
+    fn ask_home(&self, node: &str, _: HomeCall) -> BoxFuture<'static, Result<ChannelAnswer, CallError>> {
+        Box::pin(std::future::ready(Err(CallError::Unavailable(format!("node {node} was lost")))))
+    }
+
+    /// The nearest call in the chain of a request from another node that still runs here.
+    fn caller_of(&self, _: &Envelope) -> Option<Arc<Context>> {
+        None
+    }
 }
 
 /// A call of a channel's route.

@@ -76,7 +76,7 @@ impl ports::Channels for ChannelPort {
         most: usize,
     ) -> BoxFuture<Result<ChannelPage, CallError>> {
         let actor = Actor::guest(from, true);
-        ready(self.service.history(&channel.into(), after, most, BYTES_OF_PAGE, &actor))
+        self.service.history(&channel.into(), after, most, BYTES_OF_PAGE, &actor)
     }
 
     fn members(&self, from: Caller, channel: String) -> BoxFuture<Result<Vec<ChannelMember>, CallError>> {

@@ -8,7 +8,7 @@ use super::service::{ChannelService, Request};
 use crate::call::channel::ListSize;
 use crate::call::text::{NAME, line};
 use crate::call::{
-    CallError, ChannelAction, ChannelMember, ChannelPage, ChannelPosition, ChannelSettings, Payload, bounds,
+    CallError, ChannelAction, ChannelAsk, ChannelMember, ChannelPage, ChannelPosition, ChannelSettings, Payload, bounds,
 };
 use crate::hub::list_as_json;
 use crate::ports::BoxFuture;
@@ -34,9 +34,29 @@ impl ChannelService {
         });
     }
 
-    /// Returns kept messages of a channel for clients. Fails if its route changes messages for each
-    /// client, because the history has them unchanged.
+    /// Returns kept messages of a channel, on its home. Fails for clients if the route of the
+    /// channel changes messages for each client, because the history has them unchanged.
     pub fn history(
+        &self,
+        channel: &Arc<str>,
+        after: Option<ChannelPosition>,
+        most: usize,
+        max_bytes: u64,
+        actor: &Actor,
+    ) -> BoxFuture<Result<ChannelPage, CallError>> {
+        let elsewhere = self.rule(channel, actor).and_then(|rule| match rule.settings.count {
+            0 => Ok(None),
+            _ => self.elsewhere(channel, &rule),
+        });
+        match elsewhere {
+            Ok(Some(node)) => self.history_at(&node, channel, ChannelAsk::History { after, most, max_bytes }, actor),
+            Ok(None) => Box::pin(std::future::ready(self.own_history(channel, after, most, max_bytes, actor))),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    /// The history that this node keeps.
+    pub(super) fn own_history(
         &self,
         channel: &Arc<str>,
         after: Option<ChannelPosition>,

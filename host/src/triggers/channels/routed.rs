@@ -46,6 +46,16 @@ impl Rule {
         self.route.as_ref().map(|(module, _)| module.clone()).unwrap_or_default()
     }
 
+    /// Whether one node, the home of the channel, gives the messages their places.
+    pub fn has_home(&self) -> bool {
+        (self.settings.count > 0 || self.asks(ChannelAction::Publish).is_some()) && !self.is_of_each_node()
+    }
+
+    /// Whether the route decides for each member, so that each node has the channel for itself.
+    pub fn is_of_each_node(&self) -> bool {
+        self.asks(ChannelAction::Deliver).is_some()
+    }
+
     /// Whether an action calls the route before or after it happens, so that it goes through the
     /// line of the channel.
     pub fn needs_line(&self, action: ChannelAction) -> bool {

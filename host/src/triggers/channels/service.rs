@@ -1,9 +1,10 @@
 //! The channels of a node: each action asks the route of the channel if there is one, and then acts
 //! on the hub.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use super::actor::Actor;
 use super::after::After;
@@ -14,7 +15,7 @@ use super::lines::{Kind, Lines, Place};
 use super::routed::{Rule, decision};
 use crate::call::channel::announced;
 use crate::call::text::{NAME, line};
-use crate::call::{CallError, ChannelAction, ChannelPosition, ChannelSettings, Payload, Post, TopicKind, bounds};
+use crate::call::{CallError, ChannelAction, ChannelPosition, ChannelSettings, Payload, TopicKind, bounds};
 use crate::hub::{ChannelError, Hub, Published, Reach, Session};
 use crate::ports::Topics;
 use crate::ports::channel_caller::may_be_published;
@@ -22,6 +23,9 @@ use crate::triggers::websocket::kicked_out;
 
 /// The most bytes of what a member says about itself.
 const MAX_INFO: usize = 4_096;
+
+/// The channels whose homes are asked for what is missing at the same time.
+const MENDS: usize = 64;
 
 /// The channels of a node.
 pub struct ChannelService {
@@ -34,10 +38,13 @@ pub struct ChannelService {
     only_declared: bool,
     pub(super) counters: Counters,
     /// The channels of other nodes.
-    topics: Arc<dyn Topics>,
+    pub(super) topics: Arc<dyn Topics>,
     /// The members on all nodes of a cluster.
     pub(super) census: Option<Arc<Census>>,
     pub runtime: Handle,
+    /// Limits the channels whose homes are asked for what is missing.
+    pub(super) mends: Semaphore,
+    pub(super) me: Weak<ChannelService>,
 }
 
 /// Why a client is not subscribed, or still is.
@@ -94,8 +101,19 @@ impl ChannelService {
                 watch.unwrap_or_else(|| Box::new(followed.follow(TopicKind::Channel, name)))
             }));
         }
-        let service = ChannelService { hub, backend, lines, notices, only_declared, counters, topics, census, runtime };
-        let service = Arc::new(service);
+        let service = Arc::new_cyclic(|me| ChannelService {
+            hub,
+            backend,
+            lines,
+            notices,
+            only_declared,
+            counters,
+            topics,
+            census,
+            runtime,
+            mends: Semaphore::new(MENDS),
+            me: me.clone(),
+        });
         let told = Arc::downgrade(&service);
         service.hub.channels.on_leave(Box::new(move |session, channels| {
             if let Some(service) = told.upgrade() {
@@ -117,6 +135,11 @@ impl ChannelService {
     /// The requests that wait for the routes of channels.
     pub fn waiting(&self) -> usize {
         self.lines.waiting()
+    }
+
+    /// Runs a task of the channels.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(task);
     }
 
     /// Whether something waits for the route of a channel.
@@ -150,7 +173,13 @@ impl ChannelService {
             Ok(rule) => rule,
             Err(error) => return done(Err(error)),
         };
+        match self.elsewhere(channel, &rule) {
+            Ok(None) => {}
+            Ok(Some(node)) => return self.publish_at(node, channel, (rule, payload), &actor, done),
+            Err(error) => return done(Err(error)),
+        }
         let (name, settings, session) = (channel.clone(), rule.settings, actor.session.clone());
+        let has_home = rule.has_home();
         let is_asked_for_each = rule.asks(ChannelAction::Deliver).is_some();
         let sent = rule.asks(ChannelAction::Publish).map(|_| payload.clone()).unwrap_or_default();
         let bytes = payload.len();
@@ -166,7 +195,7 @@ impl ChannelService {
             let message = Published { payload, session, settings: &settings };
             let refused = |error| CallError::from(Refusal::Hub(error));
             if !is_asked_for_each {
-                done(service.publish_everywhere(&name, message));
+                done(service.publish_everywhere(&name, message, has_home));
                 return After::Nothing;
             }
             match service.hub.channels.place(&name, message) {
@@ -180,38 +209,6 @@ impl ChannelService {
                 }
             }
         });
-    }
-
-    /// Publishes a message that is allowed: on all nodes if the channel has neither a history nor
-    /// presence.
-    fn publish_everywhere(&self, name: &str, message: Published<'_>) -> Result<Option<ChannelPosition>, CallError> {
-        let refused = |error| CallError::from(Refusal::Hub(error));
-        if self.topics.is_alone() || !is_plain(message.settings) {
-            return self.hub.channels.publish(name, message).map_err(refused);
-        }
-        let post = Post::channel(name, message.session.as_deref(), message.payload.clone());
-        let (mut message, mut published) = (Some(message), Ok(None));
-        self.topics.prepare(vec![post])?.send(&mut || {
-            // It is called once.
-            if let Some(message) = message.take() {
-                published = self.hub.channels.publish(name, message);
-            }
-        });
-        published.map_err(refused)
-    }
-
-    /// Publishes a message that another node has allowed.
-    pub fn receive(&self, channel: &Arc<str>, session: Option<Arc<str>>, payload: Payload) {
-        let Ok(Some(rule)) = Rule::new(channel, self.backend.rule(channel))
-            .map(|rule| rule.or_else(|| Some(Rule::open(channel, ChannelSettings::default()))))
-        else {
-            return;
-        };
-        if is_plain(&rule.settings) && rule.asks(ChannelAction::Deliver).is_none() {
-            let message = Published { payload, session, settings: &rule.settings };
-            // Without a history, nothing refuses it.
-            _ = self.hub.channels.publish(channel, message);
-        }
     }
 
     /// Subscribes a client. `info` is what it says about itself.
@@ -246,11 +243,14 @@ impl ChannelService {
             }
             // The client misses nothing of other nodes after the answer.
             let followed = service.topics.follow(TopicKind::Channel, &name);
-            let (census, name) = (service.census.clone(), name.clone());
+            let (census, me, name) = (service.census.clone(), service.me.clone(), name.clone());
             service.runtime.spawn(async move {
                 match census.filter(|_| announced(&name).is_some()) {
                     Some(census) => census.listed(&name).await,
                     None => _ = followed.confirmed().await,
+                }
+                if let Some(service) = me.upgrade() {
+                    service.settle(&name).await;
                 }
                 done(Ok(()));
             });
@@ -336,10 +336,12 @@ impl ChannelService {
     ) -> Result<(Place<'a>, Option<StartedCall>), CallError> {
         let Request { channel, rule, action, actor, bytes } = request;
         let place = self.lines.place(channel, &rule.module(), Kind::Request, *bytes, actor.waiter())?;
-        let call =
-            rule.asks(*action).map(|module| actor.call(module, &rule.subject, *action, actor.session.clone(), sent));
-        let started = call.map(|call| self.backend.call(call)).transpose()?;
-        Ok((place, started))
+        let Some(module) = rule.asks(*action) else { return Ok((place, None)) };
+        if let Some(started) = self.ask_elsewhere(request, &sent)? {
+            return Ok((place, Some(started)));
+        }
+        let call = actor.call(module, &rule.subject, *action, actor.session.clone(), sent);
+        Ok((place, Some(self.backend.call(call)?)))
     }
 
     /// Subscribes a session without asking the route.
@@ -372,11 +374,6 @@ impl ChannelService {
         self.tell_later(channel, ChannelAction::Leave, &session, actor.afterwards());
         Ok(true)
     }
-}
-
-/// Whether the messages of a channel reach all nodes.
-fn is_plain(settings: &ChannelSettings) -> bool {
-    settings.count == 0 && !settings.presence
 }
 
 /// What a member says about itself, as JSON.

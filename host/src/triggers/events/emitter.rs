@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::link::ServiceLink;
 use crate::call::{CallError, Event, Post};
 use crate::hub::ServiceLog;
-use crate::ports::Topics;
+use crate::ports::{Acted, Topics};
 
 /// Emits events in this node and in the others: through the event service of another process if
 /// the settings name one, else through the cluster.
@@ -28,7 +28,10 @@ impl Emitter {
         }
         if !self.topics.is_alone() {
             let prepared = self.topics.prepare(vec![Post::event(Some(module), &event)])?;
-            prepared.send(&mut || _ = self.log.emit(&Some(module.clone()), event.clone()));
+            prepared.send(&mut || {
+                self.log.emit(&Some(module.clone()), event.clone());
+                Acted::Done
+            });
             return Ok(());
         }
         self.log.emit(&Some(module.clone()), event);

@@ -47,6 +47,7 @@ pub(super) async fn answer(service: &EventService, request: HostRequest) -> Resu
             if let Some(events) = events.take() {
                 last = service.log.emit_all(&None, events).number;
             }
+            crate::ports::Acted::Done
         });
         Emitted { last, count }
     };

@@ -7,7 +7,7 @@ use super::request::check_key;
 use crate::call::{CallError, IsolateId, Post, PostAbout, StreamEvent, StreamReach};
 use crate::config::capabilities::ALL;
 use crate::hub::{Hub, Reach};
-use crate::ports::{self, Caller, Topics};
+use crate::ports::{self, Acted, Caller, Topics};
 
 /// Publishes to the streams of a host and closes them.
 pub struct Publisher {
@@ -75,13 +75,16 @@ impl Publisher {
             return Ok(act());
         }
         let mut reached = 0;
-        self.topics.prepare(vec![post()])?.send(&mut || reached = act());
+        self.topics.prepare(vec![post()])?.send(&mut || {
+            reached = act();
+            Acted::Done
+        });
         Ok(reached)
     }
 
     /// Does what another node tells.
     pub fn receive(&self, post: Post) {
-        let Post { about, payload } = post;
+        let Post { about, payload, .. } = post;
         match about {
             PostAbout::Stream { key, event, id, retry, comment } => {
                 if key.as_deref().is_some_and(|key| check_key(key).is_err()) {

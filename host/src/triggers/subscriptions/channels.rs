@@ -18,4 +18,10 @@ impl ChannelListener for Ear {
             subscription.offer(Message { topic: channel.clone(), id, payload: message.payload.clone() });
         }
     }
+
+    fn missed(&self, count: Option<u64>) {
+        if let Some(subscription) = self.0.upgrade() {
+            subscription.missed(count);
+        }
+    }
 }

@@ -80,7 +80,7 @@ impl ChannelHistories {
         });
         admitted.await.unwrap_or_else(|_| Err(CallError::stopping()))?;
         let Wanted { channel, after, limit } = wanted;
-        let read = self.service.history(&channel, after, limit, self.max_bytes, &actor)?;
+        let read = self.service.history(&channel, after, limit, self.max_bytes, &actor).await?;
         Ok(page(&read))
     }
 }

@@ -58,13 +58,13 @@ async fn a_history_that_differs_for_each_member_is_not_for_clients() {
     let kept = ChannelSettings { count: 9, age: Duration::from_secs(60), bytes: 1_000, ..ChannelSettings::default() };
     let (session, _) = bench.client();
     let client = Actor::client(&session, Duration::from_secs(1));
-    let read = |actor: &Actor| bench.service.history(&CHANNEL.into(), None, 9, 1_000, actor);
+    let read = async |actor: &Actor| bench.service.history(&CHANNEL.into(), None, 9, 1_000, actor).await;
     bench.rule(CHANNEL, ChannelRule::Open(kept));
     bench.publish("a");
-    assert_eq!(read(&client).unwrap().messages.len(), 1);
+    assert_eq!(read(&client).await.unwrap().messages.len(), 1);
     bench.route(&[ChannelAction::Deliver], kept);
-    assert!(matches!(read(&client), Err(CallError::Invalid(_))));
-    assert_eq!(read(&Actor::operator()).unwrap().messages.len(), 1);
+    assert!(matches!(read(&client).await, Err(CallError::Invalid(_))));
+    assert_eq!(read(&Actor::operator()).await.unwrap().messages.len(), 1);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Random interleavings of requests, outcomes of calls, kills, swaps and recoveries, checked
 //! against a simple model of a channel.
 
+use futures_util::FutureExt;
 use std::collections::BTreeSet;
 
 use super::*;
@@ -152,7 +153,11 @@ impl Run {
     fn resume(&mut self) {
         let heard = self.bench.heard.0.lock().clone();
         let reader = Actor::reader(HOUR);
-        let read = |after| self.bench.service.history(&CHANNEL.into(), after, usize::MAX, u64::MAX, &reader).unwrap();
+        let read = |after| {
+            let page = self.bench.service.history(&CHANNEL.into(), after, usize::MAX, u64::MAX, &reader);
+            // This node has the history, so that the future waits for nothing.
+            page.now_or_never().unwrap().unwrap()
+        };
         let epoch = read(None).epoch;
         let received = self.random.below(heard.len() + 1);
         let page = read(Some(ChannelPosition { epoch, offset: received as u64 }));

@@ -14,7 +14,7 @@ use super::shared::Shared;
 use super::written::Written;
 use crate::call::channel::{LONGEST_LIST, ListSize};
 use crate::call::session::client_id;
-use crate::call::{CallError, Payload};
+use crate::call::{CallError, ChannelPage, Payload};
 use crate::hub::{ChannelError, Session};
 use crate::ports::{BoxFuture, channel_caller};
 use crate::triggers::channels::{Actor, Refusal};
@@ -56,10 +56,10 @@ pub(super) fn act<B: ClientBackend>(link: &Link<B>, shared: &Shared, version: Ve
         "#subscribe" => asked.subscribe(shared, &fields),
         "#unsubscribe" => asked.unsubscribe(shared, &fields),
         "#publish" => asked.publish(shared, &fields),
-        "#history" => {
-            let answer = asked.history(shared, &fields);
-            asked.answer_long(answer);
-        }
+        "#history" => match asked.history(shared, &fields) {
+            Ok(page) => asked.answer_later(shared, page),
+            Err(error) => asked.answer_long(Err::<&str, _>(error)),
+        },
         "#members" => {
             match asked.members(shared, &fields) {
                 Err(error) => asked.answer_long(Err::<Arc<str>, _>(error)),
@@ -209,16 +209,31 @@ impl<B: ClientBackend> Asked<B> {
         });
     }
 
-    fn history(&self, shared: &Shared, fields: &Fields<'_>) -> Result<String, Failed> {
+    fn history(
+        &self,
+        shared: &Shared,
+        fields: &Fields<'_>,
+    ) -> Result<BoxFuture<Result<ChannelPage, CallError>>, Failed> {
         let channel = self.subscribed(shared, fields, "read the history of")?;
         let after = fields.after().map_err(|()| {
             let why = "after: must be the `position` of a message, such as \"1f-12\", or null";
             error_of(&CallError::Invalid(why.to_owned()), Refused::Event, self.version)
         })?;
         let service = &shared.channels;
-        let read = service.history(&channel, after, fields.limit(), shared.max_history, &self.actor());
-        let error = |error| error_of(&error, Refused::Event, self.version);
-        read.map(|read| page(&read)).map_err(error)
+        Ok(service.history(&channel, after, fields.limit(), shared.max_history, &self.actor()))
+    }
+
+    /// Answers the client with a page, at once if it is there.
+    fn answer_later(self, shared: &Shared, mut read: BoxFuture<Result<ChannelPage, CallError>>) {
+        let answer = |asked: Self, read: Result<ChannelPage, CallError>| {
+            let error = |error| error_of(&error, Refused::Event, asked.version);
+            let answer = read.map(|read| page(&read)).map_err(error);
+            asked.answer_long(answer);
+        };
+        match (&mut read).now_or_never() {
+            Some(read) => answer(self, read),
+            None => shared.channels.spawn(async move { answer(self, read.await) }),
+        }
     }
 
     fn members(&self, shared: &Shared, fields: &Fields<'_>) -> Result<BoxFuture<Result<Arc<str>, CallError>>, Failed> {

@@ -1,0 +1,165 @@
+//! Gets from the homes of channels what has not arrived here, and follows channels that move.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use super::actor::Actor;
+use super::routed::Rule;
+use super::service::ChannelService;
+use crate::call::channel::BYTES_OF_PAGE;
+use crate::call::{CallError, ChannelAsk, ChannelPage, ChannelPosition, TopicKind};
+use crate::hub::{Assigned, Mended};
+
+/// How long a home may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The channels whose homes are asked at the same time.
+const AT_ONCE: usize = 16;
+
+/// How often a home is asked without success, and the pause between two attempts.
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl ChannelService {
+    /// Gets what is missing of a channel, in a task of its own.
+    pub(super) fn mend_soon(&self, channel: &Arc<str>) {
+        if let Some(service) = self.me.upgrade() {
+            let channel = channel.clone();
+            self.runtime.spawn(async move { service.mend(&channel).await });
+        }
+    }
+
+    /// Gets what is missing of a channel. Members and listeners learn what cannot be had.
+    async fn mend(&self, channel: &Arc<str>) {
+        let actor = Actor::host(TIMEOUT);
+        let Ok(_permit) = self.mends.acquire().await else { return };
+        let mut missing = match self.home_for(channel, &actor) {
+            Ok(Some((_, node))) => self.hub.channels.begin_mend(channel, &node),
+            Ok(None) | Err(_) => None,
+        };
+        let mut failures = 0;
+        while let Some(Mended::After(after)) = missing {
+            // The channel may move meanwhile.
+            let (rule, node) = match self.home_for(channel, &actor) {
+                Ok(Some(home)) => home,
+                Ok(None) => break,
+                Err(_) if failures < ATTEMPTS => {
+                    failures += 1;
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                Err(_) => break,
+            };
+            let next = match self.missed_page(&node, channel, after, &actor).await {
+                Ok(page) => self.hub.channels.mend(channel, page, &rule.settings),
+                Err(error) => {
+                    tracing::debug!(%channel, %node, %error, "the home of a channel does not tell what is missing");
+                    tokio::time::sleep(PAUSE).await;
+                    Mended::After(after)
+                }
+            };
+            failures = if next == Mended::After(after) { failures + 1 } else { 0 };
+            missing = Some(next).filter(|next| *next != Mended::Whole);
+            if failures >= ATTEMPTS {
+                break;
+            }
+        }
+        if missing.is_some() {
+            self.hub.channels.end_mend(channel);
+        }
+    }
+
+    async fn missed_page(
+        &self,
+        node: &str,
+        channel: &Arc<str>,
+        after: Option<ChannelPosition>,
+        actor: &Actor,
+    ) -> Result<ChannelPage, CallError> {
+        self.history_at(node, channel, ChannelAsk::Missed { after, max_bytes: BYTES_OF_PAGE }, actor).await
+    }
+
+    /// The rule of a channel, and its home if that is another node.
+    fn home_for(&self, channel: &Arc<str>, actor: &Actor) -> Result<Option<(Rule, Arc<str>)>, CallError> {
+        let rule = self.rule(channel, actor)?;
+        Ok(self.elsewhere(channel, &rule)?.map(|node| (rule, node)))
+    }
+
+    /// Learns the numbers of a channel from its home, so that nothing can go missing unnoticed from
+    /// then on.
+    pub(super) async fn settle(&self, channel: &Arc<str>) {
+        let is_elsewhere = matches!(self.home_for(channel, &Actor::host(TIMEOUT)), Ok(Some(_)));
+        if !is_elsewhere || !self.hub.channels.is_unknown(channel) {
+            return;
+        }
+        self.mend(channel).await;
+        // Another one may be under way.
+        let until = Instant::now() + TIMEOUT;
+        while self.hub.channels.is_unknown(channel) && self.hub.channels.is_mending(channel) && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Waits until everything arrives that the home of a channel publishes from then on, if
+    /// somebody listens here.
+    pub(super) async fn until_followed(&self, channel: &Arc<str>) {
+        if self.hub.channels.is_unknown(channel) {
+            self.topics.follow(TopicKind::Channel, channel).confirmed().await;
+            self.settle(channel).await;
+        }
+    }
+
+    /// Messages of other nodes may be missing in any channel.
+    pub fn missed(&self) {
+        self.mend_all(self.hub.channels.names());
+    }
+
+    /// Channels may have another home.
+    pub fn follow_homes(&self) {
+        let actor = Actor::host(TIMEOUT);
+        let home = |channel: &Arc<str>| {
+            let rule = self.rule(channel, &actor).ok().filter(Rule::has_home)?;
+            self.elsewhere(channel, &rule).ok()
+        };
+        let mut missing = Vec::new();
+        for channel in self.hub.channels.names() {
+            let Some(home) = home(&channel) else { continue };
+            match self.hub.channels.assign(&channel, home.as_ref()) {
+                Assigned::Same => {}
+                Assigned::Follows => missing.push(channel),
+                Assigned::Leaves(last) => self.tell_last(channel, last),
+            }
+        }
+        let ended = self.hub.channels.take_ended(|channel| home(channel).flatten().is_some());
+        ended.into_iter().for_each(|(channel, last)| self.tell_last(channel, last));
+        self.mend_all(missing);
+    }
+
+    /// Tells the new home of a channel which places this node has given, so that it continues with
+    /// later ones.
+    fn tell_last(&self, channel: Arc<str>, last: ChannelPosition) {
+        let Some(service) = self.me.upgrade() else { return };
+        self.runtime.spawn(async move {
+            let actor = Actor::host(TIMEOUT);
+            let Ok(_permit) = service.mends.acquire().await else { return };
+            for _ in 0..ATTEMPTS {
+                let Ok(Some((_, node))) = service.home_for(&channel, &actor) else { return };
+                match service.missed_page(&node, &channel, Some(last), &actor).await {
+                    Ok(_) => return,
+                    Err(_) => tokio::time::sleep(PAUSE).await,
+                }
+            }
+        });
+    }
+
+    fn mend_all(&self, channels: Vec<Arc<str>>) {
+        let Some(service) = self.me.upgrade().filter(|_| !channels.is_empty()) else { return };
+        self.runtime.spawn(async move {
+            let service = &service;
+            stream::iter(channels).for_each_concurrent(AT_ONCE, async |channel| service.mend(&channel).await).await;
+        });
+    }
+}

@@ -1,0 +1,187 @@
+//! Homes that die, freeze or are cut off, and messages that do not arrive.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::{GUEST, agree, channel, node, place, publish_at_last, three, with};
+use crate::channels::{Client, PATHS};
+use crate::cli::project::{Project, Serving};
+use crate::cluster::cable::Cable;
+use crate::harness::{Nats, eventually, node as settings};
+
+const ALL: [&str; 3] = ["a-1", "b-1", "c-1"];
+
+/// A node with the module in a process of its own.
+async fn process(nats: &str, id: &str) -> (Project, Serving) {
+    let listeners = json!([{ "path": PATHS[1], "module": GUEST }]);
+    let project = Project::with(&[GUEST]).config(settings(id, "node", nats)).config(json!({
+        "workers": 1,
+        "websocket": { "listeners": listeners },
+        "modules": { GUEST: { "grants": { "sessions": true, "channels": ["lobby/*"] } } },
+    }));
+    let serving = project.serve(&[]).await;
+    (project, serving)
+}
+
+/// What a client has received so far, in order, when nothing else comes.
+async fn received(client: &mut Client, last: &Value) -> Vec<(String, u64, Value)> {
+    let mut all = Vec::new();
+    loop {
+        let message = client.message().await;
+        let (epoch, number) = place(&message);
+        let is_last = message["data"] == *last;
+        all.push((epoch, number, message["data"].clone()));
+        if is_last {
+            return all;
+        }
+    }
+}
+
+/// Checks that nothing is doubled, and that within an epoch nothing is missing.
+fn check(all: &[(String, u64, Value)]) {
+    for pair in all.windows(2) {
+        let ((epoch, number, _), (next_epoch, next, data)) = (&pair[0], &pair[1]);
+        let expected = if epoch == next_epoch { number + 1 } else { 1 };
+        assert_eq!(*next, expected, "{data}: {all:?}");
+    }
+    for (index, (.., data)) in all.iter().enumerate() {
+        assert!(all[..index].iter().all(|(.., other)| other != data), "{data} twice: {all:?}");
+    }
+}
+
+#[tokio::test]
+async fn when_the_home_is_killed_or_frozen_the_channel_begins_anew_on_another_node() {
+    for signal in [Signal::KILL, Signal::STOP] {
+        let Some(nats) = Nats::start().await else { return };
+        let (a, c) = (node(&nats, "a-1").await, node(&nats, "c-1").await);
+        let (_project, b) = process(&nats.url(), "b-1").await;
+        agree(&[&a, &c], &ALL).await;
+        let channel = channel("history", &[("b-1", &ALL), ("c-1", &["a-1", "c-1"])]);
+        let mut members = [Client::subscribed(&a, 2, &channel).await, Client::subscribed(&c, 2, &channel).await];
+        let mut publisher = Client::open(&a, 2).await;
+        for number in 0..5 {
+            publisher.publish(&channel, json!(number)).await;
+        }
+        b.signal(signal);
+        // What was sent to the home is not sent again.
+        let answer = publisher.ask("#publish", json!({ "channel": channel, "data": "lost" })).await;
+        let error = answer["error"].to_string();
+        assert!(["unavailable", "crashed", "lost"].iter().any(|code| error.contains(code)), "{answer}");
+        agree(&[&a, &c], &["a-1", "c-1"]).await;
+        for number in 10..15 {
+            publisher.publish(&channel, json!(number)).await;
+        }
+        publisher.publish(&channel, json!("moved")).await;
+        if signal == Signal::STOP {
+            b.signal(Signal::CONT);
+            agree(&[&a, &c], &ALL).await;
+            publish_at_last(&mut publisher, &channel, json!("back")).await;
+        }
+        let last = if signal == Signal::STOP { json!("back") } else { json!("moved") };
+        let mut orders = Vec::new();
+        for member in &mut members {
+            let all = received(member, &last).await;
+            check(&all);
+            assert!(all.iter().all(|(.., data)| data != "lost"), "{all:?}");
+            orders.push(all);
+        }
+        assert_eq!(orders[0], orders[1]);
+        assert_eq!(orders[0].len(), if signal == Signal::STOP { 12 } else { 11 });
+        let first = format!("{}-{}", orders[0][0].0, orders[0][0].1);
+        let page = members[0].ok("#history", json!({ "channel": channel, "after": first })).await;
+        assert_eq!(page["complete"], false, "the client learns that messages may be missing");
+    }
+}
+
+#[tokio::test]
+async fn what_a_node_misses_while_it_is_cut_off_it_gets_from_the_home() {
+    let Some(nats) = Nats::start().await else { return };
+    let cable = Cable::to(nats.address(), Duration::ZERO).await;
+    let far = settings("a-1", "node", &format!("nats://{}", cable.address));
+    let (a, b) = (with(far).start().await, node(&nats, "b-1").await);
+    agree(&[&a, &b], &["a-1", "b-1"]).await;
+    let channel = channel("history", &[("b-1", &["a-1", "b-1"])]);
+    let mut member = Client::subscribed(&a, 2, &channel).await;
+    let mut publisher = Client::open(&b, 2).await;
+    publisher.publish(&channel, json!(0)).await;
+    for round in 1..=2 {
+        cable.pull();
+        agree(&[&b], &["b-1"]).await;
+        // More than one page.
+        for number in 0..30 {
+            publisher.publish(&channel, json!(round * 100 + number)).await;
+        }
+        cable.plug_in();
+        agree(&[&a, &b], &["a-1", "b-1"]).await;
+        let all = received(&mut member, &json!(round * 100 + 29)).await;
+        check(&all);
+        assert_eq!(all.len(), if round == 1 { 31 } else { 30 }, "{all:?}");
+        publisher.publish(&channel, json!(round * 1_000)).await;
+        assert_eq!(member.data(1).await, [json!(round * 1_000)]);
+    }
+    assert!(a.metric("fanfare_channel_mended_total", &[]).await >= 58.0);
+    assert_eq!(a.metric("fanfare_channel_gaps_total", &[]).await, 0.0);
+}
+
+#[tokio::test]
+async fn a_node_that_was_cut_off_serves_its_own_clients_and_all_agree_again_afterwards() {
+    let Some(nats) = Nats::start().await else { return };
+    let cable = Cable::to(nats.address(), Duration::ZERO).await;
+    let far = settings("b-1", "node", &format!("nats://{}", cable.address));
+    let (a, b) = (node(&nats, "a-1").await, with(far).start().await);
+    agree(&[&a, &b], &["a-1", "b-1"]).await;
+    let channel = channel("history", &[("b-1", &["a-1", "b-1"])]);
+    let mut members = [Client::subscribed(&a, 2, &channel).await, Client::subscribed(&b, 2, &channel).await];
+    let mut publishers = [Client::open(&a, 2).await, Client::open(&b, 2).await];
+    publishers[0].publish(&channel, json!("both")).await;
+    cable.pull();
+    agree(&[&a], &["a-1"]).await;
+    publish_at_last(&mut publishers[0], &channel, json!("a alone")).await;
+    publish_at_last(&mut publishers[1], &channel, json!("b alone")).await;
+    cable.plug_in();
+    agree(&[&a, &b], &["a-1", "b-1"]).await;
+    publish_at_last(&mut publishers[0], &channel, json!("again")).await;
+    publish_at_last(&mut publishers[1], &channel, json!("last")).await;
+    let data = |all: &[(String, u64, Value)]| -> Vec<Value> { all.iter().map(|(.., data)| data.clone()).collect() };
+    let (on_a, on_b) =
+        (received(&mut members[0], &json!("last")).await, received(&mut members[1], &json!("last")).await);
+    check(&on_a);
+    check(&on_b);
+    assert_eq!(data(&on_a), [json!("both"), json!("a alone"), json!("again"), json!("last")]);
+    assert_eq!(data(&on_b), [json!("both"), json!("b alone"), json!("again"), json!("last")]);
+    assert_eq!(on_a[2..], on_b[2..], "one epoch, the same numbers");
+    assert_ne!(on_b[1].0, on_b[2].0, "the home has been away: its channels begin anew");
+}
+
+#[tokio::test]
+async fn without_nats_each_node_serves_its_clients_and_the_channel_has_one_order_afterwards() {
+    let Some(mut nats) = Nats::start().await else { return };
+    let hosts = three(&nats).await;
+    let channel = channel("history", &[("b-1", &ALL)]);
+    let mut members = Vec::new();
+    for host in &hosts {
+        members.push(Client::subscribed(host, 2, &channel).await);
+    }
+    members[0].publish(&channel, json!("first")).await;
+    nats.kill();
+    for (host, id) in hosts.iter().zip(ALL) {
+        eventually("the node is alone", || async {
+            let status = host.admin("GET", "/v1/nodes", "").await.json();
+            status["state"] == "down" && status["nodes"].as_array().unwrap().len() == 1
+        })
+        .await;
+        let mut publisher = Client::open(host, 2).await;
+        publish_at_last(&mut publisher, &channel, json!(id)).await;
+    }
+    nats.run().await;
+    agree(&[&hosts[0], &hosts[1], &hosts[2]], &ALL).await;
+    publish_at_last(&mut members[2], &channel, json!("last")).await;
+    for (member, id) in members.iter_mut().zip(ALL) {
+        let all = received(member, &json!("last")).await;
+        check(&all);
+        let data: Vec<&Value> = all.iter().map(|(.., data)| data).collect();
+        assert_eq!(data, [&json!("first"), &json!(id), &json!("last")]);
+    }
+}
