@@ -288,13 +288,11 @@ impl Channels {
                 continue;
             }
             let next = state.last.saturating_add(1);
-            if state.epoch != epoch || message.offset != next {
-                if !gives_up {
-                    if let Some(replica) = state.replica.as_deref_mut() {
-                        replica.held = std::iter::once((epoch, message)).chain(held).collect();
-                    }
-                    return Mended::After(Some(state.position()));
+            if (state.epoch != epoch || message.offset != next) && !gives_up {
+                if let Some(replica) = state.replica.as_deref_mut() {
+                    replica.held = std::iter::once((epoch, message)).chain(held).collect();
                 }
+                return Mended::After(Some(state.position()));
             }
             self.give_after_gap(channel, state, (epoch, message), given, wakers);
         }

@@ -202,11 +202,12 @@ impl Network {
         assert!(batch.steps.len() <= BATCH || is_one, "a batch of {} bytes", batch.steps.len());
         let own_boot = sender.boot.clone();
         let mut is_accepted = false;
-        if fate != Fate::Lost && self.reach(from, to) {
-            if let Some(receiver) = self.nodes.get_mut(to) {
-                is_accepted = receiver.state.receive(from, &own_boot, &batch, self.now, &receiver.here);
-                self.check(to);
-            }
+        if fate != Fate::Lost
+            && self.reach(from, to)
+            && let Some(receiver) = self.nodes.get_mut(to)
+        {
+            is_accepted = receiver.state.receive(from, &own_boot, &batch, self.now, &receiver.here);
+            self.check(to);
         }
         let sender = self.nodes.get_mut(from).unwrap();
         sender.state.sent(&to.into(), &boot, batch.series, is_accepted && fate == Fate::Arrives);
