@@ -67,8 +67,8 @@ pub trait Peers: Send + Sync {
     /// Returns the other nodes that serve a module, sorted by id.
     fn holders(&self, module: &str) -> Vec<Peer>;
 
-    /// Returns the other nodes that declare a channel, each with how precisely it does
-    /// ([`stream_key::rank`](crate::call::stream_key::rank)).
+    /// Returns the other nodes that declare a channel, each with the rank of its
+    /// most precise pattern.
     fn declaring(&self, _channel: &str) -> Vec<((bool, usize), Peer)> {
         Vec::new()
     }
