@@ -242,6 +242,7 @@ async fn a_host_asks_for_no_more_than_it_can_handle() {
     let host = receiving(&nats, "a-1", &jobs("waits")).limit(GUEST, "timeout", "60s").start().await;
     let pending = async || info(&context).await.map(|info| (info.num_ack_pending, info.num_pending));
     eventually("it has 64", || async { pending().await == Some((64, 936)) }).await;
+    eventually("a handler runs", || async { host.messages(0).await.len() == 1 }).await;
     host.call("worker-0", GUEST, "release", "").await;
     eventually("one is acknowledged", || async { pending().await == Some((63, 936)) }).await;
 }
