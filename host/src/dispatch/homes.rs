@@ -36,7 +36,7 @@ impl HomeChanges {
     }
 }
 
-/// Waits for a change. There is none once the sender was dropped.
+/// Waits for a change, for ever once the sender was dropped.
 async fn changed(receiver: &mut watch::Receiver<u64>) {
     if receiver.changed().await.is_err() {
         std::future::pending::<()>().await;
