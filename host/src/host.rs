@@ -29,7 +29,6 @@ mod subscriptions;
 mod threads;
 mod topics;
 
-use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,6 +41,7 @@ pub use event_server::EventServer;
 pub use inspector::{Inspection, Inspector};
 pub use messages::GuestMessage;
 pub use running::{RunningHost, Stopped};
+use state_lock::StateLock;
 
 use crate::admin::LostLineCount;
 use crate::blocking;
@@ -71,7 +71,7 @@ pub struct Host {
     events: Option<Listener>,
     /// The token of the event service, as text and as a digest.
     token: Option<(String, Token)>,
-    state_lock: Option<File>,
+    state_lock: Option<StateLock>,
     /// The keys of clients' tokens.
     client_auth: Option<Arc<Auth>>,
     compiler: PathBuf,

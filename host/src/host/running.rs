@@ -1,6 +1,5 @@
 //! A host that serves.
 
-use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::messages::Messages;
+use super::state_lock::StateLock;
 use crate::admin::{self, AdminState};
 use crate::api::{KillMode, KilledIsolate, Reloaded, Status};
 use crate::call::CallError;
@@ -64,7 +64,7 @@ pub struct RunningHost {
     /// Resolves when every thread has ended, or has been given up. `None` before the stop.
     pub(super) ended: Mutex<Option<Shared<BoxFuture<'static, ()>>>>,
     /// The lock of `stateDir`, which the end of the host releases.
-    pub(super) state_lock: Mutex<Option<File>>,
+    pub(super) state_lock: Mutex<Option<StateLock>>,
     /// Cancelled by [`RunningHost::destroy`].
     pub(super) destroyed: CancellationToken,
 }

@@ -4,12 +4,12 @@
 mod build;
 mod open;
 
-use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::messages::Messages;
 use super::running::{RunningHost, Tasks};
+use super::state_lock::StateLock;
 use super::{Host, StartError};
 use crate::admin::{self, AdminState};
 use crate::cluster::Cluster;
@@ -103,7 +103,7 @@ struct Built {
     /// Starts before the first load, so that it misses no change of a folder.
     watcher: Option<Watcher>,
     tasks: Tasks,
-    state_lock: Option<File>,
+    state_lock: Option<StateLock>,
 }
 
 impl Built {

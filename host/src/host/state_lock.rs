@@ -14,9 +14,22 @@ const FILE: &str = "lock";
 /// The most bytes of the file that are read.
 const MOST: u64 = 1_024;
 
-/// Locks a folder until the file is dropped, or the process ends. `None` if the file cannot be
-/// made: a host that cannot write the folder overwrites nothing either.
-pub(super) fn lock(state_dir: &Path, node: &str) -> Result<Option<File>, StartError> {
+/// A locked folder. Drop unlocks it.
+pub(super) struct StateLock(File);
+
+/// A child process that is about to start has a copy of the file, which would keep the lock for as
+/// long as it is open.
+impl Drop for StateLock {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "could not unlock stateDir; it is locked until this process ends");
+        }
+    }
+}
+
+/// Locks a folder. `None` if the file cannot be made: a host that cannot write the folder
+/// overwrites nothing either.
+pub(super) fn lock(state_dir: &Path, node: &str) -> Result<Option<StateLock>, StartError> {
     let path = state_dir.join(FILE);
     let open = || {
         make_private(state_dir)?;
@@ -39,7 +52,7 @@ pub(super) fn lock(state_dir: &Path, node: &str) -> Result<Option<File>, StartEr
             let holder = format!("{node} (process {})", std::process::id());
             // Only another host's error names the holder.
             _ = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
-            Ok(Some(file))
+            Ok(Some(StateLock(file)))
         }
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
@@ -47,5 +60,22 @@ pub(super) fn lock(state_dir: &Path, node: &str) -> Result<Option<File>, StartEr
             Err(StartError::StateDir { path: state_dir.to_owned(), holder })
         }
         Err(TryLockError::Error(error)) => unlocked(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_the_file_in_a_child_process_does_not_keep_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = lock(dir.path(), "a").unwrap().unwrap();
+        let copy = held.0.try_clone().unwrap();
+        let refused = lock(dir.path(), "b").err().unwrap();
+        assert!(matches!(refused, StartError::StateDir { holder, .. } if holder.starts_with("a (process ")));
+        drop(held);
+        assert!(lock(dir.path(), "b").unwrap().is_some());
+        drop(copy);
     }
 }
