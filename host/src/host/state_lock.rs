@@ -5,7 +5,6 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::StartError;
 use crate::files::{PRIVATE, make_private};
 
 /// The file that is locked. It names the host that has locked it last.
@@ -28,8 +27,8 @@ impl Drop for StateLock {
 }
 
 /// Locks a folder. `None` if the file cannot be made: a host that cannot write the folder
-/// overwrites nothing either.
-pub(super) fn lock(state_dir: &Path, node: &str) -> Result<Option<StateLock>, StartError> {
+/// overwrites nothing either. Fails with the name of the host that has locked it.
+pub(super) fn lock(state_dir: &Path, node: &str) -> Result<Option<StateLock>, String> {
     let path = state_dir.join(FILE);
     let open = || {
         make_private(state_dir)?;
@@ -57,7 +56,7 @@ pub(super) fn lock(state_dir: &Path, node: &str) -> Result<Option<StateLock>, St
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
             _ = file.take(MOST).read_to_string(&mut holder);
-            Err(StartError::StateDir { path: state_dir.to_owned(), holder })
+            Err(holder)
         }
         Err(TryLockError::Error(error)) => unlocked(error),
     }
@@ -72,8 +71,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let held = lock(dir.path(), "a").unwrap().unwrap();
         let copy = held.0.try_clone().unwrap();
-        let refused = lock(dir.path(), "b").err().unwrap();
-        assert!(matches!(refused, StartError::StateDir { holder, .. } if holder.starts_with("a (process ")));
+        let holder = lock(dir.path(), "b").err().unwrap();
+        assert!(holder.starts_with("a (process "), "{holder}");
         drop(held);
         assert!(lock(dir.path(), "b").unwrap().is_some());
         drop(copy);

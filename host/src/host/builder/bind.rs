@@ -63,7 +63,8 @@ impl Builder {
         let admin = bind(ListenerId::Admin, config.admin.listen)?;
         let events = config.events.listen.map(|listen| bind(ListenerId::Events, listen)).transpose()?;
         // A program that prepares something before the start learns first that it cannot start.
-        let state_lock = state_lock::lock(&config.state_dir, &config.node.id)?;
+        let state_lock = state_lock::lock(&config.state_dir, &config.node.id)
+            .map_err(|holder| StartError::StateDir { path: config.state_dir.clone(), holder })?;
         Ok(Host {
             addr: http.as_ref().map_or(Ok(config.http.listen), Listener::address).map_err(StartError::Worker)?,
             admin_addr: admin.address().map_err(StartError::Worker)?,
