@@ -29,7 +29,9 @@ struct Holders {
 
 /// How the node of a message is found.
 enum Pick {
-    Node(Arc<str>),
+    /// The hash picks it when the message leaves, because nodes may stop until then.
+    Nearest,
+    Named(Arc<str>),
     /// A route of a module on this node says it.
     Asked(Arc<Slot>, PendingCall),
 }
@@ -58,12 +60,16 @@ impl Dispatch {
         let (before, turn) = self.turns.queue(&message.session);
         let dispatch = self.clone();
         Ok(Box::pin(async move {
-            let found = dispatch.picked(pick, &holders).await;
-            let node = found.inspect_err(|error| dispatch.peers.unrouted(&holders.server, error))?;
+            let failed = |error: &CallError| dispatch.peers.unrouted(&holders.server, error);
+            let picked = dispatch.picked(pick, &holders).await.inspect_err(failed)?;
             if let Some(before) = before {
                 // It ends when the turn of the message before this one is over.
                 _ = before.await;
             }
+            let node = match picked {
+                Some(node) => node,
+                None => dispatch.nearest(&info, &module, &holders.server).inspect_err(failed)?,
+            };
             let message = dispatch.peer_message(name, module, message, info, (values, max_values), (until, trace));
             let session = message.session.id.clone();
             tracing::debug!(%node, route = %message.route, %trace, "a message of a client runs on another node");
@@ -131,9 +137,7 @@ impl Dispatch {
     ) -> Result<Pick, CallError> {
         let server = &holders.server;
         let Some(router) = self.routers.get(&**server) else {
-            let key = info.uid.as_deref().unwrap_or(&info.id);
-            let picked = nearest(key, &holders.nodes).ok_or_else(|| no_node(server, ""));
-            return picked.map(|peer| Pick::Node(peer.id.clone()));
+            return Ok(Pick::Nearest);
         };
         if let Some(key) = &router.session {
             let value = sessions.get(&info.id, key)?;
@@ -142,7 +146,7 @@ impl Dispatch {
             let node: Result<String, _> = serde_json::from_str(&text);
             let node =
                 node.map_err(|_| unrouted(server, format_args!("the value `{key}` of the session is no text")))?;
-            return holders.find(&node).map(Pick::Node);
+            return holders.find(&node).map(Pick::Named);
         }
         self.ask_router(isolate, router, server, message, times)
             .map(|(slot, pending)| Pick::Asked(slot, pending))
@@ -176,9 +180,11 @@ impl Dispatch {
         Ok((slot, pending))
     }
 
-    async fn picked(&self, pick: Pick, holders: &Holders) -> Result<Arc<str>, CallError> {
+    /// The node that a router names.
+    async fn picked(&self, pick: Pick, holders: &Holders) -> Result<Option<Arc<str>>, CallError> {
         let (slot, pending) = match pick {
-            Pick::Node(node) => return Ok(node),
+            Pick::Nearest => return Ok(None),
+            Pick::Named(node) => return Ok(Some(node)),
             Pick::Asked(slot, pending) => (slot, pending),
         };
         let server = &holders.server;
@@ -186,7 +192,16 @@ impl Dispatch {
         let text = std::str::from_utf8(reply.payload.as_bytes()).unwrap_or_default();
         // A handler may reply with text, or with JSON.
         let node = serde_json::from_str::<String>(text).unwrap_or_else(|_| text.to_owned());
-        holders.find(&node)
+        holders.find(&node).map(Some)
+    }
+
+    /// The node of a server type that the hash picks for a session.
+    fn nearest(&self, session: &SessionInfo, module: &str, server: &str) -> Result<Arc<str>, CallError> {
+        let nodes = self.peers.holders(module);
+        let nodes: Vec<Peer> = nodes.into_iter().filter(|peer| *peer.server == *server).collect();
+        let found = nearest(session.uid.as_deref().unwrap_or(&session.id), &nodes);
+        let missing = || self.peers.missing(Wanted::Server(server)).unwrap_or_else(|| self.missing(module));
+        found.map(|peer| peer.id.clone()).ok_or_else(missing)
     }
 
     /// Queues the call of a message from another node before it returns.

@@ -6,14 +6,14 @@ use super::{all_see, call, chat, client, gate, send, three};
 use crate::cluster::sees;
 use crate::harness::{Nats, Started, TestHost, WebSocket, eventually};
 
-/// What the filter `step` of a backend has seen, in the worker that runs the messages of the only
-/// client.
-async fn seen(back: &Started) -> Vec<u64> {
+/// The numbers in a fact that the filter `step` of a backend has seen, in the worker that runs the
+/// messages of the only client.
+async fn seen(back: &Started, fact: &str) -> Vec<u64> {
     let mut all = Vec::new();
     for worker in 0..2 {
         let seen = back.run(worker, "sessions", "seen", Value::Null).await;
         let bodies: Vec<u64> =
-            seen.as_array().unwrap().iter().map(|facts| facts["body"].as_str().unwrap().parse().unwrap()).collect();
+            seen.as_array().unwrap().iter().map(|facts| facts[fact].as_str().unwrap().parse().unwrap()).collect();
         assert!(all.is_empty() || bodies.is_empty(), "one worker runs the messages of a session");
         all.extend(bodies);
     }
@@ -50,7 +50,7 @@ async fn the_messages_of_a_client_start_in_their_order_over_a_swap_of_the_module
         }
     };
     tokio::join!(flood(&mut client, "sessions.echo", 1..2_001), swaps);
-    assert_eq!(seen(&back).await, (1..2_001).collect::<Vec<_>>(), "each once, in order");
+    assert_eq!(seen(&back, "body").await, (1..2_001).collect::<Vec<_>>(), "each once, in order");
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn a_slow_route_function_changes_no_order() {
     all_see(&[&front, &back], &["chat-1"]).await;
     let mut client = client(&front).await;
     for cid in 1..=20 {
-        send(&mut client, cid, "sessions.facts", json!("chat-1")).await;
+        send(&mut client, cid, &format!("sessions.facts?{cid}"), json!("chat-1")).await;
     }
     let holding = async || {
         let mut all = 0;
@@ -76,13 +76,12 @@ async fn a_slow_route_function_changes_no_order() {
     for worker in 0..2 {
         front.run(worker, "gate", "release", Value::Null).await;
     }
-    let mut answered = Vec::new();
     for _ in 0..20 {
         let answer = client.json().await;
         assert_eq!(answer["data"]["node"], "chat-1", "{answer}");
-        answered.push(answer["rid"].as_u64().unwrap());
     }
-    assert_eq!(answered, (1..=20).collect::<Vec<_>>());
+    let started = seen(&back, "query").await;
+    assert_eq!(started, (1..=20).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -156,4 +155,40 @@ async fn no_message_overtakes_one_that_waits_for_its_route_function() {
     let mut answered = [client.json().await["rid"].clone(), client.json().await["rid"].clone()];
     answered.sort_by_key(Value::as_u64);
     assert_eq!(answered, [json!(1), json!(2)]);
+}
+
+#[tokio::test]
+async fn a_message_that_waits_while_its_node_stops_goes_to_another_one() {
+    let Some(nats) = Nats::start().await else { return };
+    let routers = json!({ "cluster": { "routers": { "chat": { "module": "gate", "path": "inside/hold" } } } });
+    let front = gate(&nats, "gate-1").config(routers).start().await;
+    let back = chat(&nats, 1).start().await;
+    let play = async |id: &str| {
+        let host = TestHost::empty().and_as("sessions", "play").config(nats.node(id, "play"));
+        host.grant("play", json!({ "sessions": true })).start().await
+    };
+    let mut plays = vec![play("play-1").await, play("play-2").await];
+    for host in [&front, &back] {
+        sees(host, &[("gate-1", "gate"), ("chat-1", "sessions"), ("play-1", "play"), ("play-2", "play")]).await;
+    }
+    let mut client = client(&front).await;
+    let picked = call(&mut client, "play.facts", Value::Null).await["data"]["node"].clone();
+    send(&mut client, 1, "sessions.echo", json!("chat-1")).await;
+    send(&mut client, 2, "play.facts", Value::Null).await;
+    // The host has read those before this one.
+    assert_eq!(call(&mut client, "gate.echo", json!("here")).await["data"], "here");
+    let (stops, stays) = if picked == "play-1" { (0, "play-2") } else { (1, "play-1") };
+    plays.remove(stops).stop().await;
+    let stopped = picked.as_str().unwrap();
+    eventually("the frontend knows", || async {
+        let nodes = front.admin("GET", "/v1/nodes", "").await.json();
+        !nodes["nodes"].as_array().unwrap().iter().any(|node| node["id"] == stopped)
+    })
+    .await;
+    for worker in 0..2 {
+        front.run(worker, "gate", "release", Value::Null).await;
+    }
+    let answers = [client.json().await, client.json().await];
+    let answer = answers.iter().find(|answer| answer["rid"] == 2).unwrap();
+    assert_eq!(answer["data"]["node"], stays, "{answer}");
 }
