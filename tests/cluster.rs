@@ -25,6 +25,7 @@ mod schedules;
 mod security;
 mod sessions;
 mod stops;
+mod storm;
 pub mod streams;
 mod traces;
 mod up;

@@ -234,15 +234,7 @@ impl Serving {
 
     /// Stops all threads of the host until it receives `SIGCONT`.
     pub async fn freeze(&self) {
-        self.signal(Signal::STOP);
-        let tasks = format!("/proc/{}/task", self.pid());
-        let is_stopped = |task: fs::DirEntry| {
-            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-            // The state follows the name, which is in parentheses.
-            stat.rsplit_once(')').is_none_or(|(_, fields)| fields.starts_with(" T"))
-        };
-        eventually("all threads are stopped", || async { fs::read_dir(&tasks).unwrap().flatten().all(is_stopped) })
-            .await;
+        freeze(self.pid()).await;
     }
 
     pub fn pid(&self) -> Pid {
@@ -278,6 +270,18 @@ impl Serving {
 /// The process of a child that runs.
 pub fn pid_of(child: &Child) -> Pid {
     Pid::from_raw(child.id().expect("it runs").try_into().unwrap()).unwrap()
+}
+
+/// Stops all threads of a process until it receives `SIGCONT`.
+pub async fn freeze(process: Pid) {
+    kill_process(process, Signal::STOP).unwrap();
+    let tasks = format!("/proc/{}/task", process.as_raw_nonzero());
+    let is_stopped = |task: fs::DirEntry| {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        // The state follows the name, which is in parentheses.
+        stat.rsplit_once(')').is_none_or(|(_, fields)| fields.starts_with(" T"))
+    };
+    eventually("all threads are stopped", || async { fs::read_dir(&tasks).unwrap().flatten().all(is_stopped) }).await;
 }
 
 /// A figure of `/proc/<pid>/status` in bytes. `None` if the process has ended.

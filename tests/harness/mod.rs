@@ -51,7 +51,7 @@ pub use log::Log;
 pub use nats::{Nats, node};
 pub use process::spawn;
 pub use proxy::Proxy;
-pub use random::{Random, rounds, test_duration};
+pub use random::{Random, rounds, test_duration, variable};
 pub use readers::Reader;
 pub use redis::Redis;
 pub use sse::EventStream;

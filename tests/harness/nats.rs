@@ -109,7 +109,8 @@ impl Nats {
         let routes = ports.map(|port| format!("nats://127.0.0.1:{port}")).join(",");
         let one = async |port: u16| {
             let listen = format!("nats://127.0.0.1:{port}");
-            let options = ["--cluster_name", "test", "--cluster", &listen, "--routes", &routes];
+            // A client learns no other addresses than those that it was given.
+            let options = ["--cluster_name", "test", "--cluster", &listen, "--routes", &routes, "--no_advertise"];
             Nats::of(server.clone(), &options).await
         };
         Some([one(ports[0]).await, one(ports[1]).await, one(ports[2]).await])

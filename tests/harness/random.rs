@@ -39,6 +39,7 @@ pub async fn rounds(round: impl AsyncFn(u64)) {
     }
 }
 
-fn variable(name: &str) -> Option<u64> {
+/// A number in a variable.
+pub fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
