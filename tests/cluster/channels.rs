@@ -74,20 +74,6 @@ async fn a_client_whose_subscription_is_answered_misses_nothing() {
 }
 
 #[tokio::test]
-async fn channels_with_decisions_for_each_member_stay_on_their_node() {
-    let Some(nats) = Nats::start().await else { return };
-    let (a, b) = (node(&nats, "a-1").await, node(&nats, "b-1").await);
-    let mut member = Client::open(&b, 2).await;
-    for channel in ["channels/deliver/x", "lobby/x"] {
-        member.ok("#subscribe", json!({ "channel": channel })).await;
-    }
-    for channel in ["channels/deliver/x", "lobby/x"] {
-        a.running().publish_to_channel(channel, "1").await.unwrap();
-    }
-    assert_eq!(member.message().await["channel"], "lobby/x");
-}
-
-#[tokio::test]
 async fn without_nats_the_clients_of_a_node_are_served() {
     let Some(mut nats) = Nats::start().await else { return };
     let (a, b) = (node(&nats, "a-1").await, node(&nats, "b-1").await);

@@ -128,6 +128,8 @@ pub struct ChannelSettings {
     pub presence: bool,
     /// Whether plain WebSockets get messages with the name of the channel around them.
     pub envelope: bool,
+    /// Whether a route decides for each member about each message (`deliver`).
+    pub is_for_each: bool,
 }
 
 /// A place in the order of a channel.

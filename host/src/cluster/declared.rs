@@ -75,6 +75,7 @@ fn declared(module: &str, status: &ChannelPatternStatus) -> DeclaredChannel {
             bytes: history.bytes,
             presence: status.presence,
             envelope: status.envelope,
+            is_for_each: false,
         },
         on: on.collect(),
     }

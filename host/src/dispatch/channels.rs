@@ -106,6 +106,11 @@ impl Dispatch {
         Ok((runtime, pending.outcome_in(slot)))
     }
 
+    /// Whether the routes of a module can run in brokers of this node.
+    pub fn has_module(&self, module: &str) -> bool {
+        self.places.brokers.iter().any(|isolate| isolate.slot(module).is_some())
+    }
+
     /// The isolate where the routes of a channel run: its home for a module.
     pub(super) fn home(&self, module: &str, name: &str) -> Result<IsolateId, CallError> {
         self.home_slot(module, name).map(|slot| slot.isolate)

@@ -308,7 +308,8 @@ struct Routes;
 
 impl ChannelBackend for Routes {
     fn rule(&self, channel: &str) -> ChannelRule {
-        let kept = ChannelSettings { count: 3, age: END, bytes: 1_000, presence: true, envelope: false };
+        let kept =
+            ChannelSettings { count: 3, age: END, bytes: 1_000, presence: true, envelope: false, is_for_each: false };
         match channel.bytes().next() {
             Some(b'r') => ChannelRule::Routed {
                 module: "m".into(),

@@ -30,6 +30,10 @@ impl ChannelBackend for ChannelModules {
         self.0.channel_rule(channel)
     }
 
+    fn has(&self, module: &str) -> bool {
+        self.0.has_module(module)
+    }
+
     fn call(&self, call: ChannelCall) -> Result<StartedCall, CallError> {
         let (runtime, outcome) = self.0.call_channel(call)?;
         Ok(StartedCall { runtime, outcome: outcome.boxed() })

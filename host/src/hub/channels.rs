@@ -21,6 +21,7 @@
 //!
 //! - `all` subscribes and publishes; `map` has all channels, `channel` is one of them
 //! - `members` has the members, with the list for each worker; `joined` the channels of a session
+//! - `each` places messages about which a route decides for each member
 //! - `keeping` reads histories, and sweeps what is too old
 //! - `listing` lists the members of a channel; clients share the `lists`
 //! - `presence` announces members that join and leave, and `crowd` of many only their number;
@@ -36,6 +37,8 @@ mod all;
 mod channel;
 #[path = "channels/crowd.rs"]
 mod crowd;
+#[path = "channels/each.rs"]
+mod each;
 #[path = "channels/follower.rs"]
 mod follower;
 #[path = "channels/joined.rs"]
@@ -54,6 +57,8 @@ mod map;
 mod members;
 #[path = "channels/message.rs"]
 mod message;
+#[path = "channels/placed.rs"]
+mod placed;
 #[path = "channels/presence.rs"]
 mod presence;
 #[path = "channels/replica.rs"]
@@ -63,13 +68,14 @@ mod reports;
 #[path = "channels/totals.rs"]
 mod totals;
 
-pub use all::{Channels, Placed, Published};
+pub use all::{Channels, Published};
 pub use channel::ChannelListener;
 pub use crowd::{CROWD, Change, INTERVAL};
 pub use joined::{ChannelError, Joined};
 pub use listening::Listening;
 pub use lists::list_as_json;
 pub use message::EncodeChannel;
+pub use placed::Placed;
 pub use presence::Announced;
 pub use replica::{Assigned, Mended};
 pub use reports::MemberReport;

@@ -14,7 +14,7 @@ use crate::harness::{Nats, eventually, node as settings};
 const ALL: [&str; 3] = ["a-1", "b-1", "c-1"];
 
 /// A node with the module in a process of its own.
-async fn process(nats: &str, id: &str) -> (Project, Serving) {
+pub(super) async fn process(nats: &str, id: &str) -> (Project, Serving) {
     let listeners = json!([{ "path": PATHS[1], "module": GUEST }]);
     let project = Project::with(&[GUEST]).config(settings(id, "node", nats)).config(json!({
         "workers": 1,
@@ -180,7 +180,9 @@ async fn without_nats_each_node_serves_its_clients_and_the_channel_has_one_order
     for (member, id) in members.iter_mut().zip(ALL) {
         let all = received(member, &json!("last")).await;
         check(&all);
-        let data: Vec<&Value> = all.iter().map(|(.., data)| data).collect();
-        assert_eq!(data, [&json!("first"), &json!(id), &json!("last")]);
+        // A node that meets another one before the home follows that one for a moment, and gets
+        // what it has published alone.
+        let data = all.iter().map(|(.., data)| data).filter(|data| *data == id || !ALL.iter().any(|id| *data == id));
+        assert_eq!(data.collect::<Vec<_>>(), [&json!("first"), &json!(id), &json!("last")]);
     }
 }

@@ -9,11 +9,11 @@ use crate::harness::{Nats, Started, TestHost, eventually};
 const ALL: [&str; 3] = ["a-1", "b-1", "c-1"];
 
 /// Calls a route in the only broker of a node.
-async fn in_broker(host: &Started, route: &str) -> Value {
+pub(super) async fn in_broker(host: &Started, route: &str) -> Value {
     host.post(&format!("/api/{GUEST}/broker/0/{route}"), "").await.json()
 }
 
-async fn asked(host: &Started) -> Vec<(String, Value)> {
+pub(super) async fn asked(host: &Started) -> Vec<(String, Value)> {
     let seen = in_broker(host, "seen").await;
     let one = |seen: &Value| (seen["action"].as_str().unwrap().to_owned(), seen["body"].clone());
     seen.as_array().unwrap().iter().map(one).collect()

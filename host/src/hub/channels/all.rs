@@ -18,6 +18,7 @@ use super::joined::ChannelError;
 use super::lists::Lists;
 use super::map::Map;
 use super::message::{EncodeChannel, PlacedMessage};
+use super::placed::{Added, Deliver};
 use super::reports::{MemberReport, Report};
 use crate::call::{ChannelMessage, ChannelPlace, ChannelPosition, ChannelSettings, Payload, bounds, time};
 
@@ -40,6 +41,7 @@ pub struct Channels {
     pub(super) lists: Lists,
     on_leave: OnceLock<OnLeave>,
     follow: OnceLock<Follow>,
+    pub(super) deliver: OnceLock<Deliver>,
     pub(super) report: OnceLock<Report>,
 }
 
@@ -55,29 +57,6 @@ pub struct Published<'a> {
     /// The session of the client that publishes it.
     pub session: Option<Arc<str>>,
     pub settings: &'a ChannelSettings,
-}
-
-/// A message that has its place, but was not sent to members.
-pub struct Placed {
-    /// `None` if the channel keeps no history.
-    pub position: Option<ChannelPosition>,
-    /// Who was subscribed when it got its place.
-    pub members: Vec<Arc<Session>>,
-    /// `None` if nobody is subscribed, and nothing keeps it.
-    added: Option<Added>,
-}
-
-/// A message that has its place.
-pub(super) struct Added {
-    message: Arc<PlacedMessage>,
-    pub(super) frame: Arc<Frame>,
-}
-
-impl Placed {
-    /// The message as it is kept. `None` if nobody gets it.
-    pub fn payload(&self) -> Option<&Payload> {
-        self.added.as_ref().map(|added| &added.message.message.payload)
-    }
 }
 
 impl Channels {
@@ -104,6 +83,7 @@ impl Channels {
             lists: Lists::new(),
             on_leave: OnceLock::new(),
             follow: OnceLock::new(),
+            deliver: OnceLock::new(),
             report: OnceLock::new(),
         });
         let histories = Arc::downgrade(&channels);
@@ -218,8 +198,9 @@ impl Channels {
     pub fn publish(&self, name: &str, message: Published<'_>) -> Result<Option<ChannelPosition>, ChannelError> {
         let mut wakers = Wakers::default();
         let added = self.put(name, message, |channel, state, added| {
-            self.send(channel, state, &added.frame, &mut wakers);
-            added.message.position
+            let position = added.message.position;
+            self.pass_on(channel, state, added, &mut wakers);
+            position
         });
         drop(wakers);
         self.namespace.memory.evict();
@@ -239,31 +220,6 @@ impl Channels {
         drop(wakers);
         self.namespace.memory.evict();
         placed.ok_or_else(|| self.refuse())
-    }
-
-    /// Gives a message the next place, keeps it, and queues it for all listeners. The caller sends
-    /// it to the members with [`Channels::deliver`], before it places the next message. Fails as
-    /// [`Channels::publish`] does.
-    pub fn place(&self, name: &str, message: Published<'_>) -> Result<Placed, ChannelError> {
-        let placed = self.put(name, message, |_, state, added| Placed {
-            position: added.message.position,
-            members: state.members.sessions(),
-            added: Some(added),
-        });
-        self.namespace.memory.evict();
-        Ok(placed?.unwrap_or(Placed { position: None, members: Vec::new(), added: None }))
-    }
-
-    /// Sends a message that has its place to a member that is still subscribed. `payload` replaces
-    /// that of the message for this member only.
-    pub fn deliver(&self, session: &Session, placed: &Placed, payload: Option<Payload>) {
-        let Some(Added { message, frame }) = &placed.added else { return };
-        if !session.joined.contains(&message.channel) {
-            return;
-        }
-        let changed = |payload| Arc::new(Frame::new(Arc::new(message.with(payload)), &self.namespace.memory, false));
-        let frame = payload.map_or_else(|| frame.clone(), changed);
-        self.namespace.push(&session.addressee(), &frame);
     }
 
     pub(super) fn refuse(&self) -> ChannelError {
@@ -303,7 +259,7 @@ impl Channels {
     /// Gives a message its place, and does something with it under the lock of its channel. `None`
     /// if there is no such channel, and the message is not to be kept. Fails if it is to be kept,
     /// but there are too many channels.
-    fn put<R>(
+    pub(super) fn put<R>(
         &self,
         name: &str,
         message: Published<'_>,
@@ -317,7 +273,7 @@ impl Channels {
         Ok(result)
     }
 
-    fn put_in<R>(
+    pub(super) fn put_in<R>(
         &self,
         name: &str,
         message: Published<'_>,

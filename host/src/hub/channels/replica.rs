@@ -331,7 +331,7 @@ impl Channels {
     /// Gives a message to all members and listeners.
     fn give(&self, channel: &Arc<Channel>, state: &mut State, message: ChannelMessage, wakers: &mut Wakers) {
         let added = self.add_placed(channel, state, message, Instant::now());
-        self.send(channel, state, &added.frame, wakers);
+        self.pass_on(channel, state, added, wakers);
     }
 
     /// Notes the home of a channel, another node or this one. Returns what the other one is to be

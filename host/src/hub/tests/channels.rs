@@ -53,7 +53,7 @@ impl EncodeChannel for Encoder {
 
 /// The settings of a channel without a history.
 const PLAIN: ChannelSettings =
-    ChannelSettings { count: 0, age: Duration::ZERO, bytes: 0, presence: false, envelope: false };
+    ChannelSettings { count: 0, age: Duration::ZERO, bytes: 0, presence: false, envelope: false, is_for_each: false };
 
 /// The settings of a channel that keeps this number of messages.
 fn keeping(count: usize) -> ChannelSettings {

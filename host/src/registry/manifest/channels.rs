@@ -115,6 +115,7 @@ impl Channel {
                 bytes: history.map(|history| history.bytes).unwrap_or_default(),
                 presence: raw.presence,
                 envelope: raw.envelope,
+                is_for_each: false,
             },
         }
     }

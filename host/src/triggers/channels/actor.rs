@@ -65,6 +65,12 @@ impl Actor {
         Actor::new(Origin::Operator)
     }
 
+    /// Who has published a message on another node: a client, if its session is known.
+    pub(super) fn publisher(session: Option<Arc<str>>) -> Actor {
+        let origin = session.clone().map_or(Origin::Host, Origin::Session);
+        Actor { session, ..Actor::new(origin) }
+    }
+
     /// A client whose session has ended.
     pub(super) fn ended(session: &Session) -> Actor {
         let session = session.id.clone();

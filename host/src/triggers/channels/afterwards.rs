@@ -24,22 +24,26 @@ impl ChannelService {
     pub(super) async fn follow(self: &Arc<Self>, channel: &Arc<str>, rule: Rule, actor: Actor, after: After) {
         match after {
             After::Nothing => {}
-            After::Deliver(placed) => self.deliver(&rule, &actor, placed).await,
+            After::Deliver(placed) => self.deliver(&rule, &actor, &placed).await,
             After::Tell(action, session) => self.tell_next(channel, rule, actor, action, session),
         }
     }
 
     /// Asks the route for each member about a message, and sends it to those that it allows. The
     /// calls start in the order of the members.
-    async fn deliver(&self, rule: &Rule, actor: &Actor, placed: Placed) {
-        let Some(module) = rule.asks(ChannelAction::Deliver) else { return };
+    async fn deliver(&self, rule: &Rule, actor: &Actor, placed: &Placed) {
         let asked = placed.members.clone().into_iter().map(|session| {
             let payload = placed.payload().cloned().unwrap_or_default();
-            let id = Some(session.id.clone());
-            let started = self.backend.call(actor.call(module, &rule.subject, ChannelAction::Deliver, id, payload));
+            let about = (ChannelAction::Deliver, &session.id);
+            let started = rule
+                .asks(ChannelAction::Deliver)
+                .map(|module| self.ask_about(rule, module, actor, about, payload))
+                .transpose();
             async move {
                 match started {
-                    Ok(started) => (session, decision(started.outcome.await)),
+                    Ok(Some(started)) => (session, decision(started.outcome.await)),
+                    // The route no longer decides about it.
+                    Ok(None) => (session, Ok(None)),
                     Err(error) => (session, Err(error)),
                 }
             }
@@ -47,11 +51,32 @@ impl ChannelService {
         let mut decided = stream::iter(asked).buffered(DELIVERIES);
         while let Some((session, decided)) = decided.next().await {
             match decided {
-                Ok(changed) => self.hub.channels.deliver(&session, &placed, changed),
+                Ok(changed) => self.hub.channels.deliver(&session, placed, changed),
                 Err(error) => {
                     self.counters.count_refused(ChannelAction::Deliver);
                     tracing::debug!(session = %session.id, channel = %rule.subject, %error, "a message is withheld");
                 }
+            }
+        }
+    }
+
+    /// Asks the route for each member about a message of another node, after all that waits in the
+    /// line. Returns false if too much waits there.
+    pub(super) fn deliver_later(self: &Arc<Self>, channel: &Arc<str>, placed: Placed) -> bool {
+        let actor = Actor::publisher(placed.publisher().cloned());
+        // A module that is gone decides about nothing, so that nobody gets the message.
+        let Ok(rule) = self.rule(channel, &actor) else { return true };
+        let bytes = placed.payload().map_or(0, Payload::len);
+        match self.lines.place(channel, &rule.module(), Kind::Notice, bytes, None) {
+            Ok(place) => {
+                let service = self.clone();
+                place.enter(None, Box::pin(async move { service.deliver(&rule, &actor, &placed).await }));
+                true
+            }
+            Err(error) => {
+                self.counters.count_refused(ChannelAction::Deliver);
+                tracing::debug!(%channel, %error, "the members of a channel have missed a message");
+                false
             }
         }
     }
@@ -86,8 +111,7 @@ impl ChannelService {
     /// Tells the route about a member.
     async fn tell(&self, rule: &Rule, actor: &Actor, action: ChannelAction, session: Arc<str>) {
         let Some(module) = rule.asks(action) else { return };
-        let call = actor.call(module, &rule.subject, action, Some(session.clone()), Payload::None);
-        let told = match self.backend.call(call) {
+        let told = match self.ask_about(rule, module, actor, (action, &session), Payload::None) {
             Ok(started) => started.outcome.await.map(drop),
             Err(error) => Err(error),
         };

@@ -14,6 +14,11 @@ pub trait ChannelBackend: Send + Sync + 'static {
     /// Returns what applies to a channel.
     fn rule(&self, channel: &str) -> ChannelRule;
 
+    /// Whether this node has a module, so that the module's routes can run here.
+    fn has(&self, _module: &str) -> bool {
+        true
+    }
+
     /// Queues a call of a channel's route before it returns.
     fn call(&self, call: ChannelCall) -> Result<StartedCall, CallError>;
 

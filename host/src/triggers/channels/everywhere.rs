@@ -2,41 +2,67 @@
 
 use std::sync::Arc;
 
+use super::after::After;
 use super::routed::Rule;
 use super::service::{ChannelService, Refusal};
 use crate::call::{CallError, ChannelMessage, ChannelPlace, ChannelPosition, ChannelSettings, Payload, Post};
-use crate::hub::Published;
+use crate::hub::{ChannelError, Published};
 use crate::ports::Acted;
 
 impl ChannelService {
     /// Publishes a message that is allowed on all nodes. `has_home` is whether this node is the
-    /// home of the channel, and gives the place.
+    /// home of the channel, and gives the place. Returns what follows.
     pub(super) fn publish_everywhere(
         &self,
         name: &str,
         message: Published<'_>,
         has_home: bool,
-    ) -> Result<Option<ChannelPosition>, CallError> {
+    ) -> Result<(Option<ChannelPosition>, After), CallError> {
         let refused = |error| CallError::from(Refusal::Hub(error));
         if self.topics.is_alone() {
-            return self.hub.channels.publish(name, message).map_err(refused);
+            return self.publish_here(name, message, false).map(|(published, _)| published).map_err(refused);
         }
-        let is_kept = message.settings.count > 0;
         let post = Post::channel(name, message.session.as_deref(), message.payload.clone());
-        let (mut message, mut published) = (Some(message), Ok(None));
+        let (mut message, mut published) = (Some(message), Ok((None, After::Nothing)));
         self.topics.prepare(vec![post])?.send(&mut || {
             // It is called once.
             let Some(message) = message.take() else { return Acted::Failed };
-            if !has_home {
-                published = self.hub.channels.publish(name, message);
-                return Acted::Done;
-            }
-            let placed = self.hub.channels.publish_at_home(name, message);
-            let acted = placed.as_ref().map_or(Acted::Failed, |place| Acted::Placed(*place));
-            published = placed.map(|place| is_kept.then_some(place.position));
+            let here = self.publish_here(name, message, has_home);
+            let acted = match &here {
+                Ok((_, Some(place))) => Acted::Placed(*place),
+                Err(_) if has_home => Acted::Failed,
+                Ok((_, None)) | Err(_) => Acted::Done,
+            };
+            published = here.map(|(published, _)| published);
             acted
         });
         published.map_err(refused)
+    }
+
+    /// Publishes a message on this node. Returns its position, what follows, and the place that
+    /// other nodes learn.
+    fn publish_here(
+        &self,
+        name: &str,
+        message: Published<'_>,
+        has_home: bool,
+    ) -> Result<((Option<ChannelPosition>, After), Option<ChannelPlace>), ChannelError> {
+        let (channels, is_kept) = (&self.hub.channels, message.settings.count > 0);
+        Ok(match (message.settings.is_for_each, has_home) {
+            (false, false) => ((channels.publish(name, message)?, After::Nothing), None),
+            (false, true) => {
+                let place = channels.publish_at_home(name, message)?;
+                ((is_kept.then_some(place.position), After::Nothing), Some(place))
+            }
+            (true, false) => {
+                let placed = channels.place(name, message)?;
+                ((placed.position, After::Deliver(placed)), None)
+            }
+            (true, true) => {
+                let (placed, place) = channels.place_at_home(name, message)?;
+                ((placed.position, After::Deliver(placed)), Some(place))
+            }
+        })
     }
 
     /// Publishes a message that another node has allowed. `place` is the one that it has there, if
@@ -54,7 +80,7 @@ impl ChannelService {
             return;
         };
         match place {
-            None if !rule.has_home() && !rule.is_of_each_node() => {
+            None if !rule.has_home() => {
                 let message = Published { payload, session, settings: &rule.settings };
                 // Without a history, nothing refuses it.
                 _ = self.hub.channels.publish(channel, message);

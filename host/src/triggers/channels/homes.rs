@@ -10,13 +10,13 @@ use super::actor::Actor;
 use super::after::After;
 use super::backend::StartedCall;
 use super::lines::Kind;
-use super::routed::Rule;
+use super::routed::{Rule, decision};
 use super::service::{ChannelService, Request};
 use crate::call::channel::{self, MOST_OF_PAGE};
 use crate::call::text::{NAME, line};
 use crate::call::{
     CallError, ChannelAction, ChannelAnswer, ChannelAsk, ChannelHome, ChannelPage, ChannelPosition, ChannelRequest,
-    Outcome, Passed, Payload,
+    HomeCall, Outcome, Passed, Payload,
 };
 use crate::ports::HomeChannels;
 
@@ -51,8 +51,8 @@ impl ChannelService {
     }
 
     /// The other node whose broker runs the route of a channel. `None` if this node does.
-    fn routed_elsewhere(&self, channel: &str, rule: &Rule) -> Result<Option<Arc<str>>, CallError> {
-        match self.topics.is_alone() || rule.is_of_each_node() {
+    fn routed_elsewhere(&self, channel: &str) -> Result<Option<Arc<str>>, CallError> {
+        match self.topics.is_alone() {
             true => Ok(None),
             false => self.other_home(channel),
         }
@@ -121,17 +121,40 @@ impl ChannelService {
         request: &Request<'_>,
         sent: &Payload,
     ) -> Result<Option<StartedCall>, CallError> {
-        let Request { channel, rule, action, actor, .. } = request;
-        let Some(node) = self.routed_elsewhere(channel, rule)? else { return Ok(None) };
+        let Request { channel, action, actor, .. } = request;
+        let Some(node) = self.routed_elsewhere(channel)? else { return Ok(None) };
         if actor.is_remote() {
             return Err(moves(channel));
         }
         let call = actor.home_call(channel, ChannelAsk::Allow(*action), sent.clone());
-        let outcome = self.backend.ask_home(&node, call).map(|answer| match answer? {
+        Ok(Some(self.ask_at(&node, call)))
+    }
+
+    fn ask_at(&self, node: &str, call: HomeCall) -> StartedCall {
+        let outcome = self.backend.ask_home(node, call).map(|answer| match answer? {
             ChannelAnswer::Allowed(payload) => Ok(Outcome::Pass(Passed { payload, ..Passed::default() })),
             ChannelAnswer::Published(_) | ChannelAnswer::Page(_) => Err(unexpected()),
         });
-        Ok(Some(StartedCall { runtime: self.runtime.clone(), outcome: outcome.boxed() }))
+        StartedCall { runtime: self.runtime.clone(), outcome: outcome.boxed() }
+    }
+
+    /// Queues a call of a channel's route about a session of this node: here if this node has the
+    /// module, so that the route can use the session, else in the home of the channel.
+    pub(super) fn ask_about(
+        &self,
+        rule: &Rule,
+        module: &Arc<str>,
+        actor: &Actor,
+        (action, session): (ChannelAction, &Arc<str>),
+        payload: Payload,
+    ) -> Result<StartedCall, CallError> {
+        let session = Some(session.clone());
+        if !self.topics.is_alone() && !self.backend.has(module) {
+            let node = self.other_home(&rule.subject)?.ok_or_else(|| moves(&rule.subject))?;
+            let call = actor.home_call(&rule.subject, ChannelAsk::Allow(action), payload);
+            return Ok(self.ask_at(&node, HomeCall { session, ..call }));
+        }
+        self.backend.call(actor.call(module, &rule.subject, action, session, payload))
     }
 
     /// Reads the history of a channel on its home.
@@ -174,6 +197,22 @@ impl ChannelService {
                 Box::pin(async move {
                     let published = published.await.unwrap_or_else(|_| Err(CallError::stopping()));
                     published.map(ChannelAnswer::Published)
+                })
+            }
+            // Nothing waits for what the route decides about one session.
+            ChannelAsk::Allow(action @ (ChannelAction::Deliver | ChannelAction::Join | ChannelAction::Leave)) => {
+                let started = self.rule(&channel, &actor).and_then(|rule| match rule.asks(action) {
+                    Some(module) => {
+                        let call = actor.call(module, &rule.subject, action, actor.session.clone(), payload);
+                        self.backend.call(call).map(Some)
+                    }
+                    None => Ok(None),
+                });
+                Box::pin(async move {
+                    match started? {
+                        Some(started) => decision(started.outcome.await).map(ChannelAnswer::Allowed),
+                        None => Ok(ChannelAnswer::Allowed(None)),
+                    }
                 })
             }
             ChannelAsk::Allow(action) => {

@@ -36,7 +36,8 @@ const MOST: Amount = Amount { bytes: 64 << 20, ..Amount::MAX };
 /// What a step counts besides its message: about what it uses.
 const STEP_BYTES: u64 = 512;
 
-/// The most steps of one channel that only tell its route about a member.
+/// The most steps of one channel that only tell its route about a member, or deliver a message of
+/// another node.
 const NOTICES: usize = 10_000;
 
 /// The parts of the map of lines, each with a lock of its own.
@@ -92,7 +93,7 @@ impl Drop for Bytes {
 pub enum Kind {
     /// Someone waits for the outcome.
     Request,
-    /// The route is told about a member.
+    /// The route is told about a member, or asked about a message of another node.
     Notice,
 }
 
@@ -167,7 +168,8 @@ impl Lines {
             Kind::Notice if notices >= NOTICES => {
                 bounds::CHANNEL_NOTICES.count();
                 return Err(CallError::Overloaded(format!(
-                    "{NOTICES} joins and leaves of {} wait for its route, the maximum: this one is dropped",
+                    "{NOTICES} joins, leaves and messages of other nodes wait for the route of {}, the maximum: this \
+                     one is dropped",
                     line(channel, NAME)
                 )));
             }

@@ -30,6 +30,7 @@ impl Rule {
             ChannelRule::Open(settings) => Ok(Some(Rule::open(channel, settings))),
             ChannelRule::Routed { module, settings, on } => {
                 let subject = channel::announced(channel).map_or_else(|| channel.clone(), Arc::from);
+                let settings = ChannelSettings { is_for_each: on.has(ChannelAction::Deliver), ..settings };
                 Ok(Some(Rule { settings, route: Some((module, on)), subject }))
             }
             ChannelRule::Unavailable(error) => Err(error),
@@ -48,12 +49,7 @@ impl Rule {
 
     /// Whether one node, the home of the channel, gives the messages their places.
     pub fn has_home(&self) -> bool {
-        (self.settings.count > 0 || self.asks(ChannelAction::Publish).is_some()) && !self.is_of_each_node()
-    }
-
-    /// Whether the route decides for each member, so that each node has the channel for itself.
-    pub fn is_of_each_node(&self) -> bool {
-        self.asks(ChannelAction::Deliver).is_some()
+        self.settings.count > 0 || self.asks(ChannelAction::Publish).is_some()
     }
 
     /// Whether an action calls the route before or after it happens, so that it goes through the

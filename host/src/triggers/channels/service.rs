@@ -120,6 +120,10 @@ impl ChannelService {
                 service.has_left(session, &channels);
             }
         }));
+        let told = Arc::downgrade(&service);
+        service.hub.channels.deliver_with(move |channel, placed| {
+            told.upgrade().is_none_or(|service| service.deliver_later(channel, placed))
+        });
         service
     }
 
@@ -180,7 +184,6 @@ impl ChannelService {
         }
         let (name, settings, session) = (channel.clone(), rule.settings, actor.session.clone());
         let has_home = rule.has_home();
-        let is_asked_for_each = rule.asks(ChannelAction::Deliver).is_some();
         let sent = rule.asks(ChannelAction::Publish).map(|_| payload.clone()).unwrap_or_default();
         let bytes = payload.len();
         let request = Request { channel, rule, action: ChannelAction::Publish, actor, bytes };
@@ -193,18 +196,13 @@ impl ChannelService {
                 }
             };
             let message = Published { payload, session, settings: &settings };
-            let refused = |error| CallError::from(Refusal::Hub(error));
-            if !is_asked_for_each {
-                done(service.publish_everywhere(&name, message, has_home));
-                return After::Nothing;
-            }
-            match service.hub.channels.place(&name, message) {
-                Ok(placed) => {
-                    done(Ok(placed.position));
-                    After::Deliver(placed)
+            match service.publish_everywhere(&name, message, has_home) {
+                Ok((position, after)) => {
+                    done(Ok(position));
+                    after
                 }
                 Err(error) => {
-                    done(Err(refused(error)));
+                    done(Err(error));
                     After::Nothing
                 }
             }

@@ -13,10 +13,16 @@ use crate::call::{ChannelMessage, ChannelPosition, ChannelSettings};
 const ROOM: &str = "a";
 const BRIEF: &str = "b";
 
-const SETTINGS: ChannelSettings =
-    ChannelSettings { count: 100, age: Duration::from_secs(300), bytes: u64::MAX, presence: true, envelope: false };
+const SETTINGS: ChannelSettings = ChannelSettings {
+    count: 100,
+    age: Duration::from_secs(300),
+    bytes: u64::MAX,
+    presence: true,
+    envelope: false,
+    is_for_each: false,
+};
 const PLAIN: ChannelSettings =
-    ChannelSettings { count: 0, age: Duration::ZERO, bytes: 0, presence: false, envelope: false };
+    ChannelSettings { count: 0, age: Duration::ZERO, bytes: 0, presence: false, envelope: false, is_for_each: false };
 
 struct Encoder;
 

@@ -53,6 +53,33 @@ async fn the_route_decides_for_each_member_about_a_message_before_the_next_one()
 }
 
 #[tokio::test]
+async fn messages_of_other_nodes_wait_for_the_route_and_beyond_10000_their_members_are_cut() {
+    let bench = Bench::new();
+    bench.route(&[ChannelAction::Deliver], published());
+    let (session, wire) = bench.client();
+    bench.subscribe("in", &session, Payload::None);
+    bench.until_done(&["in: ok"]).await;
+    let receive = |text: String| bench.service.receive("b", &CHANNEL.into(), None, (None, Payload::Text(text)));
+    receive("first".to_owned());
+    bench.until_calls(1).await;
+    for number in 0..10_000 {
+        receive(number.to_string());
+    }
+    bench.end(0, pass(Some("changed")));
+    bench.until_calls(1).await;
+    assert_eq!(bench.end(0, failure()).payload.to_text(), "0");
+    bench.until_calls(1).await;
+    // There is room for two.
+    receive("last".to_owned());
+    receive("last".to_owned());
+    until("the message", || wire.lock().ends_with("changed")).await;
+    tokio::task::yield_now().await;
+    assert_eq!(Arc::strong_count(&wire), 2, "the client is connected");
+    receive("one too many".to_owned());
+    until("the client is cut", || Arc::strong_count(&wire) == 1).await;
+}
+
+#[tokio::test]
 async fn a_history_that_differs_for_each_member_is_not_for_clients() {
     let bench = Bench::new();
     let kept = ChannelSettings { count: 9, age: Duration::from_secs(60), bytes: 1_000, ..ChannelSettings::default() };
