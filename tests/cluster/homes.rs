@@ -4,6 +4,7 @@ mod each;
 mod faults;
 mod order;
 mod routes;
+mod targets;
 
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};

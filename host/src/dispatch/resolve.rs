@@ -1,11 +1,13 @@
 //! Resolves the target of a call to a slot of this node, or to another node.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::Dispatch;
 use super::actor::{Actor, module_of};
+use super::rendezvous::weight_of;
 use crate::call::text::{NAME, line};
-use crate::call::{Address, CallError, Group, IsolateId, Peer, RouteName, Target, TriggerKind};
+use crate::call::{Address, CallError, ChannelHome, Group, IsolateId, Peer, RouteName, Target, TriggerKind};
 use crate::isolate::{Isolate, Slot};
 use crate::ports::Wanted;
 use crate::registry::MatchedRoute;
@@ -163,7 +165,42 @@ impl Dispatch {
                 let node = session.split_once('/').map(|(node, _)| node);
                 Ok(self.peers.nodes().into_iter().find(|peer| Some(&*peer.id) == node).map(|peer| peer.id))
             }
-            Target::Isolate(_) | Target::Channel(_) | Target::Other(..) => Ok(None),
+            Target::Channel(channel) => self.node_of_channel(actor, channel, module),
+            Target::Isolate(_) | Target::Other(..) => Ok(None),
+        }
+    }
+
+    /// The id of the node whose brokers run the route of a channel; `None` for this node. Of a
+    /// channel that no node declares, it is one of the nodes with the module.
+    fn node_of_channel(&self, actor: &Actor, channel: &str, module: &str) -> Result<Option<Arc<str>>, CallError> {
+        let home = match self.channel_home(channel)? {
+            Some(ChannelHome::Own) => None,
+            Some(ChannelHome::Node(node)) => Some(node),
+            None => {
+                if let Some(Err(gone)) = self.peers.declared(channel) {
+                    return Err(gone);
+                }
+                self.picked_by(channel, module)?
+            }
+        };
+        match home {
+            Some(_) if matches!(actor, Actor::Peer(_)) => Err(CallError::Unavailable(format!(
+                "the channel {} is moving to another node: try again",
+                line(channel, NAME)
+            ))),
+            home => Ok(home),
+        }
+    }
+
+    /// The id of the node with a module that a name picks; `None` for this node.
+    fn picked_by(&self, name: &str, module: &str) -> Result<Option<Arc<str>>, CallError> {
+        let own = self.is_installed(module).then(|| (&*self.node.id, None));
+        let others = self.peers.holders(module);
+        let others = others.iter().map(|peer| (&*peer.id, Some(peer.id.clone())));
+        let picked = others.chain(own).max_by_key(|(node, _)| (weight_of(name, node), Reverse(*node)));
+        match picked {
+            Some((_, node)) => Ok(node),
+            None => self.peers.missing(Wanted::Module(module)).map_or(Ok(None), Err),
         }
     }
 
