@@ -137,6 +137,31 @@ func broadcastEmit(has uint32, caller uint64, hasModule, module, moduleLength, n
 // Emit queues a broadcast of this module in every worker, and returns at once. The payload is nil, a
 // string, []byte, or a value that is sent as JSON. It returns the number of workers.
 func Emit(name string, payload any) (int, error) {
+	result, err := emit(broadcastEmit, name, payload)
+	if err != nil {
+		return 0, err
+	}
+	return int(get[uint32](result + 24)), nil
+}
+
+//go:wasmimport fanfare:module/durable-blocking@0.1.0 emit
+func durableEmit(has uint32, caller uint64, hasModule, module, moduleLength, name, nameLength, hasTenant, tenant,
+	tenantLength, extra, extraCount, kind, payload, payloadLength, result uint32)
+
+// EmitDurable emits a broadcast with `"delivery": "durable"` in the manifest, and returns when the
+// stream has it. While it waits, the instance runs nothing else. It returns the place in the stream.
+// After the error `timeout`, the stream may have the broadcast.
+func EmitDurable(name string, payload any) (uint64, error) {
+	result, err := emit(durableEmit, name, payload)
+	if err != nil {
+		return 0, err
+	}
+	return get[uint64](result + 16), nil
+}
+
+// Calls a function of the host that emits. Returns where its receipt is.
+func emit(function func(has uint32, caller uint64, hasModule, module, moduleLength, name, nameLength, hasTenant, tenant,
+	tenantLength, extra, extraCount, kind, payload, payloadLength, result uint32), name string, payload any) (uintptr, error) {
 	payload, _, err := encode(payload)
 	if err != nil {
 		return 0, err
@@ -146,7 +171,7 @@ func Emit(name string, payload any) (int, error) {
 	kind, body, bodyLength := holdPayload(payload)
 	result := hold(56)
 	asking(func() {
-		broadcastEmit(has, id, 0, 0, 0, text, length, 0, 0, 0, 0, 0, kind, body, bodyLength, uint32(result))
+		function(has, id, 0, 0, 0, text, length, 0, 0, 0, 0, 0, kind, body, bodyLength, uint32(result))
 	})
-	return int(get[uint32](result + 24)), getResult(result, 8)
+	return result, getResult(result, 8)
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::sdk::built;
 use crate::cli::project::Project;
-use crate::harness::{Started, TestHost, WebServer, eventually, root};
+use crate::harness::{Nats, Started, TestHost, WebServer, eventually, root};
 
 fn text(file: &str) -> String {
     fs::read_to_string(root().join("sdk/go/conformance").join(file)).unwrap()
@@ -15,6 +15,11 @@ fn text(file: &str) -> String {
 /// Starts a host with one worker, the module under the name `go`, a second one under the name
 /// `peer`, and grants for these origins.
 async fn start(origins: Value) -> Option<Started> {
+    start_in(json!({}), origins).await
+}
+
+/// The same, with these settings.
+async fn start_in(settings: Value, origins: Value) -> Option<Started> {
     let component = built("go-sdk", "go-sdk")?;
     let mut manifest: Value = serde_json::from_str(&text("module.json")).unwrap();
     manifest["capabilities"] = json!({ "rpc": ["peer"], "http": origins });
@@ -37,6 +42,7 @@ async fn start(origins: Value) -> Option<Started> {
         .file("modules/peer/go.wasm", &component)
         .grant("go", json!({ "rpc": ["peer"], "http": origins }))
         .config(json!({ "sse": {}, "http": { "domain": "example.test" }, "outgoing": { "connectTimeout": "1s" } }))
+        .config(settings)
         .limit("go", "timeout", "5s")
         .start()
         .await;
@@ -59,6 +65,30 @@ async fn every_kind_of_call_reaches_a_module_in_go() {
         .file("modules/go/go.wasm", component);
     let ran = project.run(&["test", "go"]).await;
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+}
+
+#[tokio::test]
+async fn a_module_in_go_learns_where_a_durable_broadcast_is_in_the_stream() {
+    let Some(nats) = Nats::start().await else { return };
+    let Some(host) = start_in(nats.node("a-1", "node"), json!([])).await else { return };
+    eventually("the node is connected", || async { host.admin("GET", "/v1/nodes", "").await.json()["state"] == "up" })
+        .await;
+    for place in 1..=2 {
+        let mut kept = post(&host, "keep", "hi").await;
+        // The node has just connected.
+        while place == 1 && kept["kept"] == "unavailable" {
+            kept = post(&host, "keep", "hi").await;
+        }
+        assert_eq!(kept, json!({ "kept": place, "told": "invalid" }));
+    }
+    let seqs = std::sync::Mutex::new(Vec::new());
+    eventually("both have run", || async {
+        let seen = post(&host, "seen", "").await;
+        let ran = seen.as_array().unwrap().iter().filter(|one| one["Name"] == "kept").map(|one| one["Seq"].clone());
+        seqs.lock().unwrap().extend(ran);
+        *seqs.lock().unwrap() == [json!(1), json!(2)]
+    })
+    .await;
 }
 
 #[tokio::test]

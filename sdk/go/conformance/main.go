@@ -25,6 +25,7 @@ func init() {
 	fanfare.Handle("fail", fail)
 	fanfare.Handle("panic", func(*fanfare.Call) (any, error) { panic("out of cheese") })
 	fanfare.Handle("tell", tell)
+	fanfare.Handle("keep", keep)
 	fanfare.Handle("ask", ask)
 	fanfare.Handle("relay", relay)
 	fanfare.Handle("fetch", fetch)
@@ -97,6 +98,21 @@ func fail(*fanfare.Call) (any, error) {
 
 func tell(call *fanfare.Call) (any, error) {
 	return nil, fanfare.EventsEmit("go/told", json.RawMessage(call.Body))
+}
+
+// Emits the body as a durable broadcast, and as one that is not.
+func keep(call *fanfare.Call) (any, error) {
+	kinds := map[string]any{}
+	for _, name := range []string{"kept", "told"} {
+		place, err := fanfare.EmitDurable(name, string(call.Body))
+		var failed *fanfare.CallError
+		if errors.As(err, &failed) {
+			kinds[name] = failed.Kind
+		} else {
+			kinds[name] = place
+		}
+	}
+	return kinds, nil
 }
 
 // Calls the route in the body.
