@@ -1,6 +1,7 @@
 //! Nodes that a NATS server connects.
 
 mod broadcasts;
+mod brokers;
 mod cable;
 pub mod calls;
 mod channels;

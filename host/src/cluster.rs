@@ -129,6 +129,8 @@ pub struct Cluster {
     conflict: AtomicBool,
     /// Wakes the task that sends heartbeats.
     beat: Notify,
+    /// Whether the next one asks others for the last numbers of messages about topics.
+    asks: AtomicBool,
     /// Whether another node has met this one, and so may have missed it until now.
     met: AtomicBool,
     events: Arc<EventLog>,
@@ -211,6 +213,7 @@ impl Cluster {
             here_since: Mutex::default(),
             conflict: AtomicBool::new(false),
             beat: Notify::new(),
+            asks: AtomicBool::new(false),
             met: AtomicBool::new(false),
             events,
             node: Node::default(),
@@ -347,7 +350,7 @@ fn info(facts: &NodeFacts) -> NodeInfo {
 
 fn heartbeat(info: &NodeInfo, phase: Phase) -> Heartbeat {
     let (node, boot) = (info.id.clone(), info.boot.clone());
-    Heartbeat { version: VERSION, node, boot, since: info.since, revision: info.revision, phase }
+    Heartbeat { version: VERSION, node, boot, since: info.since, revision: info.revision, phase, asks: false }
 }
 
 /// A text that differs for each start of the host.

@@ -11,10 +11,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+use crate::harness::eventually;
+
 /// Copies bytes between its clients and one address.
 pub struct Cable {
     pub address: SocketAddr,
     plugged: watch::Sender<bool>,
+    /// Changes when the present connections end.
+    turn: watch::Sender<u32>,
     task: JoinHandle<()>,
 }
 
@@ -24,9 +28,11 @@ impl Cable {
         let address = listener.local_addr().unwrap();
         let (plugged, state) = watch::channel(true);
         let state = Arc::new(state);
+        let (turn, present) = watch::channel(0);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let state = state.clone();
+                let (state, mut present) = (state.clone(), present.clone());
+                present.mark_unchanged();
                 tokio::spawn(async move {
                     let Ok(server) = TcpStream::connect(target).await else { return };
                     let ((from_client, to_client), (from_server, to_server)) =
@@ -34,16 +40,24 @@ impl Cable {
                     tokio::select! {
                         () = carry(from_client, to_server, delay, &state) => {}
                         () = carry(from_server, to_client, delay, &state) => {}
+                        _ = present.changed() => {}
                     }
                 });
             }
         });
-        Cable { address, plugged, task }
+        Cable { address, plugged, turn, task }
     }
 
     /// Carries nothing any more, and closes no connection, as a network does whose cable is pulled.
     pub fn pull(&self) {
         self.plugged.send_replace(false);
+    }
+
+    /// Closes all connections, and loses what they had not carried.
+    pub async fn tear(&self) {
+        self.turn.send_modify(|turn| *turn += 1);
+        // One receiver is that of the task.
+        eventually("the connections end", || async { self.turn.receiver_count() == 1 }).await;
     }
 
     /// Carries again, also what was sent meanwhile.

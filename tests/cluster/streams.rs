@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use async_nats::Client;
+use async_nats::{Client, Message};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use super::cable::Cable;
 use crate::harness::{EventStream, Nats, Started, TestHost, eventually};
 use crate::redis::GUEST;
+
+/// What the last numbers of a node say if it knows of no loss.
+const ROUTINE: &[u8] = br#""routine":true"#;
 
 /// A node with the module `streams`, which may publish to all keys, and nothing else.
 pub fn streams(nats: &Nats, id: &str) -> TestHost {
@@ -74,13 +77,23 @@ pub async fn tap(client: &Client, kind: &str) -> async_nats::Subscriber {
 pub async fn passed(client: &Client, tap: &mut async_nats::Subscriber, kind: &str) -> Vec<String> {
     client.publish(format!("fanfare.{kind}.end"), "end".into()).await.unwrap();
     let mut subjects = Vec::new();
-    while let Some(message) = tap.next().await {
+    loop {
+        let message = next(tap).await;
         if message.payload == "end" {
             return subjects;
         }
         subjects.push(message.subject.to_string());
     }
-    panic!("the end has passed");
+}
+
+/// The next message that passes, except for those in which a node repeats its last numbers.
+async fn next(tap: &mut async_nats::Subscriber) -> Message {
+    loop {
+        let message = tap.next().await.unwrap();
+        if !message.payload.windows(ROUTINE.len()).any(|part| part == ROUTINE) {
+            return message;
+        }
+    }
 }
 
 #[tokio::test]
@@ -205,7 +218,7 @@ async fn a_reader_who_returns_gets_what_it_missed_or_is_told() {
     let mut first = tap(&client, "stream").await;
     publish(&a, "streams/x", "1").await;
     assert_eq!(reader.data().await, "1");
-    let subject = first.next().await.unwrap().subject;
+    let subject = next(&mut first).await.subject;
     drop(first);
     let last = reader.last_id().to_owned();
     drop(reader);
@@ -230,7 +243,7 @@ async fn a_reader_who_returns_gets_what_it_missed_or_is_told() {
     .await;
     let mut tap = tap(&client, "stream").await;
     publish(&a, "streams/x", "3").await;
-    tap.next().await.unwrap();
+    next(&mut tap).await;
     let mut reader = EventStream::resume(b.http, &path("streams/x"), &last).await;
     assert_eq!(reader.event().await.unwrap().name(), "reset", "the history may miss something");
     publish(&a, "streams/x", "4").await;

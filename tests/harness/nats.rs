@@ -99,6 +99,25 @@ impl Nats {
         Nats::in_dir(dir, server, &["--config", &file]).await
     }
 
+    /// Starts a cluster of two servers. The second one reaches the first one at the address that
+    /// `between` returns for it. `None` if they are not installed.
+    pub async fn two<T>(between: impl AsyncFnOnce(SocketAddr) -> (SocketAddr, T)) -> Option<([Nats; 2], T)> {
+        let Some(server) = current() else {
+            not_run(CURRENT);
+            return None;
+        };
+        let ports = [free_port(), free_port()];
+        let (address, route) = between((Ipv4Addr::LOCALHOST, ports[0]).into()).await;
+        let one = async |port: u16, options: &[&str]| {
+            let listen = format!("nats://127.0.0.1:{port}");
+            let own = ["--cluster_name", "test", "--cluster", &listen, "--no_advertise"];
+            Nats::plain(server.clone(), TempDir::new(), &[&own, options].concat()).await
+        };
+        let first = one(ports[0], &[]).await;
+        let second = one(ports[1], &["--routes", &format!("nats://{address}")]).await;
+        Some(([first, second], route))
+    }
+
     /// Starts a cluster of three servers. `None` if they are not installed.
     pub async fn three() -> Option<[Nats; 3]> {
         let Some(server) = current() else {

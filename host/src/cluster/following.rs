@@ -138,6 +138,12 @@ impl Following {
         state.iter().all(|place| place.subscription.is_none() || place.since.borrow().is_some())
     }
 
+    /// The places of which everything arrives.
+    pub(super) fn confirmed(&self) -> Vec<usize> {
+        let state = self.state.lock();
+        state.iter().enumerate().filter(|(_, place)| place.since.borrow().is_some()).map(|(index, _)| index).collect()
+    }
+
     pub(super) fn since(&self, place: usize) -> Option<watch::Receiver<Option<u64>>> {
         self.state.lock().get(place).map(|place| place.since.subscribe())
     }

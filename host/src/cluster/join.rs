@@ -245,7 +245,8 @@ impl Cluster {
         let Some(client) = self.link.client().filter(|_| self.link.is_connected()) else { return };
         let beat = {
             let mut phase = self.phase.lock();
-            let beat = heartbeat(&self.info.lock(), *phase);
+            let asks = self.asks.swap(false, AcqRel);
+            let beat = Heartbeat { asks, ..heartbeat(&self.info.lock(), *phase) };
             if *phase == Phase::New {
                 *phase = Phase::Here;
             }
@@ -279,9 +280,13 @@ impl Cluster {
     fn take(self: &Arc<Self>, steps: Vec<Step>) {
         for step in steps {
             match step {
-                Step::Meet(node) => self.learn_of(node, MEETS),
+                Step::Meet(node) => {
+                    self.repeat_last();
+                    self.learn_of(node, MEETS);
+                }
                 Step::Ask(node) => self.learn_of(node, b""),
                 Step::Greet => self.beat.notify_one(),
+                Step::TellNumbers => self.repeat_last(),
                 Step::Heard => self.link.set_silent(false),
                 Step::Silent => self.link.set_silent(true),
                 Step::Conflict { keeps } => self.on_conflict(keeps),

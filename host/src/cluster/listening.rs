@@ -1,7 +1,7 @@
 //! Receives what other nodes tell about topics: the subscriptions to the buckets that this node
 //! follows, in one task for each kind.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,12 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::Cluster;
 use super::order::Seen;
 use super::posts::{self, ALL, Stamp, Told};
+use super::topics::PAUSE;
 use crate::call::TopicKind;
 use crate::ports::TopicReceiver;
-
-/// How often readers are told that they may have missed something, and others what this node could
-/// not send.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// The messages that are taken before other tasks of the thread run.
 const TURN: usize = 64;
@@ -104,7 +101,7 @@ impl Listener {
                 () = cluster.following(self.kind).changed.notified() => {}
                 changed = troubles.changed() => if changed.is_err() { return },
                 _ = ticks.tick() => {
-                    cluster.tell_last(self.kind);
+                    cluster.tell_last(self.kind, true);
                     self.tell_readers();
                 }
                 () = sleep_until(until.into()) => {}
@@ -150,6 +147,7 @@ impl Listener {
             if cluster.is_in_step().await {
                 cluster.following(kind).confirm(&subscriptions, receiver.skip(kind));
                 cluster.following(kind).changed.notify_one();
+                cluster.ask_for_numbers();
             }
         });
     }
@@ -170,7 +168,7 @@ impl Listener {
         let was_up = std::mem::replace(&mut self.was_up, is_up);
         if is_up && (was_lost || !was_up) {
             self.confirm(cluster.following(self.kind).subscriptions());
-            cluster.tell_last(self.kind);
+            cluster.tell_last(self.kind, false);
         }
         if cluster.following(self.kind).is_confirmed() {
             self.tell_readers();
@@ -260,9 +258,13 @@ impl Listener {
                 self.receiver.receive(&from, post);
                 missed
             }
-            Some(Ok((_, Told::Last(last)))) => {
-                let ends = &self.ends;
-                self.seen.last(stamp.boot, &last, |place| ends.contains_key(&place))
+            Some(Ok((_, Told::Last { last, is_routine }))) => {
+                // Without a loss, what arrives before NATS has a subscription says nothing.
+                let places: HashSet<usize> = match is_routine {
+                    true => self.cluster.following(self.kind).confirmed().into_iter().collect(),
+                    false => self.ends.keys().copied().collect(),
+                };
+                self.seen.last(stamp.boot, &last, is_routine, |place| places.contains(&place))
             }
             Some(Err(error)) => {
                 self.cluster.link.counts.malformed.inc();

@@ -16,11 +16,11 @@ const MOST_SENDERS: usize = 1_024;
 #[derive(Default)]
 pub(super) struct Seen(HashMap<u64, Numbers>);
 
+/// `None` for a place of which nothing has arrived.
 struct Numbers {
-    /// That of the last message about all topics. `None` until something has arrived.
+    /// That of the last message about all topics.
     all: Option<u64>,
-    /// Zero for a bucket of which nothing has arrived.
-    buckets: Box<[u64; BUCKETS]>,
+    buckets: Box<[Option<u64>; BUCKETS]>,
 }
 
 impl Seen {
@@ -28,7 +28,7 @@ impl Seen {
         if self.0.len() >= MOST_SENDERS && !self.0.contains_key(&boot) {
             self.0.clear();
         }
-        self.0.entry(boot).or_insert_with(|| Numbers { all: None, buckets: Box::new([0; BUCKETS]) })
+        self.0.entry(boot).or_insert_with(|| Numbers { all: None, buckets: Box::new([None; BUCKETS]) })
     }
 
     /// Takes a message. Returns how many before it are missing.
@@ -38,8 +38,8 @@ impl Seen {
         let all = numbers.all.get_or_insert(stamp.after);
         match numbers.buckets.get_mut(place) {
             Some(last) => {
-                let before = std::mem::replace(last, stamp.number);
-                if before == 0 { 0 } else { stamp.number.saturating_sub(before.saturating_add(1)) }
+                let before = last.replace(stamp.number);
+                before.map_or(0, |before| stamp.number.saturating_sub(before.saturating_add(1)))
             }
             None => {
                 let before = std::mem::replace(all, stamp.number);
@@ -54,16 +54,22 @@ impl Seen {
     }
 
     /// What a sender has sent for each place. Returns how much is missing of the places that this
-    /// node follows.
-    pub(super) fn last(&mut self, boot: u64, last: &[u64], follows: impl Fn(usize) -> bool) -> u64 {
+    /// node follows. If the sender knows of no loss, a place of which nothing has arrived begins
+    /// with its number.
+    pub(super) fn last(&mut self, boot: u64, last: &[u64], is_routine: bool, follows: impl Fn(usize) -> bool) -> u64 {
         let numbers = self.of(boot);
         let mut missed = 0u64;
-        let all = numbers.all.get_or_insert(0);
-        for (place, (seen, last)) in numbers.buckets.iter_mut().chain([all]).zip(last).enumerate() {
-            if follows(place) {
-                missed = missed.saturating_add(last.saturating_sub(*seen));
+        let all = numbers.buckets.iter_mut().chain([&mut numbers.all]);
+        for (place, (seen, last)) in all.zip(last).enumerate() {
+            let follows = follows(place);
+            if is_routine && !follows {
+                continue;
             }
-            *seen = (*seen).max(*last);
+            let before = seen.unwrap_or(if is_routine { *last } else { 0 });
+            if follows {
+                missed = missed.saturating_add(last.saturating_sub(before));
+            }
+            *seen = Some(before.max(*last));
         }
         missed
     }
@@ -72,7 +78,7 @@ impl Seen {
     pub(super) fn forget(&mut self, place: usize) {
         for numbers in self.0.values_mut() {
             match numbers.buckets.get_mut(place) {
-                Some(number) => *number = 0,
+                Some(number) => *number = None,
                 None => numbers.all = None,
             }
         }
@@ -107,11 +113,28 @@ mod tests {
         seen.take(3, stamp(1, 7, 0));
         let mut last = [0; PLACES];
         last[3] = 7;
-        assert_eq!(seen.last(1, &last, |_| true), 0);
+        assert_eq!(seen.last(1, &last, false, |_| true), 0);
         (last[3], last[4]) = (9, 1);
-        assert_eq!(seen.last(1, &last, |place| place == 3), 2, "the other bucket concerns nobody here");
-        assert_eq!(seen.last(1, &last, |_| true), 0, "once");
+        assert_eq!(seen.last(1, &last, false, |place| place == 3), 2, "the other bucket concerns nobody here");
+        assert_eq!(seen.last(1, &last, false, |_| true), 0, "once");
         assert_eq!(seen.take(3, stamp(1, 10, 0)), 0);
+    }
+
+    #[test]
+    fn the_repeated_numbers_of_a_sender_are_where_a_new_reader_begins() {
+        let mut seen = Seen::default();
+        let mut last = [0; PLACES];
+        (last[3], last[4]) = (7, 5);
+        assert_eq!(seen.last(1, &last, true, |place| place == 3), 0, "what was sent before concerns nobody here");
+        last[3] = 8;
+        assert_eq!(seen.last(1, &last, true, |place| place != 3), 0, "while it is not followed");
+        assert_eq!(seen.last(1, &last, true, |_| true), 1, "the last message has not arrived");
+        assert_eq!(seen.last(1, &last, true, |_| true), 0, "once");
+        assert_eq!((seen.take(4, stamp(1, 6, 0)), seen.take(4, stamp(1, 8, 0))), (0, 1));
+        seen.forget(3);
+        assert_eq!(seen.last(1, &last, true, |_| true), 0, "followed anew");
+        assert_eq!(seen.last(2, &[0; PLACES], true, |_| true), 0);
+        assert_eq!(seen.take(3, stamp(2, 2, 0)), 1, "the first message of a sender");
     }
 
     #[test]

@@ -42,7 +42,11 @@ pub(super) enum Told {
     Post(Post),
     /// The last numbers that the sender has given for each place, so that others notice what has
     /// not arrived.
-    Last(Vec<u64>),
+    Last {
+        last: Vec<u64>,
+        /// Whether the sender knows of nothing that was lost.
+        is_routine: bool,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -53,6 +57,8 @@ struct Header {
     about: Option<PostAbout>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     last: Vec<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    routine: bool,
 }
 
 /// The bucket of a topic. All nodes have to agree on it: FNV-1a, then the last steps of SplitMix64.
@@ -72,11 +78,11 @@ pub(super) fn boot_number(boot: &str) -> u64 {
 
 /// Writes a message. [`stamp`] completes it.
 pub(super) fn write(node: &str, told: Told) -> Result<BytesMut, CallError> {
-    let (about, last, payload) = match told {
-        Told::Post(Post { about, payload, .. }) => (Some(about), Vec::new(), payload),
-        Told::Last(last) => (None, last, Payload::None),
+    let (about, last, routine, payload) = match told {
+        Told::Post(Post { about, payload, .. }) => (Some(about), Vec::new(), false, payload),
+        Told::Last { last, is_routine } => (None, last, is_routine, Payload::None),
     };
-    let header = Header { node: node.to_owned(), about, last };
+    let header = Header { node: node.to_owned(), about, last, routine };
     let message = wire::write(&header, std::slice::from_ref(&payload))?;
     let mut bytes = BytesMut::with_capacity(PREFIX + message.len());
     bytes.put_bytes(0, PREFIX);
@@ -121,11 +127,11 @@ pub(super) fn read_stamp(bytes: &[u8]) -> Option<(Stamp, &[u8])> {
 pub(super) fn read(bytes: &[u8]) -> Result<(String, Told), WireError> {
     let short = || WireError::Malformed("it ends too early".to_owned());
     let (place, bytes) = read_place(bytes).ok_or_else(short)?;
-    let (Header { node, about, last }, mut rest) = wire::read::<Header>(bytes)?;
+    let (Header { node, about, last, routine }, mut rest) = wire::read::<Header>(bytes)?;
     let payload = wire::payload(&mut rest)?;
     let told = match about {
         Some(about) => Told::Post(Post { about, payload, place }),
-        None => Told::Last(last),
+        None => Told::Last { last, is_routine: routine },
     };
     Ok((node, told))
 }
@@ -138,8 +144,9 @@ mod tests {
     #[test]
     fn a_message_crosses_as_it_is() {
         let event = StreamEvent { event: Some("e".into()), id: Some("7".into()), ..StreamEvent::from("é") };
-        let last = Told::Last((0..PLACES as u64).collect());
-        for told in [Told::Post(Post::stream(Some("k"), &event)), Told::Post(Post::close(None)), last] {
+        let last = |is_routine| Told::Last { last: (0..PLACES as u64).collect(), is_routine };
+        let posts = [Post::stream(Some("k"), &event), Post::close(None)].map(Told::Post);
+        for told in posts.into_iter().chain([last(false), last(true)]) {
             let mut bytes = write("a-1", told.clone()).unwrap();
             let sent = Stamp { boot: boot_number("00000000000000ff"), number: u64::MAX, after: 3 };
             stamp(&mut bytes, sent);

@@ -44,6 +44,9 @@ pub(super) struct Heartbeat {
     /// Counts the changes of the facts about the node.
     pub(super) revision: u64,
     pub(super) phase: Phase,
+    /// Whether it wants to know the last numbers that others have given for messages about topics.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) asks: bool,
 }
 
 /// What a change of the nodes asks for.
@@ -55,6 +58,8 @@ pub(super) enum Step {
     Ask(String),
     /// Send a heartbeat at once.
     Greet,
+    /// Tell the last numbers of messages about topics.
+    TellNumbers,
     /// What this node has sent to all nodes has arrived here.
     Heard,
     /// It has not arrived for too long.
@@ -191,6 +196,9 @@ impl Presence {
         }
         if beat.phase == Phase::New {
             steps.push(Step::Greet);
+        }
+        if beat.asks {
+            steps.push(Step::TellNumbers);
         }
         if beat.version != VERSION && is_new {
             steps.push(Step::Incompatible { node: beat.node.clone(), version: beat.version });

@@ -43,6 +43,7 @@ impl Cluster {
                     let Some(reply) = message.reply else { continue };
                     if &*message.payload == MEETS {
                         cluster.met.store(true, Release);
+                        cluster.repeat_last();
                     }
                     let Payload::Bytes(facts) = cluster.facts() else { continue };
                     cluster.send(reply.to_string(), facts.into()).await;

@@ -4,10 +4,12 @@
 //! the bucket, under which this node has acted. A message about all topics takes the locks of all
 //! buckets. So others can act in the order of this node, and notice by the numbers what is missing:
 //! a message that could not be sent has a number, too, and once there is a connection again, this
-//! node tells its last numbers.
+//! node tells its last numbers. It also tells them for a while after each message, because a
+//! message can be lost between two NATS servers, which neither node notices.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::AcqRel;
+use std::sync::atomic::Ordering::{AcqRel, Release};
+use std::time::Duration;
 
 use bytes::BytesMut;
 
@@ -17,6 +19,12 @@ use super::posting::Posting;
 use super::posts::{self, ALL, Stamp, Told};
 use crate::call::{CallError, Post, TopicKind};
 use crate::ports::{Acted, Followed, NoTopics, Prepared, Topics};
+
+/// How often this node looks whether it has something to tell about topics.
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often the last numbers are repeated after the time in which a node counts as gone.
+const FURTHER_REPEATS: u32 = 3;
 
 impl Cluster {
     pub(super) fn posting(&self, kind: TopicKind) -> &Posting {
@@ -30,6 +38,7 @@ impl Cluster {
     /// Queues a message. One that cannot be queued is told later by its number.
     fn send_post(&self, kind: TopicKind, place: usize, bytes: BytesMut) -> bool {
         let subject = self.subjects.topics(kind, place);
+        self.posting(kind).repeat(self.repeats());
         let queued = self.client().is_ok() && self.link.queue(Outgoing { subject, reply: None, bytes: bytes.freeze() });
         match queued {
             true => _ = self.link.counts.posts_sent.inc(),
@@ -41,22 +50,44 @@ impl Cluster {
         queued
     }
 
-    /// Tells the last numbers, if something was not sent since they were told.
-    pub(super) fn tell_last(&self, kind: TopicKind) {
+    /// How often the last numbers are repeated: for longer than NATS servers can lose messages
+    /// without a node that counts as gone.
+    fn repeats(&self) -> u32 {
+        // A look takes a second.
+        u32::try_from(self.config.gone_after.as_secs()).unwrap_or(u32::MAX).saturating_add(FURTHER_REPEATS)
+    }
+
+    /// Repeats the last numbers for all nodes, because one of them may not know them.
+    pub(super) fn repeat_last(&self) {
+        TopicKind::ALL.iter().for_each(|kind| self.posting(*kind).repeat(self.repeats()));
+    }
+
+    /// Asks all nodes for the last numbers with the next heartbeat.
+    pub(super) fn ask_for_numbers(&self) {
+        self.asks.store(true, Release);
+        self.beat.notify_one();
+    }
+
+    /// Tells the last numbers, if something was not sent since they were told, or if they are to be
+    /// repeated.
+    pub(super) fn tell_last(&self, kind: TopicKind, repeats: bool) {
         let posting = self.posting(kind);
-        if self.client().is_err() || !posting.owes.swap(false, AcqRel) {
+        if self.client().is_err() {
+            return;
+        }
+        let owes = posting.owes.swap(false, AcqRel);
+        if !owes && !(repeats && posting.takes_repeat()) {
             return;
         }
         let all = posting.all.write();
-        let last: Vec<u64> = posting.buckets.iter().map(|bucket| *bucket.lock()).chain([*all]).collect();
-        if last.iter().all(|number| *number == 0) {
-            return;
-        }
-        let node = self.info.lock().id.clone();
-        let Ok(mut bytes) = posts::write(&node, Told::Last(last)) else { return };
+        let last = posting.buckets.iter().map(|bucket| *bucket.lock()).chain([*all]).collect();
+        let Ok(mut bytes) = posts::write(&self.own.id, Told::Last { last, is_routine: !owes }) else { return };
         // It comes after all that was sent before.
         posts::stamp(&mut bytes, Stamp { boot: self.boot_number, number: *all + 1, after: *all });
-        self.send_post(kind, ALL, bytes);
+        let subject = self.subjects.topics(kind, ALL);
+        if !self.link.queue(Outgoing { subject, reply: None, bytes: bytes.freeze() }) {
+            posting.owe();
+        }
     }
 }
 

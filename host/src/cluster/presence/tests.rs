@@ -2,7 +2,7 @@ use super::*;
 
 fn beat(node: &str, boot: &str, since: u64) -> Heartbeat {
     let (node, boot) = (node.to_owned(), boot.to_owned());
-    Heartbeat { version: VERSION, node, boot, since, revision: 1, phase: Phase::Here }
+    Heartbeat { version: VERSION, node, boot, since, revision: 1, phase: Phase::Here, asks: false }
 }
 
 fn info(node: &str, boot: &str, revision: u64) -> NodeInfo {
