@@ -120,6 +120,15 @@ impl Nats {
 
     /// Starts a cluster of three servers. `None` if they are not installed.
     pub async fn three() -> Option<[Nats; 3]> {
+        Nats::three_with(&[]).await
+    }
+
+    /// The same. A client learns no other addresses than those that it was given.
+    pub async fn three_unadvertised() -> Option<[Nats; 3]> {
+        Nats::three_with(&["--no_advertise"]).await
+    }
+
+    async fn three_with(options: &[&str]) -> Option<[Nats; 3]> {
         let Some(server) = current() else {
             not_run(CURRENT);
             return None;
@@ -128,9 +137,8 @@ impl Nats {
         let routes = ports.map(|port| format!("nats://127.0.0.1:{port}")).join(",");
         let one = async |port: u16| {
             let listen = format!("nats://127.0.0.1:{port}");
-            // A client learns no other addresses than those that it was given.
-            let options = ["--cluster_name", "test", "--cluster", &listen, "--routes", &routes, "--no_advertise"];
-            Nats::of(server.clone(), &options).await
+            let own = ["--cluster_name", "test", "--cluster", &listen, "--routes", &routes];
+            Nats::of(server.clone(), &[&own, options].concat()).await
         };
         Some([one(ports[0]).await, one(ports[1]).await, one(ports[2]).await])
     }

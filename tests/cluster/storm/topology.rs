@@ -88,7 +88,7 @@ impl Topology {
     /// Starts all servers and nodes. `None` without NATS.
     pub async fn start(three_servers: bool, goes_on_for_long: bool) -> Option<Topology> {
         let nats: Vec<Nats> = match three_servers {
-            true => Nats::three().await?.into(),
+            true => Nats::three_unadvertised().await?.into(),
             false => vec![Nats::start().await?],
         };
         // A long run has the times of production.
