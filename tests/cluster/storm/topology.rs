@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::Context;
+use async_nats::jetstream::context::{Context, ContextBuilder};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::process::Child;
@@ -116,7 +116,7 @@ impl Topology {
                     },
                 },
                 "modules": { GUEST: grants, "gate": gates },
-                "websocket": { "listeners": listeners, "pingInterval": "1s", "pingTimeout": "5s" },
+                "websocket": { "listeners": listeners, "pingInterval": "1s", "pingTimeout": "5s", "ackTimeout": "20s" },
                 "sse": { "pingInterval": "1s" },
                 "shutdown": { "drain": "5s", "linger": "100ms" },
             }));
@@ -242,7 +242,8 @@ impl Topology {
     async fn jetstream(&self) -> Result<Context, String> {
         let client = async_nats::ConnectOptions::new().ignore_discovered_servers();
         let client = client.connect(self.nats[0].url()).await.map_err(|error| error.to_string())?;
-        Ok(async_nats::jetstream::new(client))
+        // Servers answer nothing about a stream without a leader.
+        Ok(ContextBuilder::new().timeout(Duration::from_secs(1)).build(client))
     }
 
     /// Lets each of three servers have a copy of each stream. The nodes have made one copy, because

@@ -24,7 +24,7 @@ const MOST_IN_FLIGHT: usize = 64;
 const POLL: Duration = Duration::from_millis(20);
 
 /// The pauses after attempts that the server refuses.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 impl Cluster {
     /// Queues a broadcast until the stream has it, also while NATS is away.

@@ -37,7 +37,7 @@ const REQUEST: usize = 256;
 pub(super) const EXPIRES: Duration = Duration::from_secs(5);
 
 /// The pauses between attempts to use the consumer.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// How often the host looks whether it can read.
 const POLL: Duration = Duration::from_millis(20);
