@@ -36,6 +36,9 @@ pub struct PeerMessage {
 pub struct AppliedValues {
     pub session: String,
     pub values: Vec<(String, String)>,
+    /// Where the message of the call is answered. Its node applies nothing once it has ended there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
 }
 
 /// What a call with the copy of a session does to the session itself. Nobody waits for it.
@@ -140,7 +143,7 @@ impl SessionCopy {
     /// Writes the values of the copy back, in place of all that may leave the session's node.
     pub fn apply(&self) -> Applied {
         let session = self.info.lock().id.to_string();
-        self.home.apply(AppliedValues { session, values: self.values.lock().shared() })
+        self.home.apply(AppliedValues { session, values: self.values.lock().shared(), answer: None })
     }
 
     /// Does something to the session itself. The copy follows.

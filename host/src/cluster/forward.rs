@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::Cluster;
 use super::link::{Link, Room};
 use super::serve::Serving;
+use super::subjects::token_of;
 use super::wire::{Answer, Entries, Request, Sender};
 use crate::call::text::{MESSAGE, NAME, line};
 use crate::call::{
@@ -31,6 +32,8 @@ struct Home {
     link: Arc<Link>,
     /// The node with the session.
     node: String,
+    /// The subject of the answers to the message.
+    reply: Option<String>,
     acts: mpsc::UnboundedSender<(SessionAct, Room)>,
     begun: AtomicUsize,
 }
@@ -61,6 +64,7 @@ impl SessionHome for Home {
 
     fn apply(&self, values: AppliedValues) -> Applied {
         let stopping = CallError::stopping;
+        let values = AppliedValues { answer: self.reply.clone(), ..values };
         let ready = self.cluster.upgrade().ok_or_else(stopping);
         let ready = ready.and_then(|cluster| cluster.ready_with(&self.node, |from| Request::Apply(from, values)));
         Box::pin(async move { ready?.outcome().await.map(drop) })
@@ -118,7 +122,8 @@ impl Cluster {
             Some(error) => Err(error),
             None => {
                 let (cluster, link, node) = (Arc::downgrade(self), self.link.clone(), from.node.clone());
-                let home = Home { cluster, link, node, acts: sender, begun: AtomicUsize::new(0) };
+                let reply = reply.clone();
+                let home = Home { cluster, link, node, reply, acts: sender, begun: AtomicUsize::new(0) };
                 dispatch.on_peer_message(message, Arc::new(home))
             }
         };
@@ -152,6 +157,18 @@ impl Cluster {
             }
             drop(serving);
         });
+    }
+
+    /// Fails if a message of this node no longer waits for its answer on a subject.
+    pub(super) fn check_waits(&self, answer: Option<&str>) -> Result<(), CallError> {
+        let waits = |subject: &str| {
+            let token = token_of(subject).filter(|token| self.subjects.answer(&self.boot(), *token) == subject);
+            token.is_some_and(|token| self.waiting.has(token))
+        };
+        if answer.is_none_or(waits) {
+            return Ok(());
+        }
+        Err(CallError::Unavailable("the message has ended meanwhile: its session was not changed".to_owned()))
     }
 
     async fn answer_act(&self, number: usize, reply: Option<&str>, act: SessionAct) {

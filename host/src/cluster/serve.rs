@@ -88,8 +88,9 @@ impl Cluster {
             }
             Request::Call(from, call) => self.serve_request(&from.node, reply, |_| dispatch.on_peer_call(call)),
             Request::Message(from, message) => self.serve_message(&from, reply, message, &dispatch),
-            Request::Apply(from, values) => self.serve_request(&from.node, reply, |_| {
-                let applied = dispatch.on_peer_apply(values).map(|()| Vec::new());
+            Request::Apply(from, values) => self.serve_request(&from.node, reply, |cluster| {
+                let applied = cluster.check_waits(values.answer.as_deref());
+                let applied = applied.and_then(|()| dispatch.on_peer_apply(values)).map(|()| Vec::new());
                 Box::pin(std::future::ready(applied))
             }),
             Request::Sessions(from, request) if reply.is_none() => {

@@ -44,6 +44,11 @@ impl Waiting {
         }
     }
 
+    /// Whether a call waits for an answer.
+    pub(super) fn has(&self, token: u64) -> bool {
+        self.calls.lock().contains_key(&token)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.calls.lock().len()
     }

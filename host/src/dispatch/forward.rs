@@ -146,7 +146,7 @@ impl Dispatch {
             let node: Result<String, _> = serde_json::from_str(&text);
             let node =
                 node.map_err(|_| unrouted(server, format_args!("the value `{key}` of the session is no text")))?;
-            return holders.find(&node).map(Pick::Named);
+            return self.holder(holders, &node).map(Pick::Named);
         }
         self.ask_router(isolate, router, server, message, times)
             .map(|(slot, pending)| Pick::Asked(slot, pending))
@@ -192,7 +192,17 @@ impl Dispatch {
         let text = std::str::from_utf8(reply.payload.as_bytes()).unwrap_or_default();
         // A handler may reply with text, or with JSON.
         let node = serde_json::from_str::<String>(text).unwrap_or_else(|_| text.to_owned());
-        holders.find(&node).map(Some)
+        self.holder(holders, &node).map(Some)
+    }
+
+    /// The node that a router names.
+    fn holder(&self, holders: &Holders, node: &str) -> Result<Arc<str>, CallError> {
+        let found = holders.nodes.iter().find(|peer| *peer.id == *node);
+        found.map(|peer| peer.id.clone()).ok_or_else(|| {
+            let why = self.peers.missing(Wanted::Node(node)).map_or_else(String::new, |why| format!(": {why}"));
+            let node = line(node, NAME);
+            unrouted(&holders.server, format_args!("node `{node}` is away, or does not have the module{why}"))
+        })
     }
 
     /// The node of a server type that the hash picks for a session.
@@ -255,21 +265,9 @@ impl Dispatch {
     }
 }
 
-impl Holders {
-    fn find(&self, node: &str) -> Result<Arc<str>, CallError> {
-        let found = self.nodes.iter().find(|peer| *peer.id == *node);
-        found.map(|peer| peer.id.clone()).ok_or_else(|| no_node(&self.server, node))
-    }
-}
-
 /// The error of a message whose route function fails.
 fn unrouted(server: &str, why: impl std::fmt::Display) -> CallError {
     CallError::Unavailable(format!("no node of the server type {server} for this message: {why}"))
-}
-
-fn no_node(server: &str, node: &str) -> CallError {
-    let node = line(node, NAME);
-    unrouted(server, format_args!("node `{node}` is away, or does not have the module"))
 }
 
 /// Does to a session what a call on another node asks for. Nobody waits there for an error.
