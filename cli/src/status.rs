@@ -258,9 +258,9 @@ MODULE  CHANNELS  ROUTE      ASKED ABOUT    HISTORY  PRESENCE
 flags   flags     -          -              -        -
 flags   flags/*   POST room  publish, join  100      yes
 
-CHANNEL        MEMBERS  KEPT
-flags/1\\u{1b}  30       100
-b              4        0
+CHANNEL        MEMBERS HERE  KEPT HERE
+flags/1\\u{1b}  30            100
+b              4             0
 
 free for memories of instances: 4 of 65536 GiB of address space, 32761 of 32765 mappings
 ";

@@ -47,7 +47,7 @@ pub fn channel_tables(status: &Status, text: &mut String) {
     if rows.len() > 1 {
         _ = write!(text, "\n{}", aligned(&rows));
     }
-    let mut rows = vec![["CHANNEL", "MEMBERS", "KEPT"].map(str::to_owned)];
+    let mut rows = vec![["CHANNEL", "MEMBERS HERE", "KEPT HERE"].map(str::to_owned)];
     let largest = status.channels.largest.iter();
     rows.extend(largest.map(|one| [printable(&one.name), one.members.to_string(), one.kept.to_string()]));
     if rows.len() > 1 {
