@@ -8,10 +8,12 @@ mod refusals;
 mod retries;
 
 use std::path::Path;
+use std::time::Duration;
 
 use async_nats::jetstream::{self, Context};
 use serde_json::{Value, json};
 
+use super::cable::Cable;
 use super::sees;
 use crate::cli::project::{Project, Serving};
 use crate::harness::{Nats, Started, TempDir, TestHost, eventually, node};
@@ -204,7 +206,10 @@ async fn a_node_without_the_module_emits_durable_broadcasts_for_it() {
 #[tokio::test]
 async fn a_startup_of_a_module_that_is_added_reaches_the_workers_of_its_own_node() {
     let Some(nats) = Nats::start().await else { return };
-    let project = Project::with(&["echo"]).config(node("a-1", "node", &nats.url()));
+    // So that the stream is open long before it keeps broadcasts for the node.
+    let cable = Cable::to(nats.address(), Duration::from_millis(30)).await;
+    let far = node("a-1", "node", &format!("nats://{}", cable.address));
+    let project = Project::with(&["echo"]).config(far);
     let project = project.config(json!({ "modules": { GUEST: { "grants": grants() } } }));
     let a = project.serve(&[]).await;
     let nodes = || async { a.operator("GET", "/v1/nodes").await.json() };

@@ -4,6 +4,7 @@
 mod copies;
 mod faults;
 mod limits;
+mod lost;
 mod messages;
 mod order;
 mod routers;

@@ -190,3 +190,36 @@ async fn the_sessions_of_a_node_that_fails_end_as_their_errors_say() {
     }
     assert_eq!(a.uses(find("ada")).await, json!([]));
 }
+
+#[tokio::test]
+async fn a_node_that_is_gone_has_no_sessions_although_it_is_listed() {
+    let Some(nats) = Nats::start().await else { return };
+    let slow = json!({ "cluster": { "goneAfter": "1m" } });
+    let a = host("a-1", &nats.url()).config(slow).start().await;
+    let (_project, mut b) = process("b-1", &nats.url()).await;
+    meet(&[&a], &["a-1", "b-1"]).await;
+    b.signal(Signal::KILL);
+    b.ended().await;
+    // NATS says at once that nobody receives.
+    assert_eq!(a.uses(find("ada")).await, json!([]));
+    meet(&[&a], &["a-1", "b-1"]).await;
+}
+
+#[tokio::test]
+async fn a_read_that_is_on_its_way_when_the_connection_is_lost_is_unavailable() {
+    for finds in [false, true] {
+        let Some(mut nats) = Nats::start().await else { return };
+        let slow = json!({ "cluster": { "goneAfter": "1m" } });
+        let a = host("a-1", &nats.url()).config(slow).start().await;
+        let (_project, b) = process("b-1", &nats.url()).await;
+        meet(&[&a], &["a-1", "b-1"]).await;
+        let (_client, id) = socketcluster(b.http).await;
+        b.freeze().await;
+        let what = if finds { find("ada") } else { read(&id) };
+        let (lost, ()) = tokio::join!(refused(&a, what), async {
+            eventually("it waits", || async { a.metric("fanfare_cluster_waiting", &[]).await == 1.0 }).await;
+            nats.kill();
+        });
+        assert_eq!(lost, ("unavailable".to_owned(), "the connection to NATS was lost".to_owned()));
+    }
+}

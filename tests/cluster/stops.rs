@@ -8,7 +8,8 @@ use serde_json::json;
 use super::cable::Cable;
 use super::streams::{streams, until_state};
 use super::{sees, start};
-use crate::harness::{EventStream, Nats, Started, TestHost, eventually, node};
+use crate::cli::project::Project;
+use crate::harness::{Connection, EventStream, Nats, Started, TestHost, eventually, node};
 use crate::rpc::end;
 
 #[tokio::test]
@@ -56,14 +57,21 @@ async fn what_a_node_has_published_before_it_stops_in_order_arrives() {
     until_state(&b, "up").await;
     let mut reader = EventStream::open(b.http, "/stream?connectKey=streams/x").await;
     let padding = "x".repeat(1_000);
+    // What the node has written arrives late, so that something waits when it ends.
+    let cable = Cable::to(nats.address(), Duration::from_millis(20)).await;
+    let far = node("a-1", "node", &format!("nats://{}", cable.address));
+    let project = Project::with(&["streams"]).config(far);
     for round in 0..5 {
-        let a = streams(&nats, "a-1").start().await;
-        until_state(&a, "up").await;
+        let a = project.serve(&[]).await;
+        let state = || async { a.operator("GET", "/v1/nodes").await.json()["state"].clone() };
+        eventually("a is up", || async { state().await == "up" }).await;
         let numbers = round * 500..(round + 1) * 500;
-        for number in numbers.clone() {
-            a.running().publish("streams/x", format!("{number}{padding}").as_str()).unwrap();
-        }
-        a.stop().await;
+        let burst = json!({ "key": "streams/x", "from": numbers.start, "count": 500, "size": 1_000 });
+        let mut connection = Connection::open(a.http).await;
+        let reached = connection.send("POST", "/api/streams/burst", &[], burst.to_string()).await;
+        assert_eq!(reached.status, 200, "{}", reached.text());
+        // In a process of its own, nothing is written after its end.
+        assert_eq!(a.stop().await.0, Some(0));
         for number in numbers {
             let event = reader.event().await.unwrap();
             let data = format!("{number}{padding}");

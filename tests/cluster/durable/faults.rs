@@ -1,11 +1,8 @@
 //! Nodes, servers and networks that fail while durable broadcasts are emitted.
 
-use std::time::Duration;
-
 use rustix::process::Signal;
 
 use super::*;
-use crate::cluster::cable::Cable;
 
 /// Checks that a worker has run all texts in their order, each once. After each kill of its
 /// process, one may run again.
@@ -295,4 +292,50 @@ async fn a_node_that_is_frozen_until_it_is_gone_runs_each_durable_broadcast_once
         is_complete(&recorded(&project, "b-1", worker), &all, 0);
     }
     sees(&a, &[("a-1", GUEST), ("b-1", GUEST)]).await;
+}
+
+#[tokio::test]
+async fn a_node_that_was_cut_off_runs_what_it_missed_in_order_and_what_it_emitted_is_kept_once() {
+    let Some(nats) = Nats::start().await else { return };
+    let cable = Cable::to(nats.address(), Duration::ZERO).await;
+    let a = start(&nats, "a-1").await;
+    let b = host(&format!("nats://{}", cable.address), "b-1").start().await;
+    reads(&b).await;
+    sees(&a, &[("a-1", GUEST), ("b-1", GUEST)]).await;
+    let all = numbers(0..60);
+    let keeps = async |texts: &[String]| {
+        for text in texts {
+            assert!(keep(&a, text).await["seq"].is_u64());
+        }
+    };
+    keeps(&all[..20]).await;
+    all_hear(&b, &all[..20]).await;
+    cable.pull();
+    keeps(&all[20..40]).await;
+    // The connection is not known to be lost: the stream may have it.
+    let sent = keep(&b, "sent").await;
+    assert!(["timeout", "unavailable"].iter().any(|kind| sent["error"] == *kind), "{sent}");
+    assert_eq!(emit(&b, "queued").await["accepted"], 2);
+    is_away(&b).await;
+    assert_eq!(keep(&b, "refused").await["error"], "unavailable");
+    sees(&a, &[("a-1", GUEST)]).await;
+    keeps(&all[40..]).await;
+    all_hear(&a, &all).await;
+    assert_eq!(texts(&b, 0).await, all[..20]);
+    cable.plug_in();
+    sees(&a, &[("a-1", GUEST), ("b-1", GUEST)]).await;
+    eventually("it is kept", || async { texts(&a, 0).await.contains(&"queued".to_owned()) }).await;
+    eventually("b keeps again", || async { keep(&b, "end").await["seq"].is_u64() }).await;
+    let last = || async { texts(&a, 0).await };
+    eventually("a hears the end", || async { last().await.last().is_some_and(|text| text == "end") }).await;
+    let order = last().await;
+    for (host, worker) in [(&a, 1), (&b, 0), (&b, 1)] {
+        eventually("it hears all", || async { texts(host, worker).await.len() >= order.len() }).await;
+        assert_eq!(texts(host, worker).await, order, "one order, each once");
+    }
+    let number = |text: &&String| text.parse::<u32>().is_ok();
+    assert_eq!(order.iter().filter(number).cloned().collect::<Vec<_>>(), all);
+    let count = |text: &str| order.iter().filter(|one| *one == text).count();
+    assert_eq!((count("queued"), count("refused")), (1, 0), "{order:?}");
+    assert!(count("sent") <= 1, "{order:?}");
 }

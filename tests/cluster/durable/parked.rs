@@ -3,12 +3,12 @@
 use super::*;
 
 /// The parked broadcasts, as a node lists them.
-async fn parked(host: &Started, module: &str) -> Vec<Value> {
+pub(super) async fn parked(host: &Started, module: &str) -> Vec<Value> {
     let parked = host.admin("GET", &format!("/v1/broadcasts/parked?module={module}"), "").await.json();
     parked["broadcasts"].as_array().unwrap_or_else(|| panic!("{parked}")).clone()
 }
 
-async fn replay(host: &Started, query: &str) -> Value {
+pub(super) async fn replay(host: &Started, query: &str) -> Value {
     host.admin("POST", &format!("/v1/broadcasts/replay?{query}"), "").await.json()
 }
 

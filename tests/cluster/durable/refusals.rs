@@ -1,5 +1,6 @@
 //! What durable broadcasts cannot do.
 
+use super::parked::{parked, replay};
 use super::*;
 use crate::cluster::security;
 
@@ -60,6 +61,18 @@ async fn a_node_with_only_the_permissions_of_the_documentation_keeps_and_runs_du
         for host in [&a, &b] {
             all_hear(host, &["first", "last"].map(str::to_owned)).await;
         }
-        assert!(!a.log.contains(&["NATS refuses something", "fanfare_broadcasts"]), "nothing is refused");
+        // A replay deletes what was parked.
+        eventually("both nodes park it", || async { parked(&a, GUEST).await.len() == 2 }).await;
+        let replayed = replay(&a, "all=true").await;
+        assert_eq!(
+            (replayed["replayed"].as_array().unwrap().len(), &replayed["failed"]),
+            (2, &json!([])),
+            "{replayed}"
+        );
+        let ids = |all: &[Value]| all.iter().map(|one| one["id"].as_u64().unwrap()).collect::<Vec<_>>();
+        assert!(ids(&parked(&a, GUEST).await).iter().all(|id| *id > 2), "they are gone");
+        for host in [&a, &b] {
+            assert!(!host.log.contains(&["NATS refuses something", "fanfare_"]), "nothing is refused");
+        }
     }
 }

@@ -41,7 +41,7 @@ async fn without_nats_messages_fail_at_once_and_local_modules_go_on() {
 
 /// A project with a frontend `gate-1`, which serves `gate`, and the backends `chat-1` and `chat-2`,
 /// which serve `sessions`.
-fn project(nats: &Nats) -> Project {
+pub(super) fn project(nats: &Nats) -> Project {
     let port = free_ports(4);
     let mut cluster = nats.node("x", "x")["cluster"].clone();
     cluster["servers"] = json!({
@@ -60,17 +60,17 @@ fn project(nats: &Nats) -> Project {
 }
 
 /// Starts a backend. Dropping it kills the process.
-fn backend(project: &Project, id: &str) -> Child {
+pub(super) fn backend(project: &Project, id: &str) -> Child {
     let mut command = project.command(&["serve", "--node", id]);
     command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap()
 }
 
-async fn metric(admin: SocketAddr, name: &str) -> f64 {
+pub(super) async fn metric(admin: SocketAddr, name: &str) -> f64 {
     metric_of(Connection::open(admin).await.send("GET", "/metrics", &[], "").await.text(), name, &[])
 }
 
 /// A client of a user whose messages run on a backend.
-async fn client_of(http: SocketAddr, node: &str) -> WebSocket {
+pub(super) async fn client_of(http: SocketAddr, node: &str) -> WebSocket {
     for number in 0..1_000 {
         let mut client = client_at(http).await;
         let bind = json!({ "do": "bind", "uid": format!("{node}-{number}"), "taken": "share" });

@@ -22,7 +22,7 @@ async fn messages_beyond_max_serving_are_refused() {
 }
 
 /// Ends the only message that is held on a backend, once it runs.
-async fn release(back: &Started) {
+pub(super) async fn release(back: &Started) {
     eventually("it runs", || async {
         let mut all = 0;
         for worker in 0..2 {

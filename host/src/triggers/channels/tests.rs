@@ -1,12 +1,13 @@
 //! Tests of the channels with modules that the test plays.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -14,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::call::{
-    CallError, CallResult, ChannelAction, ChannelCall, ChannelMessage, ChannelPosition, ChannelRule, ChannelSettings,
-    Context as CallContext, Deadline, Failure, IsolateId, Origin, Outcome, Passed, Payload, Reply,
+    CallError, CallResult, ChannelAction, ChannelAnswer, ChannelAsk, ChannelCall, ChannelHome, ChannelMessage,
+    ChannelPage, ChannelPlace, ChannelPosition, ChannelRule, ChannelSettings, Context as CallContext, Deadline,
+    Failure, HomeCall, IsolateId, Origin, Outcome, Passed, Payload, Post, Reply, TopicKind,
 };
 use crate::config::{HubConfig, SseConfig, WebSocketConfig};
 use crate::events::EventLog;
@@ -23,9 +25,10 @@ use crate::hub::{
     ChannelListener, Client, Encoding, Form, Gone, Hub, Listening, NewSession, Notice, Outbox, Received, Session,
     SessionSettings, TopicSettings,
 };
-use crate::ports::Caller;
+use crate::ports::{Caller, Followed, NoTopics, Prepared, Topics};
 use crate::triggers::websocket::ChannelFrames;
 
+mod homes;
 mod lines;
 mod members;
 mod model;
@@ -40,6 +43,12 @@ struct Modules {
     calls: Mutex<Vec<(ChannelCall, oneshot::Sender<CallResult>)>>,
     /// What every call fails with instead.
     rejects: Mutex<Option<CallError>>,
+    /// The node that is the home of all channels. `None` for this one.
+    home: Mutex<Option<&'static str>>,
+    /// What homes answer, one after the other.
+    pages: Mutex<VecDeque<ChannelPage>>,
+    /// What homes were asked.
+    asked: Mutex<Vec<(String, ChannelAsk)>>,
 }
 
 impl ChannelBackend for Modules {
@@ -55,6 +64,29 @@ impl ChannelBackend for Modules {
         self.calls.lock().push((call, sender));
         let outcome = async move { outcome.await.unwrap_or(Err(CallError::Crashed("lost".to_owned()))) };
         Ok(StartedCall { runtime: Handle::current(), outcome: Box::pin(outcome) })
+    }
+
+    fn home(&self, _: &str) -> Result<Option<ChannelHome>, CallError> {
+        Ok(Some(self.home.lock().map_or(ChannelHome::Own, |node| ChannelHome::Node(node.into()))))
+    }
+
+    fn ask_home(&self, node: &str, call: HomeCall) -> BoxFuture<'static, Result<ChannelAnswer, CallError>> {
+        self.asked.lock().push((node.to_owned(), call.ask));
+        let page = self.pages.lock().pop_front().map(ChannelAnswer::Page);
+        Box::pin(std::future::ready(page.ok_or_else(CallError::stopping)))
+    }
+}
+
+/// Other nodes to which nothing is told.
+struct Others;
+
+impl Topics for Others {
+    fn prepare(&self, posts: Vec<Post>) -> Result<Box<dyn Prepared>, CallError> {
+        NoTopics.prepare(posts)
+    }
+
+    fn follow(&self, kind: TopicKind, topic: &str) -> Box<dyn Followed> {
+        NoTopics.follow(kind, topic)
     }
 }
 
@@ -116,7 +148,16 @@ impl Bench {
         Bench::with(false)
     }
 
+    /// A node with others.
+    fn among_others() -> Bench {
+        Bench::near(false, Arc::new(Others))
+    }
+
     fn with(only_declared: bool) -> Bench {
+        Bench::near(only_declared, Arc::new(NoTopics))
+    }
+
+    fn near(only_declared: bool, topics: Arc<dyn Topics>) -> Bench {
         let idle = Duration::from_secs(60);
         let sessions = SessionSettings {
             topics: TopicSettings::of_sessions(&WebSocketConfig::default(), idle, Duration::ZERO),
@@ -133,14 +174,7 @@ impl Bench {
         }
         let (modules, heard) = (Arc::new(Modules::default()), Arc::new(Heard::default()));
         let listening = hub.channels.listen(CHANNEL, heard.clone()).unwrap();
-        let service = ChannelService::new(
-            hub,
-            modules.clone(),
-            only_declared,
-            Arc::new(crate::ports::NoTopics),
-            None,
-            Handle::current(),
-        );
+        let service = ChannelService::new(hub, modules.clone(), only_declared, topics, None, Handle::current());
         Bench { modules, service, heard, _listening: listening, done: Arc::default() }
     }
 

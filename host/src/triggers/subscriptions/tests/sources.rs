@@ -109,6 +109,25 @@ async fn a_feed_publishes_to_the_key_of_its_topic() {
 }
 
 #[tokio::test]
+async fn a_subscription_is_told_of_a_gap_before_between_and_after_the_events_that_it_reads_at_once() {
+    for overflow in [Overflow::DropOldest, Overflow::Wait] {
+        let test = Test::new(1);
+        test.fake.quick.lock().push("m");
+        test.install("m", &[("s", handled("*", SubscriptionSettings { overflow, ..settings() }))]);
+        let one = test.get("s");
+        // The reader does not run before all of them are there.
+        test.log.gap();
+        test.emit("t", 1);
+        test.log.gap();
+        test.emit("t", 2);
+        test.log.gap();
+        test.emit("t", 3);
+        test.calls(3).await;
+        assert_eq!((test.seen_in(0), one.counts().gaps), (texts(1..=3), 3), "{overflow:?}");
+    }
+}
+
+#[tokio::test]
 async fn outside_sources_are_wanted_as_long_as_a_module_subscribes() {
     let test = Test::new(1);
     let redis = |name: &str| DeclaredSubscription {

@@ -1,0 +1,72 @@
+//! What a node asks the home of a channel, when messages are missing or the channel moves.
+
+use super::*;
+
+const EPOCH: u64 = 7;
+
+fn message(offset: u64) -> ChannelMessage {
+    ChannelMessage { offset, at: 1, session: None, payload: Payload::Text(offset.to_string()) }
+}
+
+fn page(epoch: u64, offsets: std::ops::RangeInclusive<u64>) -> ChannelPage {
+    let latest = *offsets.end();
+    ChannelPage { epoch, messages: offsets.map(message).collect(), latest, complete: true }
+}
+
+/// A node that follows a channel with a history on the node `h`.
+fn following() -> Bench {
+    let bench = Bench::among_others();
+    let kept = ChannelSettings { count: 9, age: Duration::from_secs(60), bytes: 1_000, ..ChannelSettings::default() };
+    bench.rule(CHANNEL, ChannelRule::Open(kept));
+    *bench.modules.home.lock() = Some("h");
+    bench
+}
+
+fn receive(bench: &Bench, from: &str, epoch: u64, offset: u64) {
+    let place = ChannelPlace { position: ChannelPosition { epoch, offset }, at: 1 };
+    let payload = Payload::Text(offset.to_string());
+    bench.service.receive(from, &CHANNEL.into(), Some(place), (None, payload));
+}
+
+async fn until_heard(bench: &Bench, expected: &[&str]) {
+    until("the messages", || bench.heard.0.lock().len() >= expected.len()).await;
+    assert_eq!(bench.heard(), expected);
+}
+
+fn missed(epoch: u64, offset: u64) -> ChannelAsk {
+    ChannelAsk::Missed { after: Some(ChannelPosition { epoch, offset }), max_bytes: 1 << 20 }
+}
+
+#[tokio::test]
+async fn what_is_missing_before_a_message_is_asked_for_at_once() {
+    let bench = following();
+    receive(&bench, "h", EPOCH, 1);
+    assert_eq!(bench.heard(), ["1"]);
+    bench.modules.pages.lock().push_back(page(EPOCH, 2..=4));
+    receive(&bench, "h", EPOCH, 4);
+    until_heard(&bench, &["2", "3", "4"]).await;
+    assert_eq!(*bench.modules.asked.lock(), [("h".to_owned(), missed(EPOCH, 1))]);
+    receive(&bench, "h", EPOCH, 5);
+    assert_eq!(bench.heard(), ["5"], "nothing is missing");
+    // What another node sends, which is not the home, comes from the home if at all.
+    receive(&bench, "i", EPOCH, 6);
+    assert_eq!(bench.heard(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_next_home_of_a_channel_is_asked_for_what_it_has() {
+    let bench = following();
+    receive(&bench, "h", EPOCH, 1);
+    assert_eq!(bench.heard(), ["1"]);
+    *bench.modules.home.lock() = Some("i");
+    bench.modules.pages.lock().push_back(page(EPOCH + 1, 1..=1));
+    bench.service.follow_homes();
+    until_heard(&bench, &["1"]).await;
+    assert_eq!(*bench.modules.asked.lock(), [("i".to_owned(), missed(EPOCH, 1))]);
+    receive(&bench, "i", EPOCH + 1, 2);
+    assert_eq!(bench.heard(), ["2"]);
+    // The connection was interrupted: every channel is asked for.
+    bench.modules.pages.lock().push_back(page(EPOCH + 1, 3..=3));
+    bench.service.missed();
+    until_heard(&bench, &["3"]).await;
+}
