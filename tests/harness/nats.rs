@@ -120,7 +120,14 @@ impl Nats {
 
     /// Starts a cluster of three servers. `None` if they are not installed.
     pub async fn three() -> Option<[Nats; 3]> {
-        Nats::three_with(&[]).await
+        let servers = Nats::three_with(&[]).await?;
+        // Streams get as many copies as the first node knows servers.
+        let knows_all = |server: &Nats| {
+            let greeting = server.greeting();
+            servers.iter().all(|other| greeting.contains(&format!(":{}\"", other.port)))
+        };
+        eventually("the servers know each other", || async { servers.iter().all(knows_all) }).await;
+        Some(servers)
     }
 
     /// The same. A client learns no other addresses than those that it was given.
@@ -210,7 +217,12 @@ impl Nats {
 
     /// Whether this server has greeted a client.
     fn answers(&self) -> bool {
-        let Ok(mut client) = TcpStream::connect(self.address()) else { return false };
+        self.greeting().contains(&self.name)
+    }
+
+    /// What a client hears first. Empty if nobody answers.
+    fn greeting(&self) -> String {
+        let Ok(mut client) = TcpStream::connect(self.address()) else { return String::new() };
         client.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
         let (mut greeting, mut part) = (Vec::new(), [0; 4_096]);
         while !greeting.contains(&b'\n')
@@ -218,7 +230,7 @@ impl Nats {
         {
             greeting.extend_from_slice(&part[..size]);
         }
-        String::from_utf8_lossy(&greeting).contains(&self.name)
+        String::from_utf8_lossy(&greeting).into_owned()
     }
 
     /// The name that it has among other servers.
