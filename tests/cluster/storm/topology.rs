@@ -48,6 +48,7 @@ struct Node {
     /// How many processes it has had, and how many of them were killed.
     starts: usize,
     kills: usize,
+    freezes: usize,
     /// When each process ended.
     ends: Vec<Instant>,
 }
@@ -135,7 +136,15 @@ impl Topology {
                 cables.push(Cable::to(server.address(), Duration::ZERO).await);
             }
             let admin = local(port + index as u16);
-            topology.nodes.push(Node { cables, admin, process: None, starts: 0, kills: 0, ends: Vec::new() });
+            topology.nodes.push(Node {
+                cables,
+                admin,
+                process: None,
+                starts: 0,
+                kills: 0,
+                freezes: 0,
+                ends: Vec::new(),
+            });
             topology.launch(index);
         }
         for index in 0..NODES.len() {
@@ -286,15 +295,16 @@ impl Topology {
     }
 
     /// How often a node may have begun again with durable broadcasts that it had run, and whether
-    /// with several in a row. A kill lets it run the present one again. A single NATS server that
-    /// is killed may forget what nodes have told it last: if a node ends within seconds of it, its
-    /// next process runs again what it ran last (docs/cluster.md, Durable broadcasts).
+    /// with several in a row. A kill lets it run the present one again, and so does a freeze that
+    /// is longer than the time of the handler. A single NATS server that is killed may forget what
+    /// nodes have told it last: if a node ends within seconds of it, its next process runs again
+    /// what it ran last (docs/cluster.md, Durable broadcasts).
     pub fn replays(&self, index: usize) -> (usize, bool) {
-        let Node { kills, ends, .. } = &self.nodes[index];
+        let Node { kills, freezes, ends, .. } = &self.nodes[index];
         let is_near = |end: Instant, kill: Instant| end.max(kill) - end.min(kill) < UNWRITTEN;
         let near = |kill: &Instant| ends.iter().filter(|end| is_near(**end, *kill)).count();
         let forgotten = if self.nats.len() == 1 { self.server_kills.iter().map(near).sum() } else { 0 };
-        (kills + forgotten, forgotten > 0)
+        (kills + freezes + forgotten, forgotten > 0)
     }
 
     pub fn kill_server(&mut self, index: usize) {
@@ -324,7 +334,8 @@ impl Topology {
         ended.code()
     }
 
-    pub async fn freeze(&self, index: usize) {
+    pub async fn freeze(&mut self, index: usize) {
+        self.nodes[index].freezes += 1;
         freeze(self.pid(index)).await;
     }
 
