@@ -10,7 +10,7 @@ mod events;
 pub mod faults;
 pub mod forward;
 mod frozen;
-mod homes;
+pub mod homes;
 mod layouts;
 mod members;
 mod messages;

@@ -122,6 +122,20 @@ const ELSEWHERE: &[(&str, fn())] = &[
         cluster::durable::limits::the_queue_has_room_for_a_number_of_durable_broadcasts,
     ),
     ("cluster.durable.queue.bytes", cluster::durable::limits::the_queue_has_room_for_bytes_of_durable_broadcasts),
+    (
+        "cluster.histories.maxAge",
+        cluster::homes::kept::limits::the_stream_has_the_age_the_bytes_and_the_messages_of_the_settings,
+    ),
+    (
+        "cluster.histories.maxBytes",
+        cluster::homes::kept::limits::the_stream_has_the_age_the_bytes_and_the_messages_of_the_settings,
+    ),
+    (
+        "cluster.histories.maxMessages",
+        cluster::homes::kept::limits::the_stream_has_the_age_the_bytes_and_the_messages_of_the_settings,
+    ),
+    ("cluster.histories.queue.messages", cluster::homes::kept::limits::the_queue_has_room_for_a_number_of_messages),
+    ("cluster.histories.queue.bytes", cluster::homes::kept::limits::the_queue_has_room_for_bytes_of_messages),
     ("cluster.durable.parkedAge", cluster::durable::limits::the_streams_have_the_age_and_the_bytes_of_the_settings),
     ("cluster.durable.parkedBytes", cluster::durable::limits::the_streams_have_the_age_and_the_bytes_of_the_settings),
     ("outgoing.requests", requests::a_guest_that_never_reads_responses_is_bounded),

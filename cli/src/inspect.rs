@@ -19,7 +19,7 @@ use super::project::{self, Chosen};
 use super::temp;
 use super::terminal::{eprint, print};
 use fanfare::Config;
-use fanfare::api::{ChannelPatternStatus, FiltersStatus, SocketStatus};
+use fanfare::api::{ChannelKeep, ChannelPatternStatus, FiltersStatus, SocketStatus};
 use fanfare::tooling::config::{formats, of_import};
 use fanfare::tooling::document::source;
 use fanfare::tooling::files::{self, ReadError};
@@ -320,6 +320,9 @@ fn channel_as_text(channel: &ChannelPatternStatus) -> String {
         None => {}
         Some(1) => text.push_str("; keeps 1 message"),
         Some(count) => _ = write!(text, "; keeps {count} messages"),
+    }
+    if history.as_ref().is_some_and(|history| history.keep == ChannelKeep::Cluster) {
+        text.push_str(" in the cluster");
     }
     if *presence {
         text.push_str("; presence");

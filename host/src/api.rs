@@ -38,6 +38,7 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 
+pub use crate::call::ChannelKeep;
 pub use crate::call::{NodeReload, ReloadOutcome};
 pub use broadcasts::{DurableModule, DurableStatus, ParkedBroadcast, ParkedBroadcasts, Replayed, ReplayedBroadcasts};
 pub use calls::{GatherEntry, Queued, Receipt, Reply, Skipped};

@@ -11,6 +11,7 @@ mod broadcast;
 mod census;
 pub mod channel;
 mod channel_call;
+mod channel_record;
 mod channel_request;
 mod client;
 mod context;
@@ -51,10 +52,11 @@ pub use assigned::{CallEnd, MessageCall, RunCall};
 pub use broadcast::{Emission, Receipt, Skipped, weight_of_broadcast};
 pub use census::{CensusBatch, CensusMember, CensusPage, CensusStep, MemberStep};
 pub use channel::{
-    ChannelAction, ChannelActions, ChannelHome, ChannelMember, ChannelMessage, ChannelPage, ChannelPlace,
+    ChannelAction, ChannelActions, ChannelHome, ChannelKeep, ChannelMember, ChannelMessage, ChannelPage, ChannelPlace,
     ChannelPosition, ChannelSettings, ChannelTrigger,
 };
 pub use channel_call::{ChannelCall, ChannelRule, DeclaredChannel};
+pub use channel_record::{ChannelRecord, WriteError, WrittenChannel};
 pub use channel_request::{ChannelAnswer, ChannelAsk, ChannelRequest, HomeCall};
 pub use client::{ClientHook, ClientMessage};
 pub use context::{Context, Deadline, RequestHead};

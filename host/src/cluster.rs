@@ -21,6 +21,7 @@ mod following;
 mod former;
 mod forward;
 mod gathering;
+mod histories;
 mod homes;
 mod jetstream;
 mod join;
@@ -108,6 +109,7 @@ pub struct Cluster {
     waiting: Arc<Waiting>,
     bucket: Bucket,
     durable: Durable,
+    histories: jetstream::Opened,
     /// The runtime of the connection. Set by [`Cluster::open`].
     links: OnceLock<Handle>,
     /// The calls of other nodes that run.
@@ -193,6 +195,7 @@ impl Cluster {
             subjects: Subjects::new(&config.name),
             bucket: Bucket::new(&config.name, config.timeout, link.clone()),
             durable: Durable::new(&config.name, config.durable),
+            histories: jetstream::Opened::default(),
             link,
             queue: Mutex::new(Some(queue)),
             info: Mutex::new(info),

@@ -18,6 +18,7 @@ pub use capabilities::{
 pub use cluster::{ClusterConfig, NatsSecrets, RouterConfig};
 pub use durable::DurableConfig;
 pub use events::{EventHistoryConfig, EventQueueConfig, EventsConfig};
+pub use histories::HistoriesConfig;
 pub use http::{CorsConfig, CorsRoutes, HttpConfig};
 pub use hub::HubConfig;
 pub use keyvalue::{KeyValueConfig, StoreConfig};
@@ -47,6 +48,7 @@ pub mod endpoint;
 mod events;
 pub mod formats;
 mod guest_options;
+mod histories;
 mod http;
 mod hub;
 mod keyvalue;

@@ -2,6 +2,7 @@
 
 mod each;
 mod faults;
+pub mod kept;
 mod order;
 mod routes;
 mod targets;

@@ -89,8 +89,8 @@ fn promise(config: Option<&JetStreamConfig>) -> (State, String) {
     match config {
         None => (
             State::Warning,
-            "JetStream is off, so that nodes reload alone, and schedules and subscriptions that need it do not run; \
-             start nats-server with --jetstream"
+            "JetStream is off, so that nodes reload alone, schedules and subscriptions that need it do not run, and \
+             channels with `\"keep\": \"cluster\"` accept no message; start nats-server with --jetstream"
                 .to_owned(),
         ),
         Some(JetStreamConfig { sync_always: true, .. }) => (State::Ok, format!("{kept}, and over the loss of power")),

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::call::ChannelKeep;
+
 /// The channels of a host that have members, a history, or a module that listens.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -63,4 +65,12 @@ pub struct ChannelHistoryStatus {
     pub age: u64,
     /// The most bytes.
     pub bytes: u64,
+    /// Where they are kept: `cluster`, or `memory` if it is not there.
+    #[serde(skip_serializing_if = "is_in_memory")]
+    pub keep: ChannelKeep,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_in_memory(keep: &ChannelKeep) -> bool {
+    *keep == ChannelKeep::Memory
 }

@@ -116,6 +116,17 @@ pub struct ChannelTrigger {
     pub session: Option<Arc<str>>,
 }
 
+/// Where the history of a channel is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ChannelKeep {
+    /// In the memory of one node. It is lost when the channel moves to another node.
+    #[default]
+    Memory,
+    /// In a stream of the cluster.
+    Cluster,
+}
+
 /// What a channel keeps, and how clients see it: the settings of its entry in `channels`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ChannelSettings {
@@ -124,12 +135,20 @@ pub struct ChannelSettings {
     pub age: Duration,
     /// The most bytes of the kept messages.
     pub bytes: u64,
+    pub keep: ChannelKeep,
     /// Whether members are known, and announced.
     pub presence: bool,
     /// Whether plain WebSockets get messages with the name of the channel around them.
     pub envelope: bool,
     /// Whether a route decides for each member about each message (`deliver`).
     pub is_for_each: bool,
+}
+
+impl ChannelSettings {
+    /// Whether a stream of the cluster keeps the history.
+    pub fn is_in_cluster(&self) -> bool {
+        self.keep == ChannelKeep::Cluster && self.count > 0
+    }
 }
 
 /// A place in the order of a channel.

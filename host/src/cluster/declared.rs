@@ -73,6 +73,7 @@ fn declared(module: &str, status: &ChannelPatternStatus) -> DeclaredChannel {
             count: history.count,
             age: Duration::from_millis(history.age),
             bytes: history.bytes,
+            keep: history.keep,
             presence: status.presence,
             envelope: status.envelope,
             is_for_each: false,

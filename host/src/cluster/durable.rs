@@ -21,4 +21,5 @@ mod state;
 mod status;
 mod streams;
 
+pub(super) use message::size;
 pub(super) use state::Durable;

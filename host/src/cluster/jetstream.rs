@@ -1,13 +1,17 @@
 //! Makes streams of JetStream.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::jetstream::Context;
-use async_nats::jetstream::stream::Config;
+use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
 
 /// The most copies of a stream in a cluster of NATS servers.
 const MOST_COPIES: usize = 3;
+
+/// The connection to a stream. `None` until it was opened, and after a failure.
+pub(super) type Opened = tokio::sync::Mutex<Option<Context>>;
 
 /// Makes a stream with as many copies as the servers allow. `config` gets the number of copies.
 pub(super) async fn make(client: &Client, context: &Context, config: impl Fn(usize) -> Config) -> Result<(), String> {
@@ -20,4 +24,84 @@ pub(super) async fn make(client: &Client, context: &Context, config: impl Fn(usi
     let made = context.create_stream(config(1)).await;
     made.map(|_| ())
         .map_err(|error| format!("it cannot be made, is JetStream enabled (nats-server --jetstream)? {error}"))
+}
+
+/// A stream with the limits of the settings.
+pub(super) struct StreamSpec {
+    pub(super) name: String,
+    /// The settings that its limits are from.
+    pub(super) setting: &'static str,
+    pub(super) subject: String,
+    pub(super) description: &'static str,
+    pub(super) max_age: Duration,
+    pub(super) max_bytes: u64,
+    /// The most messages of each subject.
+    pub(super) max_per_subject: Option<u32>,
+    /// How long the stream knows the ids of what it has.
+    pub(super) window: Duration,
+}
+
+impl StreamSpec {
+    /// Opens the stream, and makes it if it does not exist.
+    pub(super) async fn open(&self, client: &Client, context: &Context) -> Result<(), String> {
+        self.try_open(client, context).await.map_err(|error| format!("the stream {}: {error}", self.name))
+    }
+
+    async fn try_open(&self, client: &Client, context: &Context) -> Result<(), String> {
+        let stream = match context.get_stream(&self.name).await {
+            Ok(stream) => stream,
+            Err(_) => {
+                let made = make(client, context, |copies| self.config(copies)).await;
+                // Another node may have made it meanwhile, with other limits.
+                let found = context.get_stream(&self.name).await.map_err(|error| error.to_string());
+                match (made, found) {
+                    (_, Ok(stream)) => stream,
+                    (Err(why), Err(_)) | (Ok(()), Err(why)) => return Err(why),
+                }
+            }
+        };
+        let present = &stream.cached_info().config;
+        let wanted = self.config(present.num_replicas);
+        let limits = |config: &Config| (config.max_age, config.max_bytes, config.max_messages_per_subject);
+        if limits(present) == limits(&wanted) {
+            return Ok(());
+        }
+        let changed = Config {
+            max_age: wanted.max_age,
+            max_bytes: wanted.max_bytes,
+            max_messages_per_subject: wanted.max_messages_per_subject,
+            duplicate_window: wanted.duplicate_window,
+            ..present.clone()
+        };
+        let name = &self.name;
+        match context.update_stream(&changed).await {
+            Ok(_) => {
+                tracing::info!(stream = %name, max_age = ?self.max_age, max_bytes = self.max_bytes, "the limits of a stream follow the settings of this node")
+            }
+            // The stream works with other limits, too.
+            Err(error) => {
+                tracing::warn!(stream = %name, %error, settings = self.setting, "the limits of a stream differ from the settings, and cannot be changed");
+            }
+        }
+        Ok(())
+    }
+
+    fn config(&self, copies: usize) -> Config {
+        Config {
+            name: self.name.clone(),
+            description: Some(self.description.to_owned()),
+            subjects: vec![self.subject.clone()],
+            max_messages: -1,
+            max_messages_per_subject: self.max_per_subject.map_or(-1, i64::from),
+            max_consumers: -1,
+            max_age: self.max_age,
+            max_bytes: i64::try_from(self.max_bytes).unwrap_or(i64::MAX),
+            discard: DiscardPolicy::Old,
+            storage: StorageType::File,
+            num_replicas: copies,
+            duplicate_window: self.window.min(self.max_age),
+            allow_direct: true,
+            ..Config::default()
+        }
+    }
 }

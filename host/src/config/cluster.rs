@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::durable::DurableConfig;
 use super::formats::{ConnectionName, FilePath, Label, ModuleName, NatsUrls, RouteRef, VariableName};
+use super::histories::HistoriesConfig;
 use super::nats_address::NatsAddress;
 use super::secret::Secret;
 use super::servers::ServerType;
@@ -88,6 +89,8 @@ pub struct ClusterConfig {
     pub queue: ClusterQueue,
     /// The broadcasts with `"delivery": "durable"`.
     pub durable: DurableConfig,
+    /// The histories of channels with `"keep": "cluster"`.
+    pub histories: HistoriesConfig,
 }
 
 /// What waits until it is sent to other nodes.
@@ -149,6 +152,7 @@ impl Default for ClusterConfig {
             max_serving: 10_000,
             queue: ClusterQueue::default(),
             durable: DurableConfig::default(),
+            histories: HistoriesConfig::default(),
         }
     }
 }

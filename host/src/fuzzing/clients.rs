@@ -24,7 +24,7 @@ use crate::config::{HttpConfig, HubConfig, SocketListener, SseConfig, WebSocketC
 use crate::events::EventLog;
 use crate::hub::{FanoutTask, Hub, SessionSettings, SocketName, TopicSettings};
 use crate::net::{ConnectionGuard, Descriptors, Sockets, Stream};
-use crate::triggers::channels::{ChannelBackend, ChannelService, StartedCall};
+use crate::triggers::channels::{ChannelBackend, ChannelService, Keeping, StartedCall};
 use crate::triggers::http::{self as http_trigger, HostRoute, HostRoutes, Settings, Stopping, WithoutModules};
 use crate::triggers::websocket::{ChannelFrames, ClientBackend, SocketTarget, WebSockets};
 
@@ -205,6 +205,7 @@ impl Server {
             false,
             Arc::new(crate::ports::NoTopics),
             None,
+            Keeping::none(),
             Handle::current(),
         );
         let descriptors = Descriptors { limit: 1_000, reserved: 0 };
@@ -308,8 +309,7 @@ struct Routes;
 
 impl ChannelBackend for Routes {
     fn rule(&self, channel: &str) -> ChannelRule {
-        let kept =
-            ChannelSettings { count: 3, age: END, bytes: 1_000, presence: true, envelope: false, is_for_each: false };
+        let kept = ChannelSettings { count: 3, age: END, bytes: 1_000, presence: true, ..ChannelSettings::default() };
         match channel.bytes().next() {
             Some(b'r') => ChannelRule::Routed {
                 module: "m".into(),

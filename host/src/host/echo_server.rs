@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::events::EventLog;
 use crate::hub::{Hub, SessionSettings, SocketName, TopicSettings};
 use crate::net::{AcceptedConnection, Descriptors, ListenerId, Sockets, WorkerQueue, accept, bind};
-use crate::triggers::channels::{ChannelBackend, ChannelService, StartedCall};
+use crate::triggers::channels::{ChannelBackend, ChannelService, Keeping, StartedCall};
 use crate::triggers::http::{self as http_trigger, HostRoute, HostRoutes, Settings, Stopping, WithoutModules};
 use crate::triggers::websocket::{ChannelFrames, ClientBackend, SocketTarget, WebSockets};
 use crate::worker::RuntimeThread;
@@ -61,6 +61,7 @@ impl EchoServer {
             false,
             Arc::new(crate::ports::NoTopics),
             None,
+            Keeping::none(),
             thread.handle.clone(),
         );
         let web_sockets = Arc::new(WebSockets::new(&config.websocket, channels, sockets.clone(), None));

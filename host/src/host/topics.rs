@@ -101,6 +101,7 @@ pub(super) fn connect(
     };
     cluster.set_topics(Arc::new(receivers), Box::new(linger));
     cluster.set_channels(Arc::new(Homes(Arc::downgrade(channels))));
+    tokio::spawn(end.clone().run_until_cancelled_owned(channels.clone().watch_for_freezes()));
     let (mut changes, channels) = (dispatch.home_changes(), Arc::downgrade(channels));
     tokio::spawn(end.clone().run_until_cancelled_owned(async move {
         loop {

@@ -26,7 +26,9 @@
 //! - `listing` lists the members of a channel; clients share the `lists`
 //! - `presence` announces members that join and leave, and `crowd` of many only their number;
 //!   `reports` tells them to the part that knows the members of all nodes
-//! - `replica` follows channels whose messages get their places from another node
+//! - `replica` follows channels whose messages get their places from another node; `renewal` begins
+//!   a channel anew
+//! - `written` has the channels whose history the cluster keeps, on their home
 //! - `totals` has the numbers for operators
 //! - `listening` has the listeners inside the host: subscriptions, and the embedding program
 
@@ -61,12 +63,18 @@ mod message;
 mod placed;
 #[path = "channels/presence.rs"]
 mod presence;
+#[path = "channels/renewal.rs"]
+mod renewal;
 #[path = "channels/replica.rs"]
 mod replica;
 #[path = "channels/reports.rs"]
 mod reports;
 #[path = "channels/totals.rs"]
 mod totals;
+#[path = "channels/written.rs"]
+mod written;
+#[path = "channels/written_state.rs"]
+mod written_state;
 
 pub use all::{Channels, Published};
 pub use channel::ChannelListener;
@@ -81,3 +89,4 @@ pub use replica::{Assigned, Mended};
 pub use reports::MemberReport;
 #[cfg(test)]
 pub use totals::ChannelInfo;
+pub use written_state::Written;

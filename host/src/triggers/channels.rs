@@ -9,12 +9,14 @@
 //! - `homes` sends actions to the nodes where channels have their home, and takes those of other
 //!   nodes; `everywhere` tells other nodes about messages, and `mending` gets what has not arrived
 //!   from there
+//! - `kept` has the channels whose history the cluster keeps, `keeping` what waits for that
 //! - `lines` orders what the routes decide, `routed` says what an outcome means
 
 pub use actor::Actor;
 pub use backend::{ChannelBackend, StartedCall};
 pub use census::Census;
 pub use homes::Homes;
+pub use keeping::{Keeping, KeepingLimits};
 pub use port::ChannelPort;
 pub use service::{ChannelService, Refusal};
 
@@ -26,6 +28,9 @@ mod census;
 mod counters;
 mod everywhere;
 mod homes;
+mod keeping;
+mod keeping_counts;
+mod kept;
 mod lines;
 mod mending;
 mod port;

@@ -51,6 +51,27 @@ impl Collector for Channels {
         writer.gauge("fanfare_census_bytes", help, census.bytes as u64)?;
         let help = "How often this node has told another one all members of channels again";
         writer.counter("fanfare_census_told_again", help, census.told_again)?;
+        let kept = self.service.keeping();
+        let help = "Messages that the histories of the cluster do not have yet";
+        writer.gauge("fanfare_histories_queued_messages", help, kept.queued)?;
+        writer.gauge("fanfare_histories_queued_bytes", "Bytes of the messages that wait", kept.queued_bytes)?;
+        for (name, help, count) in [
+            ("fanfare_histories_written", "Messages of this node that the histories of the cluster have", kept.written),
+            (
+                "fanfare_histories_overtaken",
+                "Times that the history of a channel was not written, because another node had",
+                kept.overtaken,
+            ),
+            (
+                "fanfare_histories_failed",
+                "Times that the history of a channel could not be read or written, or that this is not known",
+                kept.failed,
+            ),
+            ("fanfare_histories_refused", "Messages that cluster.histories.queue had no room for", kept.refused),
+            ("fanfare_histories_read", "Histories that this node has read from the cluster", kept.read),
+        ] {
+            writer.counter(name, help, count)?;
+        }
         let refused = self.service.counters().refused();
         let refused = refused.map(|(action, count)| member("action", action.as_str(), count));
         let help = "Actions that the route of a channel refused, or could not be asked about";

@@ -47,7 +47,12 @@ fn the_status_matches_its_golden_file() {
                 pattern: "flags/*".into(),
                 route: Some("POST room".into()),
                 on: vec!["publish".into(), "join".into()],
-                history: Some(ChannelHistoryStatus { count: 100, age: 300_000, bytes: 1_048_576 }),
+                history: Some(ChannelHistoryStatus {
+                    count: 100,
+                    age: 300_000,
+                    bytes: 1_048_576,
+                    ..Default::default()
+                }),
                 presence: true,
                 envelope: false,
             },

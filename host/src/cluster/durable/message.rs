@@ -148,7 +148,7 @@ impl Kept {
 }
 
 /// The bytes of a message as NATS counts them.
-pub(super) fn size(headers: &HeaderMap, payload: &[u8]) -> usize {
+pub(in crate::cluster) fn size(headers: &HeaderMap, payload: &[u8]) -> usize {
     let header = |(name, values): (&async_nats::header::HeaderName, &Vec<async_nats::HeaderValue>)| {
         let name: &[u8] = name.as_ref();
         values.iter().map(|value| name.len() + value.as_str().len() + 4).sum::<usize>()

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::jetstream::context::{Context, ContextBuilder};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
 
 use crate::cluster::bucket::key;
-use crate::cluster::jetstream;
+use crate::cluster::jetstream::StreamSpec;
 use crate::config::DurableConfig;
 
 /// How long a stream knows the ids of what it has. A broadcast whose acknowledgment was lost may be
@@ -71,91 +70,30 @@ impl Names {
         timeout: Duration,
     ) -> Result<Context, String> {
         let context = ContextBuilder::new().timeout(timeout).build(client.clone());
-        let broadcasts = Wanted {
+        let broadcasts = StreamSpec {
             name: self.broadcasts(),
+            setting: "cluster.durable",
             subject: format!("{}.durable.>", self.cluster),
             description: "Durable broadcasts of a Fanfare cluster",
             max_age: config.max_age,
             max_bytes: config.max_bytes,
+            max_per_subject: None,
+            window: WINDOW,
         };
-        let parked = Wanted {
+        let parked = StreamSpec {
             name: self.parked(),
+            setting: "cluster.durable",
             subject: format!("{}.parked.>", self.cluster),
             description: "Durable broadcasts of a Fanfare cluster that failed too often",
             max_age: config.parked_age,
             max_bytes: config.parked_bytes,
+            max_per_subject: None,
+            window: WINDOW,
         };
         for wanted in [broadcasts, parked] {
-            wanted.open(&client, &context).await.map_err(|error| format!("the stream {}: {error}", wanted.name))?;
+            wanted.open(&client, &context).await?;
         }
         Ok(context)
-    }
-}
-
-/// A stream with the limits of the settings.
-struct Wanted {
-    name: String,
-    subject: String,
-    description: &'static str,
-    max_age: Duration,
-    max_bytes: u64,
-}
-
-impl Wanted {
-    async fn open(&self, client: &Client, context: &Context) -> Result<(), String> {
-        let stream = match context.get_stream(&self.name).await {
-            Ok(stream) => stream,
-            Err(_) => {
-                let made = jetstream::make(client, context, |copies| self.config(copies)).await;
-                // Another node may have made it meanwhile, with other limits.
-                let found = context.get_stream(&self.name).await.map_err(|error| error.to_string());
-                match (made, found) {
-                    (_, Ok(stream)) => stream,
-                    (Err(why), Err(_)) | (Ok(()), Err(why)) => return Err(why),
-                }
-            }
-        };
-        let present = &stream.cached_info().config;
-        let wanted = self.config(present.num_replicas);
-        if (present.max_age, present.max_bytes) == (wanted.max_age, wanted.max_bytes) {
-            return Ok(());
-        }
-        let changed = Config {
-            max_age: wanted.max_age,
-            max_bytes: wanted.max_bytes,
-            duplicate_window: wanted.duplicate_window,
-            ..present.clone()
-        };
-        let name = &self.name;
-        match context.update_stream(&changed).await {
-            Ok(_) => {
-                tracing::info!(stream = %name, max_age = ?self.max_age, max_bytes = self.max_bytes, "the limits of a stream follow the settings of this node")
-            }
-            // The stream works with other limits, too.
-            Err(error) => {
-                tracing::warn!(stream = %name, %error, "the limits of a stream differ from cluster.durable, and cannot be changed");
-            }
-        }
-        Ok(())
-    }
-
-    fn config(&self, copies: usize) -> Config {
-        Config {
-            name: self.name.clone(),
-            description: Some(self.description.to_owned()),
-            subjects: vec![self.subject.clone()],
-            max_messages: -1,
-            max_messages_per_subject: -1,
-            max_consumers: -1,
-            max_age: self.max_age,
-            max_bytes: i64::try_from(self.max_bytes).unwrap_or(i64::MAX),
-            discard: DiscardPolicy::Old,
-            storage: StorageType::File,
-            num_replicas: copies,
-            duplicate_window: WINDOW.min(self.max_age),
-            allow_direct: true,
-            ..Config::default()
-        }
     }
 }
 

@@ -35,7 +35,7 @@ use crate::ports::{
 use crate::registry::{Manifest, Roster};
 use crate::swap::Swapper;
 use crate::triggers::brokers::Brokers;
-use crate::triggers::channels::{Census, ChannelPort, ChannelService};
+use crate::triggers::channels::{Census, ChannelPort, ChannelService, Keeping, KeepingLimits};
 use crate::triggers::events::{Emitter, ServiceLink};
 use crate::triggers::http::Settings;
 use crate::triggers::nats::{Nats, Settings as NatsSettings};
@@ -102,6 +102,7 @@ impl Built {
             config.websocket.channels == ChannelAccess::Declared,
             topics.clone(),
             census.clone(),
+            keeping(cluster.as_ref(), &config),
             Handle::current(),
         );
         let web_sockets = WebSockets::new(&config.websocket, channels.clone(), sockets.clone(), client_auth);
@@ -301,6 +302,19 @@ fn other_topics(cluster: Option<&Arc<Cluster>>) -> Arc<dyn Topics> {
         Some(cluster) => cluster.clone(),
         None => Arc::new(NoTopics),
     }
+}
+
+/// The stream with the histories of channels, and its limits.
+fn keeping(cluster: Option<&Arc<Cluster>>, config: &Config) -> Keeping {
+    let Some(cluster) = cluster else { return Keeping::none() };
+    let queue = config.cluster.histories.queue;
+    let limits = KeepingLimits {
+        messages: queue.messages.into(),
+        bytes: queue.bytes,
+        timeout: config.cluster.timeout,
+        gone_after: config.cluster.gone_after,
+    };
+    Keeping::new(cluster.clone(), limits)
 }
 
 /// The cluster of the settings.

@@ -8,7 +8,6 @@ use std::time::Instant;
 use super::super::counters::Counters;
 use super::super::frame::Frame;
 use super::super::inbox::Wakers;
-use super::super::message::Position;
 use super::super::namespace::Namespace;
 use super::super::sessions::Session;
 use super::super::sync::Mutex;
@@ -17,7 +16,7 @@ use super::crowd::Change;
 use super::joined::ChannelError;
 use super::lists::Lists;
 use super::map::Map;
-use super::message::{EncodeChannel, PlacedMessage};
+use super::message::EncodeChannel;
 use super::placed::{Added, Deliver};
 use super::reports::{MemberReport, Report};
 use crate::call::{ChannelMessage, ChannelPlace, ChannelPosition, ChannelSettings, Payload, bounds, time};
@@ -27,7 +26,7 @@ pub struct Channels {
     pub(in crate::hub) map: Map,
     /// That of the sessions.
     pub(super) namespace: Arc<Namespace>,
-    encoder: Arc<dyn EncodeChannel>,
+    pub(super) encoder: Arc<dyn EncodeChannel>,
     /// `websocket.socketChannelLimit`.
     max_per_session: u32,
     max_subscriptions: u32,
@@ -313,17 +312,8 @@ impl Channels {
         let offset = message.offset;
         (state.last, state.last_at) = (offset, message.at);
         // The home of the channel keeps it.
-        let (has_position, is_kept) = (state.is_kept(), state.is_kept() && state.replica.is_none());
-        let message = Arc::new(PlacedMessage {
-            channel: channel.name.clone(),
-            message,
-            position: has_position.then(|| state.position()),
-            envelope: state.settings.envelope,
-            encoder: self.encoder.clone(),
-        });
-        let mut frame = Frame::new(message.clone(), &self.namespace.memory, is_kept);
-        frame.set_position(Position { epoch: state.epoch, number: offset });
-        let frame = Arc::new(frame);
+        let is_kept = state.is_kept() && state.replica.is_none();
+        let (message, frame) = self.frame(channel, state, message, is_kept);
         if is_kept {
             state.ring.push(frame.clone(), now, &limits(&state.settings));
             self.map.shards.note_history(channel.shard, state.ring.bytes());

@@ -11,6 +11,7 @@ use super::super::sync::Mutex;
 use super::crowd::Crowd;
 use super::follower::Replica;
 use super::members::Members;
+use super::written_state::Written;
 use crate::call::channel::announced;
 use crate::call::{ChannelMessage, ChannelPosition, ChannelSettings};
 
@@ -53,6 +54,10 @@ pub struct State {
     pub crowd: Crowd,
     /// Dropped when nobody listens any more.
     pub followed: Option<Box<dyn Any + Send>>,
+    /// What is known of the stream that keeps the history, on the home of the channel.
+    pub written: Written,
+    /// Whether messages may be on their way to that stream.
+    pub is_busy: bool,
     /// Whether other nodes get the messages from this one.
     pub is_shared: bool,
     /// How this node follows the home of the channel. `None` if it gives the places itself.
@@ -97,7 +102,7 @@ impl State {
     }
 
     pub fn is_unused(&self) -> bool {
-        self.is_idle() && self.ring.is_empty()
+        self.is_idle() && self.ring.is_empty() && !self.is_busy
     }
 
     /// Drops the messages that are too old.

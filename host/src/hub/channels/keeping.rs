@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use super::super::eviction::shrink_all;
 use super::super::frame::Frame;
 use super::super::histories::Histories;
+use super::super::message::Position;
 use super::all::Channels;
 use super::channel::{Channel, State};
 use super::crowd::INTERVAL;
+use super::message::PlacedMessage;
 use crate::call::{ChannelMessage, ChannelPage, ChannelPosition};
 
 /// How often a part of the channels is swept. All of 64 parts take 16 seconds.
@@ -34,6 +36,10 @@ impl Channels {
             return self.map.ended(name).map(|last| ended(last, after));
         }
         self.own(&mut state);
+        if state.replica.is_some() {
+            // The cluster keeps it, and another node is the home.
+            return None;
+        }
         state.expire(Instant::now());
         let (epoch, latest, ring) = (state.epoch, state.last, &state.ring);
         let known = after.filter(|at| at.epoch == epoch && at.offset <= latest && at.offset >= ring.dropped());
@@ -82,6 +88,27 @@ impl Channels {
             }
         }
         SWEEP
+    }
+
+    /// The last message of a channel, as it is sent and kept.
+    pub(super) fn frame(
+        &self,
+        channel: &Channel,
+        state: &State,
+        message: ChannelMessage,
+        is_kept: bool,
+    ) -> (Arc<PlacedMessage>, Arc<Frame>) {
+        let position = state.position();
+        let message = Arc::new(PlacedMessage {
+            channel: channel.name.clone(),
+            message,
+            position: state.is_kept().then_some(position),
+            envelope: state.settings.envelope,
+            encoder: self.encoder.clone(),
+        });
+        let mut frame = Frame::new(message.clone(), &self.namespace.memory, is_kept);
+        frame.set_position(Position { epoch: position.epoch, number: position.offset });
+        (message, Arc::new(frame))
     }
 
     pub(super) fn remove_if_unused(&self, channel: &Arc<Channel>) {

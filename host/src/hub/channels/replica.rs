@@ -9,13 +9,13 @@ use std::time::Instant;
 
 use super::super::counters::Counters;
 use super::super::inbox::Wakers;
-use super::super::ring::Ring;
 use super::all::Channels;
 use super::channel::{Channel, ChannelListener, State};
 use super::follower::Replica;
 use super::map::Map;
+use super::renewal::renew;
+use super::written_state::Written;
 use crate::call::{ChannelMessage, ChannelPage, ChannelPosition, ChannelSettings, bounds};
-use crate::hub::epoch::epoch;
 
 /// The most messages that are held while older ones are missing.
 const MOST_HELD: usize = 1_024;
@@ -61,9 +61,10 @@ impl Given {
 }
 
 impl Channels {
-    /// Gives the places itself from now on. After another node has given them, with a new epoch.
+    /// Gives the places itself from now on. After another node has given them, with a new epoch,
+    /// unless the cluster keeps the history.
     pub(super) fn own(&self, state: &mut State) {
-        if state.replica.take().is_some() {
+        if !state.settings.is_in_cluster() && state.replica.take().is_some() {
             renew(state, 0);
         }
     }
@@ -372,17 +373,11 @@ impl Channels {
     }
 }
 
-/// Begins an epoch after all that this node knows of the channel, `seen` among them.
-fn renew(state: &mut State, seen: u64) {
-    state.ring.clear();
-    state.ring = Ring::default();
-    (state.epoch, state.last) = (epoch().max(state.epoch.max(seen).saturating_add(1)), 0);
-}
-
 /// Follows a home. What this node has kept itself is of no use any more.
 fn follow<'a>(state: &'a mut State, home: &Arc<str>) -> &'a mut Replica {
     if state.replica.is_none() {
         state.ring.clear();
+        state.written = Written::Unread;
         // Members have got what this node has placed.
         let is_known = state.is_shared && state.last > 0;
         state.replica = Some(Box::new(Replica { is_known, ..Replica::default() }));

@@ -1,7 +1,7 @@
 //! Channels, with clients that exist only in memory.
 
 use super::*;
-use crate::call::{ChannelMessage, ChannelPage, ChannelPosition, ChannelSettings, Payload};
+use crate::call::{ChannelKeep, ChannelMessage, ChannelPage, ChannelPosition, ChannelSettings, Payload};
 
 mod keeping;
 mod members;
@@ -52,8 +52,15 @@ impl EncodeChannel for Encoder {
 }
 
 /// The settings of a channel without a history.
-const PLAIN: ChannelSettings =
-    ChannelSettings { count: 0, age: Duration::ZERO, bytes: 0, presence: false, envelope: false, is_for_each: false };
+const PLAIN: ChannelSettings = ChannelSettings {
+    count: 0,
+    age: Duration::ZERO,
+    bytes: 0,
+    keep: ChannelKeep::Memory,
+    presence: false,
+    envelope: false,
+    is_for_each: false,
+};
 
 /// The settings of a channel that keeps this number of messages.
 fn keeping(count: usize) -> ChannelSettings {

@@ -2,9 +2,11 @@
 //! what they keep.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
 
-use crate::call::{ChannelAction, ChannelActions, ChannelSettings};
+use crate::call::{ChannelAction, ChannelActions, ChannelKeep, ChannelSettings};
 use crate::config::formats::RouteRef;
 use crate::config::{HistoryConfig, history_schema};
 
@@ -47,7 +49,7 @@ pub struct RawChannel {
     /// they missed: the most messages, or an object. Default none.
     #[serde(default)]
     #[schemars(schema_with = "history")]
-    pub history: Option<HistoryConfig>,
+    pub history: Option<History>,
     /// Whether the host tells who is subscribed: as a list, and as messages on the channel
     /// `presence/<channel>`. Default false.
     #[serde(default)]
@@ -56,6 +58,22 @@ pub struct RawChannel {
     /// payload alone. Default false.
     #[serde(default)]
     pub envelope: bool,
+}
+
+/// What a channel keeps: a number of messages, or an object.
+#[derive(Debug, Clone, Copy)]
+pub struct History {
+    limits: HistoryConfig,
+    keep: ChannelKeep,
+}
+
+impl<'de> Deserialize<'de> for History {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<History, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let keep = value.get("keep").map(ChannelKeep::deserialize).transpose().map_err(D::Error::custom)?;
+        let limits = HistoryConfig::deserialize(value).map_err(D::Error::custom)?;
+        Ok(History { limits, keep: keep.unwrap_or_default() })
+    }
 }
 
 /// What a channel's route is asked about.
@@ -94,14 +112,23 @@ impl From<Action> for ChannelAction {
 }
 
 fn history(generator: &mut SchemaGenerator) -> Schema {
-    history_schema(generator, "a message", "messages of a channel")
+    let mut schema = history_schema(generator, "a message", "messages of a channel");
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        let description = "Where the host keeps them. With `memory`, the node that is the home of the channel, so that \
+                           they are lost when the channel moves to another node. With `cluster`, a stream of JetStream, \
+                           so that messages keep their positions: needs `cluster.nats` in `fanfare.json`. Default \
+                           `memory`.";
+        properties.insert("keep".to_owned(), json!({ "enum": ["memory", "cluster"], "description": description }));
+    }
+    schema
 }
 
 impl Channel {
     /// The channel that an entry declares, without the checks. `route` is the route that its `path`
     /// refers to.
     pub(super) fn new(route: Option<usize>, raw: &RawChannel) -> Channel {
-        let history = raw.history.filter(|history| history.count > 0);
+        let history = raw.history.filter(|history| history.limits.count > 0);
+        let (limits, keep) = history.map(|History { limits, keep }| (limits, keep)).unzip();
         let on = match &raw.on {
             Some(on) => on.iter().map(|action| ChannelAction::from(*action)).collect(),
             None => ChannelActions::DEFAULT,
@@ -110,9 +137,10 @@ impl Channel {
             on: if route.is_some() { on } else { ChannelActions::default() },
             route,
             settings: ChannelSettings {
-                count: history.map_or(0, |history| history.count as usize),
-                age: history.map(|history| history.age).unwrap_or_default(),
-                bytes: history.map(|history| history.bytes).unwrap_or_default(),
+                count: limits.map_or(0, |limits| limits.count as usize),
+                age: limits.map(|limits| limits.age).unwrap_or_default(),
+                bytes: limits.map(|limits| limits.bytes).unwrap_or_default(),
+                keep: keep.unwrap_or_default(),
                 presence: raw.presence,
                 envelope: raw.envelope,
                 is_for_each: false,
@@ -179,6 +207,15 @@ mod tests {
         assert_eq!(settings(r#"{ "count": 3, "age": "1s", "bytes": "2KiB" }"#), (3, Duration::from_secs(1), 2_048));
         assert_eq!(settings("0"), (0, Duration::ZERO, 0));
         assert_eq!(settings("1000000").0, 1_000_000);
+        let kept = |history: &str| channel(&format!(r#"{{ "history": {history} }}"#)).settings;
+        assert_eq!(kept("7").keep, ChannelKeep::Memory);
+        assert_eq!(kept(r#"{ "keep": "cluster" }"#), ChannelSettings { keep: ChannelKeep::Cluster, ..kept("100") });
+        assert!(kept(r#"{ "keep": "cluster" }"#).is_in_cluster());
+        assert!(!kept(r#"{ "count": 0, "keep": "cluster" }"#).is_in_cluster());
+        let unknown = faults(r#"{ "history": { "keep": "disk" } }"#);
+        assert!(unknown.len() == 1 && unknown[0].contains("history.keep"), "{unknown:?}");
+        let each = faults(r#"{ "path": "ask", "on": ["deliver"], "history": { "keep": "cluster" } }"#);
+        assert!(each.len() == 1 && each[0].contains("`deliver`"), "{each:?}");
         let over = faults(r#"{ "history": 1000001 }"#);
         assert_eq!(over, ["channels.news.history: must be at most 1000000, found 1000001"]);
         let list = faults(r#"{ "history": { "count": 1000001, "age": "25h", "bytes": 1 } }"#);

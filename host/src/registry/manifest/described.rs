@@ -34,6 +34,7 @@ impl Manifest {
                     count: settings.count,
                     age: u64::try_from(settings.age.as_millis()).unwrap_or(u64::MAX),
                     bytes: settings.bytes,
+                    keep: settings.keep,
                 }),
                 presence: settings.presence,
                 envelope: settings.envelope,
@@ -81,7 +82,7 @@ mod tests {
             pattern: "chat/*".to_owned(),
             route: Some("POST ask".to_owned()),
             on: vec!["publish".to_owned(), "join".to_owned()],
-            history: Some(ChannelHistoryStatus { count: 7, age: 60_000, bytes: 2_048 }),
+            history: Some(ChannelHistoryStatus { count: 7, age: 60_000, bytes: 2_048, ..Default::default() }),
             presence: true,
             envelope: false,
         };

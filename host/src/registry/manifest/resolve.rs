@@ -151,6 +151,16 @@ pub fn check_connections(manifest: &Manifest, config: &Config) -> Result<(), Fau
         let message = format!("durable broadcasts need NATS servers, which fanfare.json does not name: {NATS_EXAMPLE}");
         faults.push(Fault::new(&manifest.source.nearest(&path).origin, path, message));
     }
+    for (pattern, _) in manifest.channels.iter().filter(|(_, channel)| channel.settings.is_in_cluster()) {
+        if config.cluster.nats.is_some() {
+            break;
+        }
+        let path = KeyPath::of(&["channels", pattern, "history", "keep"]);
+        let message = format!(
+            "histories that the cluster keeps need NATS servers, which fanfare.json does not name: {NATS_EXAMPLE}"
+        );
+        faults.push(Fault::new(&manifest.source.nearest(&path).origin, path, message));
+    }
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 

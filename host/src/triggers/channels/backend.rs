@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
+use crate::call::text::{NAME, line};
 use crate::call::{
     CallError, CallResult, ChannelAnswer, ChannelCall, ChannelHome, ChannelRule, Context, Envelope, HomeCall,
 };
@@ -43,4 +44,10 @@ pub struct StartedCall {
     /// The runtime of the isolate that runs it.
     pub runtime: Handle,
     pub outcome: BoxFuture<'static, CallResult>,
+}
+
+/// The error of a request to a node that is not the home of a channel. Nothing was done.
+pub(super) fn moves(channel: &str) -> CallError {
+    let channel = line(channel, NAME);
+    CallError::Unavailable(format!("the channel {channel} is moving to another node: try again"))
 }

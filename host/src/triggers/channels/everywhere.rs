@@ -93,7 +93,8 @@ impl ChannelService {
                         self.mend_soon(channel);
                     }
                 }
-                Ok(_) | Err(_) => {}
+                Ok(None) => self.hears(channel, position),
+                Ok(Some(_)) | Err(_) => {}
             },
             None => {}
         }

@@ -8,12 +8,11 @@ use tokio::sync::oneshot;
 
 use super::actor::Actor;
 use super::after::After;
-use super::backend::StartedCall;
+use super::backend::{StartedCall, moves};
 use super::lines::Kind;
 use super::routed::{Rule, decision};
 use super::service::{ChannelService, Request};
 use crate::call::channel::{self, MOST_OF_PAGE};
-use crate::call::text::{NAME, line};
 use crate::call::{
     CallError, ChannelAction, ChannelAnswer, ChannelAsk, ChannelHome, ChannelPage, ChannelPosition, ChannelRequest,
     HomeCall, Outcome, Passed, Payload,
@@ -28,12 +27,6 @@ type Done = Box<dyn FnOnce(Result<Option<ChannelPosition>, CallError>) + Send>;
 
 fn ready<T: Send + 'static>(result: Result<T, CallError>) -> BoxFuture<'static, Result<T, CallError>> {
     Box::pin(std::future::ready(result))
-}
-
-/// The error of a request to a node that is not the home of a channel. Nothing was done.
-fn moves(channel: &str) -> CallError {
-    let channel = line(channel, NAME);
-    CallError::Unavailable(format!("the channel {channel} is moving to another node: try again"))
 }
 
 /// The error of an answer that belongs to another request.
@@ -187,13 +180,15 @@ impl ChannelService {
         }
         let parent = self.backend.caller_of(&envelope);
         let actor = Actor::remote(envelope, parent, session.map(Into::into));
+        let keeps = self.rule(&channel, &actor).is_ok_and(|rule| rule.settings.is_in_cluster());
         match ask {
             ChannelAsk::Publish { seen } => {
-                if let Some(seen) = seen {
+                if let Some(seen) = seen.filter(|_| !keeps) {
                     self.hub.channels.saw(&channel, seen);
                 }
                 let (done, published) = oneshot::channel();
-                self.publish(&channel, payload, actor, move |result| _ = done.send(result));
+                let done = move |result| _ = done.send(result);
+                self.publish_seen(&channel, payload, actor, seen.unwrap_or_default(), done);
                 Box::pin(async move {
                     let published = published.await.unwrap_or_else(|_| Err(CallError::stopping()));
                     published.map(ChannelAnswer::Published)
@@ -230,6 +225,23 @@ impl ChannelService {
                 Box::pin(async move {
                     let allowed = allowed.await.unwrap_or_else(|_| Err(CallError::stopping()));
                     allowed.map(ChannelAnswer::Allowed)
+                })
+            }
+            ChannelAsk::History { after, most, max_bytes } if keeps => {
+                let service = self.clone();
+                Box::pin(async move {
+                    service.until_read(&channel, after, false).await?;
+                    let page = service.own_history(&channel, after, most.min(MOST_OF_PAGE), max_bytes, &actor);
+                    page.map(ChannelAnswer::Page)
+                })
+            }
+            ChannelAsk::Missed { after, max_bytes } if keeps => {
+                let service = self.clone();
+                Box::pin(async move {
+                    service.until_read(&channel, after, true).await?;
+                    let most = after.map_or(0, |_| MOST_OF_PAGE);
+                    let page = service.hub.channels.history(&channel, after, most, max_bytes);
+                    page.map(ChannelAnswer::Page).ok_or_else(|| moves(&channel))
                 })
             }
             ChannelAsk::History { after, most, max_bytes } => {

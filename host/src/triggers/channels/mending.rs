@@ -45,6 +45,12 @@ impl ChannelService {
             // The channel may move meanwhile.
             let (rule, node) = match self.home_for(channel, &actor) {
                 Ok(Some(home)) => home,
+                Ok(None) if self.is_own_and_kept(channel) => {
+                    // This node gets it from the stream.
+                    self.hub.channels.wait_for_history(channel);
+                    self.read_soon(channel);
+                    return;
+                }
                 Ok(None) => break,
                 Err(_) if failures < ATTEMPTS => {
                     failures += 1;
@@ -91,6 +97,12 @@ impl ChannelService {
     /// Learns the numbers of a channel from its home, so that nothing can go missing unnoticed from
     /// then on.
     pub(super) async fn settle(&self, channel: &Arc<str>) {
+        if self.is_own_and_kept(channel) {
+            if self.until_read(channel, None, false).await.is_err() {
+                self.read_soon(channel);
+            }
+            return;
+        }
         let is_elsewhere = matches!(self.home_for(channel, &Actor::host(TIMEOUT)), Ok(Some(_)));
         if !is_elsewhere || !self.hub.channels.is_unknown(channel) {
             return;
@@ -114,6 +126,7 @@ impl ChannelService {
 
     /// Messages of other nodes may be missing in any channel.
     pub fn missed(&self) {
+        self.doubt_all();
         self.mend_all(self.hub.channels.names());
     }
 
@@ -127,6 +140,11 @@ impl ChannelService {
         let mut missing = Vec::new();
         for channel in self.hub.channels.names() {
             let Some(home) = home(&channel) else { continue };
+            if home.is_none() && self.is_own_and_kept(&channel) {
+                self.hub.channels.wait_for_history(&channel);
+                self.read_soon(&channel);
+                continue;
+            }
             match self.hub.channels.assign(&channel, home.as_ref()) {
                 Assigned::Same => {}
                 Assigned::Follows => missing.push(channel),

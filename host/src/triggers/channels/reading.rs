@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::actor::Actor;
 use super::after::After;
+use super::backend::moves;
 use super::service::{ChannelService, Request};
 use crate::call::channel::ListSize;
 use crate::call::text::{NAME, line};
@@ -50,9 +51,22 @@ impl ChannelService {
         });
         match elsewhere {
             Ok(Some(node)) => self.history_at(&node, channel, ChannelAsk::History { after, most, max_bytes }, actor),
+            Ok(None) if self.keeps(channel, actor) => {
+                let (service, channel, actor) = (self.me.clone(), channel.clone(), actor.clone());
+                Box::pin(async move {
+                    let service = service.upgrade().ok_or_else(CallError::stopping)?;
+                    service.until_read(&channel, after, false).await?;
+                    service.own_history(&channel, after, most, max_bytes, &actor)
+                })
+            }
             Ok(None) => Box::pin(std::future::ready(self.own_history(channel, after, most, max_bytes, actor))),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
+    }
+
+    /// Whether the cluster keeps the history of a channel.
+    fn keeps(&self, channel: &Arc<str>, actor: &Actor) -> bool {
+        self.rule(channel, actor).is_ok_and(|rule| rule.settings.is_in_cluster())
     }
 
     /// The history that this node keeps.
@@ -76,6 +90,9 @@ impl ChannelService {
             return Ok(none());
         }
         let page = self.hub.channels.history(channel, after, most, max_bytes);
+        if page.is_none() && rule.settings.is_in_cluster() {
+            return Err(moves(channel));
+        }
         Ok(page.unwrap_or_else(|| ChannelPage { complete: after.is_none(), ..none() }))
     }
 

@@ -11,6 +11,7 @@ use super::after::After;
 use super::backend::{ChannelBackend, StartedCall};
 use super::census::{Census, CensusTotals};
 use super::counters::Counters;
+use super::keeping::Keeping;
 use super::lines::{Kind, Lines, Place};
 use super::routed::{Rule, decision};
 use crate::call::channel::announced;
@@ -42,6 +43,8 @@ pub struct ChannelService {
     /// The members on all nodes of a cluster.
     pub(super) census: Option<Arc<Census>>,
     pub runtime: Handle,
+    /// The histories that the cluster keeps.
+    pub(super) keeping: Keeping,
     /// Limits the channels whose homes are asked for what is missing.
     pub(super) mends: Semaphore,
     pub(super) me: Weak<ChannelService>,
@@ -90,6 +93,7 @@ impl ChannelService {
         only_declared: bool,
         topics: Arc<dyn Topics>,
         census: Option<Arc<Census>>,
+        keeping: Keeping,
         runtime: Handle,
     ) -> Arc<ChannelService> {
         let (lines, notices) = (Lines::new(runtime.clone()), Lines::new(runtime.clone()));
@@ -111,6 +115,7 @@ impl ChannelService {
             topics,
             census,
             runtime,
+            keeping,
             mends: Semaphore::new(MENDS),
             me: me.clone(),
         });
@@ -173,6 +178,18 @@ impl ChannelService {
         actor: Actor,
         done: impl FnOnce(Result<Option<ChannelPosition>, CallError>) + Send + 'static,
     ) {
+        self.publish_seen(channel, payload, actor, 0, done);
+    }
+
+    /// Publishes a message of a node that has seen this epoch of the channel, or none (0).
+    pub(super) fn publish_seen(
+        self: &Arc<Self>,
+        channel: &Arc<str>,
+        payload: Payload,
+        actor: Actor,
+        seen: u64,
+        done: impl FnOnce(Result<Option<ChannelPosition>, CallError>) + Send + 'static,
+    ) {
         let rule = match may_be_published(channel).and_then(|()| self.rule(channel, &actor)) {
             Ok(rule) => rule,
             Err(error) => return done(Err(error)),
@@ -195,6 +212,10 @@ impl ChannelService {
                     return After::Nothing;
                 }
             };
+            if settings.is_in_cluster() {
+                service.publish_kept(&name, (payload, session), (settings, seen), Box::new(done));
+                return After::Nothing;
+            }
             let message = Published { payload, session, settings: &settings };
             match service.publish_everywhere(&name, message, has_home) {
                 Ok((position, after)) => {

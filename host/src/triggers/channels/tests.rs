@@ -174,7 +174,9 @@ impl Bench {
         }
         let (modules, heard) = (Arc::new(Modules::default()), Arc::new(Heard::default()));
         let listening = hub.channels.listen(CHANNEL, heard.clone()).unwrap();
-        let service = ChannelService::new(hub, modules.clone(), only_declared, topics, None, Handle::current());
+        let keeping = Keeping::none();
+        let service =
+            ChannelService::new(hub, modules.clone(), only_declared, topics, None, keeping, Handle::current());
         Bench { modules, service, heard, _listening: listening, done: Arc::default() }
     }
 

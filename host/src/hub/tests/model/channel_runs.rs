@@ -7,7 +7,7 @@ use super::channels::{Channels, EncodeChannel, Published};
 use super::sessions::Session;
 use super::*;
 use crate::call::channel::ListSize;
-use crate::call::{ChannelMessage, ChannelPosition, ChannelSettings};
+use crate::call::{ChannelKeep, ChannelMessage, ChannelPosition, ChannelSettings};
 
 /// The channel that all runs use, and one that comes and goes.
 const ROOM: &str = "a";
@@ -17,12 +17,20 @@ const SETTINGS: ChannelSettings = ChannelSettings {
     count: 100,
     age: Duration::from_secs(300),
     bytes: u64::MAX,
+    keep: ChannelKeep::Memory,
     presence: true,
     envelope: false,
     is_for_each: false,
 };
-const PLAIN: ChannelSettings =
-    ChannelSettings { count: 0, age: Duration::ZERO, bytes: 0, presence: false, envelope: false, is_for_each: false };
+const PLAIN: ChannelSettings = ChannelSettings {
+    count: 0,
+    age: Duration::ZERO,
+    bytes: 0,
+    keep: ChannelKeep::Memory,
+    presence: false,
+    envelope: false,
+    is_for_each: false,
+};
 
 struct Encoder;
 
