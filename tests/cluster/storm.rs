@@ -9,6 +9,7 @@
 mod books;
 mod checks;
 mod clients;
+mod log;
 mod memory;
 mod readers;
 mod topology;

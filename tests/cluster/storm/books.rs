@@ -120,6 +120,12 @@ pub struct Books {
     pub room: Vec<Got>,
     pub pushed: Vec<Got>,
     pub news: Vec<Got>,
+    /// What each client has got of the channel with a history, and all that is at each place.
+    pub log: Vec<Got>,
+    pub places: BTreeMap<(String, u64), BTreeSet<String>>,
+    /// When a client was told that it has lost messages of that channel, and from when on it may
+    /// have.
+    pub losses: Vec<(usize, Instant, Instant)>,
     /// When a reader was told that it may have missed something.
     pub resets: Vec<(usize, Instant)>,
     pub stays: Vec<Stay>,
@@ -135,7 +141,8 @@ impl Books {
     /// node was lost may arrive late (docs/cluster.md, When something fails).
     pub fn may_follow(&self, (from, number): &Key, later: u64) -> bool {
         let version = |number: u64| self.said.get(&(from.clone(), number)).and_then(Message::version);
-        version(*number).is_none_or(|of| version(later).is_some_and(|other| of < other))
+        let has_failed = self.said.get(&(from.clone(), *number)).is_none_or(|message| message.error().is_some());
+        has_failed || version(*number).is_none_or(|of| version(later).is_some_and(|other| of < other))
     }
 }
 
@@ -150,6 +157,8 @@ pub struct Allows {
     pub misses: bool,
     /// A push does not reach a frontend, which is silent, or which the backend has not met.
     pub silence: bool,
+    /// The channel with a history has another home.
+    pub moves: bool,
 }
 
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::books::{Doors, End, Got, Message, Shared, Stay};
+use super::log::{ASKED, LOG, Log};
 use super::topology::{FRONTENDS, NODES, PATHS};
 use crate::harness::websocket::{TEXT, masked};
 use crate::harness::{Random, Received, WebSocket};
@@ -59,6 +60,7 @@ pub struct Member {
     pub setting: Setting,
     pub random: Random,
     connections: u32,
+    log: Log,
 }
 
 /// An open connection, and what waits on it.
@@ -78,7 +80,14 @@ struct Open {
 
 impl Member {
     pub fn new(index: usize, members: usize, setting: Setting) -> Member {
-        Member { index, members, setting, random: Random::new(1_000 + index as u64), connections: 0 }
+        Member {
+            index,
+            members,
+            setting,
+            random: Random::new(1_000 + index as u64),
+            connections: 0,
+            log: Log::default(),
+        }
     }
 
     fn name(&self) -> String {
@@ -155,7 +164,8 @@ impl Member {
     /// Binds the session and subscribes. `None` if the connection ends.
     async fn enter(&mut self, open: &mut Open) -> Option<()> {
         let uid = format!("u{}", self.index);
-        for (name, data) in [("ledger.enter", json!(uid)), ("#subscribe", json!({ "channel": "ledger/room" }))] {
+        let channel = |name: &str| ("#subscribe", json!({ "channel": name }));
+        for (name, data) in [("ledger.enter", json!(uid)), channel("ledger/room"), channel(LOG)] {
             loop {
                 let packet = json!({ "event": name, "data": data, "cid": 2 });
                 if !write(open, &packet.to_string()).await {
@@ -174,6 +184,7 @@ impl Member {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
+        self.log.begin();
         Some(())
     }
 
@@ -184,6 +195,11 @@ impl Member {
         let mut home = self.setting.home.clone();
         home.mark_unchanged();
         loop {
+            if let Some(question) = self.log.question()
+                && !write(&mut open, &question).await
+            {
+                break;
+            }
             if open.leaves && open.waiting.is_empty() {
                 open.socket.close(1000, "").await;
                 return open;
@@ -217,7 +233,7 @@ impl Member {
     }
 
     async fn send(&mut self, open: &mut Open) -> bool {
-        let acts = ["", "", "room", "news", "durable", "push", "push", "group"];
+        let acts = ["", "", "room", "log", "news", "durable", "push", "push", "group"];
         let act = acts[self.random.below(acts.len() as u64) as usize];
         let to = self.random.below(self.members as u64) as usize;
         let number = open.sent;
@@ -233,6 +249,9 @@ impl Member {
         let shared = self.setting.shared.clone();
         let from = open.from.clone();
         let key = |number: u64| (from.clone(), number);
+        if packet["rid"] == ASKED {
+            return self.log.answer(self.index, packet, &shared);
+        }
         if let Some(number) = packet["rid"].as_u64() {
             let number = number - 10;
             assert!(open.waiting.remove(&number), "{} got a second ack: {packet}", open.from);
@@ -263,6 +282,9 @@ impl Member {
                 assert_eq!(message.told, 1, "{} got it twice: {packet}", open.from);
             }
             Some("pushed") => shared.books().pushed.push(got(&packet["data"])),
+            Some("#publish") if packet["data"]["channel"] == LOG => {
+                self.log.message(self.index, &packet["data"], &shared);
+            }
             Some("#publish") => {
                 let got = got(&packet["data"]["data"]);
                 let is_last = open.heard.note(&got.text);

@@ -93,7 +93,7 @@ impl Topology {
             false => vec![Nats::start().await?],
         };
         // A long run has the times of production.
-        let (heartbeat, gone_after) = if goes_on_for_long { ("1s", "3s") } else { ("250ms", "1500ms") };
+        let (heartbeat, gone_after) = if goes_on_for_long { ("1s", "3s") } else { ("500ms", "3s") };
         let port = free_ports(7);
         let grants = json!({ "grants": { "sessions": true, "rpc": [GUEST], "dirs": { "/seen": "rw" } } });
         // Longer than a node is frozen: the client of a call that times out gets no answer.
@@ -117,7 +117,7 @@ impl Topology {
                     },
                 },
                 "modules": { GUEST: grants, "gate": gates },
-                "websocket": { "listeners": listeners, "pingInterval": "1s", "pingTimeout": "5s", "ackTimeout": "20s" },
+                "websocket": { "listeners": listeners, "pingInterval": "3s", "pingTimeout": "5s", "ackTimeout": "20s" },
                 "sse": { "pingInterval": "1s" },
                 "shutdown": { "drain": "5s", "linger": "100ms" },
             }));

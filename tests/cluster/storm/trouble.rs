@@ -35,17 +35,17 @@ impl fmt::Display for Fault {
 
 impl Fault {
     fn allows(self) -> Allows {
-        let (errors, timeouts, misses, silence) = match self {
+        let (errors, timeouts, misses, silence, moves) = match self {
             // The clients of the other frontend notice nothing.
-            Fault::KillNode(index) if index < FRONTENDS => (false, false, false, true),
-            Fault::KillNode(_) => (true, false, true, true),
-            Fault::KillServer(_) | Fault::Cut(_) | Fault::Freeze(_) => (true, true, true, true),
-            Fault::Reload(_) => (false, false, false, false),
+            Fault::KillNode(index) if index < FRONTENDS => (false, false, false, true, false),
+            Fault::KillNode(_) => (true, false, true, true, true),
+            Fault::KillServer(_) | Fault::Cut(_) | Fault::Freeze(_) => (true, true, true, true, true),
+            Fault::Reload(_) => (false, false, false, false, false),
             // A frontend that stops is silent once its clients have left. A backend that has just
             // started pushes to the frontends that it has met (docs/sessions.md).
-            Fault::RestartAll => (false, false, false, true),
+            Fault::RestartAll => (false, false, false, true, true),
         };
-        Allows { errors, timeouts, misses, silence }
+        Allows { errors, timeouts, misses, silence, moves }
     }
 }
 

@@ -8,7 +8,8 @@ use fanfare_sdk::prelude::*;
 use fanfare_sdk::sessions::{self, Recipient, WhenTaken};
 use fanfare_sdk::types::{Identity, Target};
 
-/// The channel and the stream key that this module publishes to.
+/// The channels and the stream key that this module publishes to. `LOG` has a history.
+const LOG: &str = "ledger/log";
 const ROOM: &str = "ledger/room";
 const NEWS: &str = "ledger/news";
 const GROUP: &str = "all";
@@ -18,7 +19,7 @@ const GROUP: &str = "all";
 struct Said {
     from: String,
     number: u64,
-    /// What it causes: `room`, `news`, `durable`, `push`, `group`, or nothing else.
+    /// What it causes: `room`, `log`, `news`, `durable`, `push`, `group`, or nothing else.
     #[serde(default)]
     act: String,
     /// The user that a push is for.
@@ -66,6 +67,10 @@ async fn say(session: Session, said: Json<Said>) -> Result<Json<Value>> {
     session.send("told", json!(said.number))?;
     let act = match said.act.as_str() {
         "room" => result(channels::publish(ROOM, json!(said.signed())).map(|()| Value::Null)),
+        "log" => {
+            let published = channels::publish_and_wait(LOG, json!(said.signed())).await;
+            result(published.map(|position| json!(position.map(|position| position.to_string()))))
+        }
         "news" => result(sse::publish(NEWS, said.signed()).map(Value::from)),
         "durable" => result(broadcast::emit_durable("told", said.signed()).await.map(|receipt| json!(receipt.seq))),
         "push" => result(push(Recipient::Uid(said.to.clone()), &said).await),

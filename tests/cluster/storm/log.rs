@@ -1,0 +1,133 @@
+//! The channel with a history: what a client recovers, as the page about channels describes it, and
+//! what it must have got.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::books::{Books, Got, Shared};
+use super::checks::{Checks, Faults};
+
+pub const LOG: &str = "ledger/log";
+
+/// The `cid` of a question for the history. Those of messages are larger.
+pub const ASKED: u64 = 3;
+
+type Place = (String, u64);
+
+fn place(text: &Value) -> Place {
+    let (epoch, number) = text.as_str().and_then(|text| text.rsplit_once('-')).unwrap_or_else(|| panic!("{text}"));
+    (epoch.to_owned(), number.parse().unwrap())
+}
+
+/// What a client knows of the channel, over all its connections.
+#[derive(Default)]
+pub struct Log {
+    last: Option<Place>,
+    /// The last number of each epoch.
+    seen: BTreeMap<String, u64>,
+    /// What has arrived while the client recovers.
+    early: Option<Vec<Value>>,
+    /// Whether an answer is on its way.
+    waits: bool,
+    /// When it was sure the last time that nothing is missing.
+    whole: Option<Instant>,
+}
+
+impl Log {
+    /// The client has subscribed.
+    pub fn begin(&mut self) {
+        (self.early, self.waits) = (Some(Vec::new()), false);
+    }
+
+    /// The question to send, if the client recovers and waits for no answer.
+    pub fn question(&mut self) -> Option<String> {
+        if self.early.is_none() || std::mem::replace(&mut self.waits, true) {
+            return None;
+        }
+        let mut data = json!({ "channel": LOG });
+        if let Some((epoch, number)) = &self.last {
+            data["after"] = json!(format!("{epoch}-{number}"));
+        }
+        Some(json!({ "event": "#history", "data": data, "cid": ASKED }).to_string())
+    }
+
+    /// A message has arrived.
+    pub fn message(&mut self, client: usize, data: &Value, shared: &Shared) {
+        let (epoch, number) = place(&data["position"]);
+        match &mut self.early {
+            Some(early) => early.push(data.clone()),
+            None if self.last.as_ref().is_some_and(|last| last.0 != epoch || number > last.1 + 1) => self.begin(),
+            None => self.take(client, data, shared),
+        }
+    }
+
+    /// The answer to the question has arrived. After an error, the client asks again.
+    pub fn answer(&mut self, client: usize, answer: &Value, shared: &Shared) {
+        self.waits = false;
+        if !answer["error"].is_null() {
+            return;
+        }
+        let page = &answer["data"];
+        if self.last.is_some() && page["complete"] != true {
+            let since = self.whole.unwrap_or_else(Instant::now);
+            shared.books().losses.push((client, since, Instant::now()));
+        }
+        let messages = page["messages"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        messages.iter().for_each(|message| self.take(client, message, shared));
+        let newest = place(&page["position"]);
+        if !messages.is_empty() && self.last.as_ref() != Some(&newest) {
+            return;
+        }
+        (self.last, self.whole) = (Some(newest), Some(Instant::now()));
+        for message in self.early.take().into_iter().flatten() {
+            self.take(client, &message, shared);
+        }
+    }
+
+    fn take(&mut self, client: usize, message: &Value, shared: &Shared) {
+        let place = place(&message["position"]);
+        if self.seen.get(&place.0).is_some_and(|seen| place.1 <= *seen) {
+            return;
+        }
+        self.seen.insert(place.0.clone(), place.1);
+        let text = message["data"].as_str().unwrap_or_else(|| panic!("{message}")).to_owned();
+        let mut books = shared.books();
+        books.log.push(Got { client, connection: 0, text: text.clone() });
+        books.places.entry(place.clone()).or_default().insert(text);
+        drop(books);
+        (self.last, self.whole) = (Some(place), Some(Instant::now()));
+    }
+}
+
+impl Checks<'_> {
+    /// Each client has got each message of the channel once, over all its connections, or was told
+    /// afterwards that it has lost some. It is told only if the channel may have moved. No place
+    /// has two messages.
+    pub fn log(&self, books: &Books, faults: &mut Faults) {
+        let counts = self.counted("a message of the log", books, &books.log, faults);
+        for ((client, text), count) in &counts {
+            faults.expect(*count == 1, || format!("client {client} got {text} of the log {count} times"));
+        }
+        for (place, texts) in books.places.iter().filter(|(_, texts)| texts.len() != 1) {
+            faults.expect(false, || format!("{place:?} of the log has {texts:?}"));
+        }
+        for (client, from, at) in &books.losses {
+            let moved = self.shared.allowed((*from, *at), |allows| allows.moves);
+            faults.expect(moved, || format!("client {client} has lost messages of the log without a fault"));
+        }
+        for (key, message) in books.said.iter().filter(|(_, message)| message.act == "log") {
+            let Some(reply) = message.reply().filter(|_| message.error().is_none()) else { continue };
+            let text = format!("{} {} {}", key.0, key.1, reply["node"].as_str().unwrap());
+            let at = place(&reply["act"]);
+            let same = books.places.get(&at).is_none_or(|texts| *texts == BTreeSet::from([text.clone()]));
+            faults.expect(same, || format!("{text} is not at {at:?} of the log"));
+            for client in 0..self.members {
+                let told = books.losses.iter().any(|(of, _, at)| *of == client && *at >= message.sent);
+                let right = counts.contains_key(&(client, text.clone())) || told;
+                faults.expect(right, || format!("client {client} has not got {text} of the log: {message:?}"));
+            }
+        }
+    }
+}
