@@ -113,6 +113,16 @@ impl Stay {
     }
 }
 
+/// A client was told that it may have lost messages of the channel with a history.
+#[derive(Debug)]
+pub struct Loss {
+    pub client: usize,
+    pub at: Instant,
+    /// When it was sure the last time that nothing was missing, and up to which place.
+    pub whole: Instant,
+    pub last: (String, u64),
+}
+
 #[derive(Default)]
 pub struct Books {
     pub said: BTreeMap<Key, Message>,
@@ -123,9 +133,8 @@ pub struct Books {
     /// What each client has got of the channel with a history, and all that is at each place.
     pub log: Vec<Got>,
     pub places: BTreeMap<(String, u64), BTreeSet<String>>,
-    /// When a client was told that it has lost messages of that channel, and from when on it may
-    /// have.
-    pub losses: Vec<(usize, Instant, Instant)>,
+    /// When clients were told that they have lost messages of that channel.
+    pub losses: Vec<Loss>,
     /// When a reader was told that it may have missed something.
     pub resets: Vec<(usize, Instant)>,
     pub stays: Vec<Stay>,

@@ -206,7 +206,11 @@ impl Member {
             }
             tokio::select! {
                 _ = pace.tick() => {
-                    let sends = *self.setting.order.borrow() == Order::Send && !open.leaves;
+                    let rests = *self.setting.order.borrow() == Order::Rest;
+                    if rests {
+                        self.log.look();
+                    }
+                    let sends = !rests && !open.leaves;
                     if sends && open.waiting.len() < WINDOW && !self.send(&mut open).await {
                         break;
                     }
