@@ -124,6 +124,27 @@ async fn messages_are_released_in_order_whatever_their_calls_take() {
     }
 }
 
+/// Without its session the call would look like one of a guest or of the operator, who may do more.
+#[tokio::test]
+async fn a_call_about_a_client_that_has_left_meanwhile_still_belongs_to_its_session() {
+    let host = host().await;
+    let channel = "channels/publish/left";
+    let mut client = Client::open(&host, 2).await;
+    let session = client.ok("sign-in", json!("ada")).await;
+    client.send("#publish", json!({ "channel": channel, "data": { "do": "hold" } })).await;
+    eventually("the call runs", || async { host.at_home(channel, "holding", Value::Null).await == 1 }).await;
+    drop(client);
+    eventually("the client has left", || async { host.metric("fanfare_websocket_connections", &[]).await == 0.0 })
+        .await;
+    host.at_home(channel, "release", Value::Null).await;
+    let released = async || {
+        let seen = host.at_home(channel, "seen", Value::Null).await;
+        seen.as_array().unwrap().iter().find(|facts| facts.get("released").is_some()).cloned()
+    };
+    eventually("the call continues", || async { released().await.is_some() }).await;
+    assert_eq!(released().await.unwrap(), json!({ "released": session, "own": session }));
+}
+
 #[tokio::test]
 async fn at_most_64_requests_of_a_channel_wait_for_its_route() {
     let host = with(json!({ "inFlight": 100 })).start().await;

@@ -151,6 +151,7 @@ pub async fn kept_functions_stay_within_their_size() {
         let serving = project.serve(&["--strict"]).await;
         assert_eq!(functions(&project).len(), files, "{allowed} of {size} bytes");
         assert_eq!(serving.get("/api/echo/who").await.status, 200);
+        serving.stop().await;
     }
 
     // A file that is too large now, and that the next compilation does not use.

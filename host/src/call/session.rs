@@ -41,6 +41,14 @@ pub struct SessionInfo {
     pub since: u64,
 }
 
+impl SessionInfo {
+    /// All that is still known about a session that has ended, also to guests: its id. A call of
+    /// such a client must not look like one that belongs to nobody.
+    pub fn ended(id: Arc<str>) -> SessionInfo {
+        SessionInfo { id, worker: 0, uid: None, ip: String::new(), protocol: String::new(), claims: None, since: 0 }
+    }
+}
+
 /// Whom a message to clients is for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

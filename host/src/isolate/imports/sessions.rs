@@ -9,7 +9,7 @@ use super::{Started, blocking, started, waiting};
 use crate::bindings::fanfare::module::sessions::{self, WhenTaken};
 use crate::bindings::fanfare::module::types::{CallError, Payload, Pushed, Recipient, Session};
 use crate::bindings::fanfare::module::{sessions_await, sessions_blocking};
-use crate::call::{self, SessionAct, SessionCopy};
+use crate::call::{self, SessionAct, SessionCopy, SessionInfo};
 use crate::isolate::convert::milliseconds;
 use crate::isolate::state::{Guest, State};
 use crate::ports::{self, ClientEvent, SessionCaller, SessionValues, session_caller as rules};
@@ -61,7 +61,8 @@ fn texts(ids: Vec<Arc<str>>) -> Vec<String> {
 impl sessions::Host for State {
     fn current(&mut self, call: u64) -> Option<Session> {
         let caller = self.session_caller(Some(call));
-        self.known(&caller, caller.own()?)
+        let own = caller.own()?;
+        Some(self.known(&caller, own).unwrap_or_else(|| SessionInfo::ended(own.clone()).into()))
     }
 
     fn look(&mut self, caller: Option<u64>, session: String) -> Result<Option<Session>, CallError> {
@@ -297,7 +298,7 @@ impl Guest {
         started(applied)
     }
 
-    fn read(&self, caller: Option<u64>, session: String) -> Started<(call::SessionInfo, SessionValues)> {
+    fn read(&self, caller: Option<u64>, session: String) -> Started<(SessionInfo, SessionValues)> {
         let checked = session_caller(self, caller).named(&session);
         started(checked.map(|()| self.ports.sessions.read(session)))
     }
@@ -314,7 +315,7 @@ impl Guest {
     }
 }
 
-fn with_values((session, values): (call::SessionInfo, SessionValues)) -> (Session, SessionValues) {
+fn with_values((session, values): (SessionInfo, SessionValues)) -> (Session, SessionValues) {
     (session.into(), values)
 }
 

@@ -11,7 +11,7 @@ use fanfare_sdk::channels::{ChannelMember, ChannelPage, Position};
 use fanfare_sdk::prelude::*;
 use fanfare_sdk::sessions::WhenTaken;
 use fanfare_sdk::types::Target;
-use fanfare_sdk::wit::{channels as raw, channels_await as raw_await};
+use fanfare_sdk::wit::{channels as raw, channels_await as raw_await, sessions};
 
 thread_local! {
     /// The facts of each call of `decide`, in order.
@@ -33,7 +33,7 @@ enum Order {
     Refuse { on: Option<String>, name: String, message: String, status: Option<u16> },
     /// Replies with this status.
     Reply { on: Option<String>, status: u16 },
-    /// Waits until `release` runs in this isolate, then passes.
+    /// Waits until `release` runs in this isolate, records the session of the call, then passes.
     Hold { on: Option<String> },
     /// Traps.
     Panic { on: Option<String> },
@@ -65,6 +65,8 @@ impl Order {
             Order::Reply { status, .. } => (status, "").into_outcome(),
             Order::Hold { .. } => {
                 gate().await;
+                let own = caller().and_then(sessions::current).map(|session| session.id);
+                SEEN.with_borrow_mut(|seen| seen.push(json!({ "released": session, "own": own })));
                 Ok(Outcome::pass())
             }
             Order::Panic { .. } => panic!("this call traps on request"),
