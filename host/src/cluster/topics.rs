@@ -76,7 +76,7 @@ impl Cluster {
             return;
         }
         let owes = posting.owes.swap(false, AcqRel);
-        if !owes && !(repeats && posting.takes_repeat()) {
+        if !(owes || repeats && posting.takes_repeat()) {
             return;
         }
         let all = posting.all.write();

@@ -207,7 +207,7 @@ impl Topology {
 
     /// Whether each node sees the present process of each other one, and reads the stream.
     pub async fn is_whole(&self) -> Result<(), String> {
-        for index in 0..NODES.len() {
+        for (index, own) in NODES.iter().enumerate() {
             let nodes = self.json(index, "/v1/nodes").await?;
             let listed = nodes["nodes"].as_array().ok_or_else(|| nodes.to_string())?;
             let sees = |other: usize| {
@@ -218,13 +218,13 @@ impl Topology {
                 })
             };
             if nodes["state"] != "up" || listed.len() != NODES.len() || !(0..NODES.len()).all(sees) {
-                return Err(format!("{} sees {nodes}", NODES[index]));
+                return Err(format!("{own} sees {nodes}"));
             }
             if index >= FRONTENDS {
                 let durable = self.json(index, "/v1/broadcasts").await?;
                 let mut modules = durable["modules"].as_array().into_iter().flatten();
                 if !modules.any(|module| module["module"] == GUEST && module["reading"] == true) {
-                    return Err(format!("{} reads {durable}", NODES[index]));
+                    return Err(format!("{own} reads {durable}"));
                 }
             }
         }

@@ -9,6 +9,9 @@ use crate::call::{CallError, ChannelMessage, ChannelPlace, ChannelPosition, Chan
 use crate::hub::{ChannelError, Published};
 use crate::ports::Acted;
 
+/// The position of a published message, and what follows.
+type Accepted = (Option<ChannelPosition>, After);
+
 impl ChannelService {
     /// Publishes a message that is allowed on all nodes. `has_home` is whether this node is the
     /// home of the channel, and gives the place. Returns what follows.
@@ -17,7 +20,7 @@ impl ChannelService {
         name: &str,
         message: Published<'_>,
         has_home: bool,
-    ) -> Result<(Option<ChannelPosition>, After), CallError> {
+    ) -> Result<Accepted, CallError> {
         let refused = |error| CallError::from(Refusal::Hub(error));
         if self.topics.is_alone() {
             return self.publish_here(name, message, false).map(|(published, _)| published).map_err(refused);
@@ -46,7 +49,7 @@ impl ChannelService {
         name: &str,
         message: Published<'_>,
         has_home: bool,
-    ) -> Result<((Option<ChannelPosition>, After), Option<ChannelPlace>), ChannelError> {
+    ) -> Result<(Accepted, Option<ChannelPlace>), ChannelError> {
         let (channels, is_kept) = (&self.hub.channels, message.settings.count > 0);
         Ok(match (message.settings.is_for_each, has_home) {
             (false, false) => ((channels.publish(name, message)?, After::Nothing), None),
