@@ -25,8 +25,8 @@ pub(super) async fn process(nats: &str, id: &str) -> (Project, Serving) {
     (project, serving)
 }
 
-/// What a client has received so far, in order, when nothing else comes.
-async fn received(client: &mut Client, last: &Value) -> Vec<(String, u64, Value)> {
+/// What a client receives until a message: its epoch, its number and its data.
+pub(super) async fn received(client: &mut Client, last: &Value) -> Vec<(String, u64, Value)> {
     let mut all = Vec::new();
     loop {
         let message = client.message().await;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::faults::received;
 use super::{GUEST, agree, channel, place, with};
 use crate::channels::{Client, PATHS};
 use crate::cli::project::{Project, Serving};
@@ -56,20 +57,6 @@ async fn process(nats: &str, id: &str) -> (Project, Serving) {
         }));
     let serving = project.serve(&[]).await;
     (project, serving)
-}
-
-/// What a client receives until a message: its epoch, its number and its data.
-async fn received(client: &mut Client, last: &Value) -> Vec<(String, u64, Value)> {
-    let mut all = Vec::new();
-    loop {
-        let message = client.message().await;
-        let (epoch, number) = place(&message);
-        let is_last = message["data"] == *last;
-        all.push((epoch, number, message["data"].clone()));
-        if is_last {
-            return all;
-        }
-    }
 }
 
 /// Checks that messages have one epoch, and the numbers from `first` on without a gap or a double.

@@ -175,7 +175,7 @@ impl ChannelService {
         }
     }
 
-    /// Writes messages together. Their publishers learn the positions, or why there are none.
+    /// Writes messages together. Their publishers learn the positions, or the error.
     async fn write_all(&self, channel: &Arc<str>, messages: Vec<Waiting>) {
         let timeout = self.keeping.limits.timeout;
         let (messages, late): (Vec<_>, Vec<_>) = messages.into_iter().partition(|one| one.since.elapsed() < timeout);
