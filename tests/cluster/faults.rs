@@ -1,4 +1,4 @@
-//! Nodes, servers and networks that fail. What is lost is what docs/cluster.md says.
+//! Nodes, servers and networks that fail. What is lost is what docs/faults.md says.
 
 use std::time::{Duration, Instant};
 

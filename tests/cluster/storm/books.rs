@@ -147,7 +147,7 @@ impl Books {
     /// Whether a message may have taken effect after a later one of its connection. Calls start in
     /// their order (docs/websockets.md), also over a swap. But a call of the previous generation
     /// that waits, here for its file, is not waited for. What failed because the connection of a
-    /// node was lost may arrive late (docs/cluster.md, When something fails).
+    /// node was lost may arrive late (docs/faults.md).
     pub fn may_follow(&self, (from, number): &Key, later: u64) -> bool {
         let version = |number: u64| self.said.get(&(from.clone(), number)).and_then(Message::version);
         let has_failed = self.said.get(&(from.clone(), *number)).is_none_or(|message| message.error().is_some());

@@ -298,7 +298,7 @@ impl Topology {
     /// with several in a row. A kill lets it run the present one again, and so does a freeze that
     /// is longer than the time of the handler. A single NATS server that is killed may forget what
     /// nodes have told it last: if a node ends within seconds of it, its next process runs again
-    /// what it ran last (docs/cluster.md, Durable broadcasts).
+    /// what it ran last (docs/durable.md).
     pub fn replays(&self, index: usize) -> (usize, bool) {
         let Node { kills, freezes, ends, .. } = &self.nodes[index];
         let is_near = |end: Instant, kill: Instant| end.max(kill) - end.min(kill) < UNWRITTEN;

@@ -38,6 +38,8 @@ pub(super) const PAGES: &[(&str, &str)] = pages![
     "host-events",
     "kills",
     "cluster",
+    "durable",
+    "faults",
     "scaling",
     "install",
     "hardening",
