@@ -23,6 +23,7 @@ use fanfare::{Config, Fault, Faults, ValueOrigin};
 
 mod callers;
 mod fits;
+mod routers;
 #[cfg(test)]
 mod tests;
 
@@ -95,7 +96,7 @@ pub fn check(args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
         let existing: Vec<&str> = scanned.iter().map(|module| module.name.as_str()).collect();
         report.warnings.extend(config.sections_without_module(&existing));
         report.warnings.extend(config.listeners_without_module(&existing));
-        report.warnings.extend(config.routers_without_module(&existing));
+        report.warnings.extend(config.routers_in_vain(&existing));
         let manifests = scanned.iter().filter_map(|module| match &module.state {
             FolderState::Ready(manifest) | FolderState::Waiting(manifest) => Some(manifest),
             FolderState::Refused(_) => None,
@@ -117,6 +118,9 @@ pub fn check(args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
         let (_, manifest) = found.ok_or(NoManifest::Missing)?;
         manifest.clone().ok_or(NoManifest::Refused)
     };
+    if !is_single_module {
+        report.warnings.extend(routers::without_route(&config, find));
+    }
     if args.callers {
         let only = scanned.first().filter(|_| is_single_module).map(|module| module.name.as_str());
         let all = manifests.iter().filter_map(|(_, manifest)| manifest.as_deref());

@@ -64,6 +64,7 @@ mod outgoing;
 pub mod redis;
 pub mod redis_address;
 mod relations;
+mod routers;
 mod schedules;
 pub mod schema;
 pub mod secret;
@@ -126,8 +127,7 @@ impl Config {
     /// serves all.
     #[doc(hidden)]
     pub fn serves(&self, module: &str) -> bool {
-        let named = self.server.as_ref().and_then(|server| server.modules.as_ref());
-        named.is_none_or(|named| named.iter().any(|name| name == module))
+        self.server.as_ref().is_none_or(|server| server.serves(module))
     }
 
     /// The folder for files that the nodes of one folder share: `stateDir`, or for a server of

@@ -154,6 +154,67 @@ fn a_listener_whose_module_does_not_exist_is_a_warning() {
     assert!(check("lobby").warnings.is_empty());
 }
 
+/// The warnings about `cluster.routers`, whose entry for the type `chat` is on line 2. The entries
+/// of the types `gate` and `chat` are on the lines 4 and 5.
+fn router_warnings(router: &str, gate: &str, chat: &str) -> Vec<String> {
+    let settings = format!(
+        "{{\"cluster\": {{ \"routers\": {{\n\"chat\": {router}\n}}, \"servers\": {{\n\
+         \"gate\": {{ {gate} \"servers\": [{{ \"id\": \"gate-\", \"port\": [4001, 4002], \"frontend\": true, \"clientPort\": 8080 }}] }},\n\
+         \"chat\": {{ {chat} \"servers\": [{{ \"id\": \"chat-1\", \"port\": 4003 }}] }} }} }} }}"
+    );
+    let gate = r#"{"component": "a.wasm", "routes": [{"path": "pick", "handler": "pick", "middlewares": "inner"},
+        {"path": "say", "handler": "say", "middlewares": "session"}]}"#;
+    let chat = r#"{"component": "a.wasm"}"#;
+    let files =
+        [("fanfare.json", settings.as_str()), ("modules/gate/module.json", gate), ("modules/chat/module.json", chat)];
+    let report = Project::built(&files).check("", &none);
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+    report.warnings.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_route_function_that_is_on_no_frontend_is_a_warning() {
+    let (pick, chat) = (r#"{ "module": "gate", "path": "pick" }"#, r#""modules": "chat","#);
+    let warnings = router_warnings(pick, r#""modules": [],"#, chat);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].contains("fanfare.json:2:")
+            && warnings[0]
+                .contains(": cluster.routers.chat.module: \"gate-0\" and \"gate-1\" do not serve this module (")
+            && warnings[0].contains("fanfare.json:4:"),
+        "{warnings:?}"
+    );
+    for gate in [r#""modules": "gate","#, ""] {
+        assert_eq!(router_warnings(pick, gate, chat), Vec::<String>::new(), "{gate}");
+    }
+    let own = router_warnings(pick, r#""modules": "chat","#, chat);
+    assert_eq!(own, Vec::<String>::new(), "the frontends forward nothing to this type");
+    assert_eq!(router_warnings(pick, r#""modules": "chat","#, "").len(), 1, "it may have further modules");
+}
+
+#[test]
+fn a_router_without_a_route_or_without_modules_behind_it_is_a_warning() {
+    let (gate, chat) = (r#""modules": "gate","#, r#""modules": "chat","#);
+    for (path, why) in [("pikc", "gate has no such route; did you mean \"pick\"?"), ("say", "it is `session`")] {
+        let warnings = router_warnings(&format!(r#"{{ "module": "gate", "path": "{path}" }}"#), gate, chat);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(
+            warnings[0].contains("fanfare.json:2:")
+                && warnings[0].contains(": cluster.routers.chat.path: ")
+                && warnings[0].contains(why)
+                && warnings[0].contains("gate/module.json:1:"),
+            "{warnings:?}"
+        );
+    }
+    let warnings = router_warnings(r#"{ "session": "chatServer" }"#, gate, r#""modules": [],"#);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].contains("fanfare.json:2:") && warnings[0].contains("the servers of this type serve no modules"),
+        "{warnings:?}"
+    );
+    assert_eq!(router_warnings(r#"{ "session": "chatServer" }"#, gate, chat), Vec::<String>::new());
+}
+
 #[test]
 fn a_key_of_tokens_that_cannot_be_read_is_a_fault_of_the_project() {
     let settings = |auth: &str| format!("{{\"websocket\": {{\"auth\": {{\n{auth}}}}}}}");

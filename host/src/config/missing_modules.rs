@@ -25,18 +25,6 @@ impl Config {
         self.missing_modules(named, existing, effect)
     }
 
-    /// Warnings about the entries of `cluster.routers` whose module does not exist, if clients
-    /// connect to this node. `existing` are the modules that exist.
-    #[doc(hidden)]
-    pub fn routers_without_module(&self, existing: &[&str]) -> Vec<Fault> {
-        let place = |server: &str| KeyPath::of(&["cluster", "routers", server, "module"]);
-        let is_backend = self.server.as_ref().is_some_and(|own| !own.frontend);
-        let routers = self.cluster.routers.iter().filter(|_| !is_backend);
-        let named = routers.filter_map(|(server, router)| Some((place(server), router.module.as_deref()?)));
-        let effect = ", so no message of a client finds a node of this type: add the module, or name another one";
-        self.missing_modules(named, existing, effect)
-    }
-
     /// Warnings about the modules that this server of `cluster.servers` is to serve, and that do
     /// not exist. `existing` are the modules that exist.
     #[doc(hidden)]
@@ -48,7 +36,7 @@ impl Config {
     }
 
     /// Warnings at the places of the modules that do not exist, with what follows from it.
-    fn missing_modules<'a>(
+    pub(super) fn missing_modules<'a>(
         &self,
         named: impl Iterator<Item = (KeyPath, &'a str)>,
         existing: &[&str],

@@ -53,6 +53,16 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
+    /// Whether it serves a module, if its folder has it.
+    pub fn serves(&self, module: &str) -> bool {
+        self.modules.as_ref().is_none_or(|modules| modules.iter().any(|name| name == module))
+    }
+
+    /// Where a key of the entry is, or else the entry.
+    pub(super) fn origin(&self, key: &str) -> ValueOrigin {
+        self.node.get(key).map_or_else(|| self.node.origin.clone(), |value| value.origin.clone())
+    }
+
     /// What the server overrides, with its place.
     pub(super) fn overrides(&self) -> Option<(&Node, KeyPath)> {
         Some((self.node.get("overrides")?, self.place.key("overrides")))
@@ -68,8 +78,6 @@ impl ServerConfig {
 
     /// The settings of this server. `lower` are those that it overrides.
     pub(super) fn layer(&self, lower: &Node) -> Node {
-        let origin =
-            |key: &str| self.node.get(key).map_or_else(|| self.node.origin.clone(), |node| node.origin.clone());
         let mut layer = self.node.get("overrides").cloned().unwrap_or_else(|| Node::object(&self.node.origin));
         let address = |layer: &Node, section: &str, port: u16| {
             let path = KeyPath::of(&[section, "listen"]);
@@ -80,10 +88,10 @@ impl ServerConfig {
         // A node without clients binds no port for them.
         let client_port = self.client_port.filter(|_| self.frontend).unwrap_or_default();
         let values = [
-            (["node", "id"], self.id.clone(), origin("id")),
-            (["node", "server"], self.server.clone(), origin("id")),
-            (["admin", "listen"], address(&layer, "admin", self.port), origin("port")),
-            (["http", "listen"], address(&layer, "http", client_port), origin("clientPort")),
+            (["node", "id"], self.id.clone(), self.origin("id")),
+            (["node", "server"], self.server.clone(), self.origin("id")),
+            (["admin", "listen"], address(&layer, "admin", self.port), self.origin("port")),
+            (["http", "listen"], address(&layer, "http", client_port), self.origin("clientPort")),
         ];
         for ([section, key], text, origin) in values {
             let mut inner = Node::object(&origin);
@@ -238,15 +246,13 @@ impl Servers {
     fn check_ids(&self, faults: &mut Faults) {
         let mut seen: HashMap<&str, &ServerConfig> = HashMap::new();
         for server in &self.list {
-            let origin = server.node.get("id").map_or(&server.node.origin, |id| &id.origin);
-            let mut fault = |message| faults.push(Fault::new(origin, server.place.key("id"), message));
+            let mut fault = |message| faults.push(Fault::new(&server.origin("id"), server.place.key("id"), message));
             if let Err(rule) = formats::check("node", &server.id) {
                 fault(format!("must be {rule}, found {}", quoted(&server.id)));
             } else if RESERVED.contains(&server.id.as_str()) {
                 fault(format!("must not be {}, the name of a file of stateDir: rename the server", quoted(&server.id)));
             } else if let Some(other) = seen.insert(&server.id, server) {
-                let place = other.node.get("id").map_or(&other.node.origin, |id| &id.origin);
-                let id = quoted(&server.id);
+                let (id, place) = (quoted(&server.id), other.origin("id"));
                 fault(format!("{id} is the id of another server too ({place}): rename one, or set another idStart"));
             }
         }
@@ -259,15 +265,12 @@ impl Servers {
             let client = server.client_port.filter(|_| server.frontend).map(|port| ("clientPort", port));
             for (key, port) in [("port", server.port)].into_iter().chain(client) {
                 let Some((other, name)) = seen.insert((server.machine(), port), (server, key)) else { continue };
-                let origin = |server: &ServerConfig, key: &str| {
-                    server.node.get(key).map_or_else(|| server.node.origin.clone(), |value| value.origin.clone())
-                };
-                let (id, host, place) = (&server.id, &server.host, origin(other, name));
+                let (id, host, place) = (&server.id, &server.host, other.origin(name));
                 let message = format!(
                     "gives {id} the port {port}, which is the {name} of {} too ({place}), both on {host}: use another port",
                     other.id
                 );
-                faults.push(Fault::new(&origin(server, key), server.place.key(key), message));
+                faults.push(Fault::new(&server.origin(key), server.place.key(key), message));
                 break;
             }
         }

@@ -41,7 +41,7 @@ fn missing(config: &Config, existing: &BTreeSet<String>) -> Vec<String> {
         config.sections_without_module(&existing),
         config.listeners_without_module(&existing),
         config.server_without_module(&existing),
-        config.routers_without_module(&existing),
+        config.routers_in_vain(&existing),
     ];
     warnings.iter().flatten().map(ToString::to_string).collect()
 }
