@@ -20,6 +20,11 @@ wasmtime::component::bindgen!({
         "fanfare:module/channels-await.history": store | trappable,
         "fanfare:module/channels-await.members": store | trappable,
         "fanfare:module/fetch.send": store | trappable,
+        // These wait if the session is on another node.
+        "fanfare:module/sessions.bind": async,
+        "fanfare:module/sessions.authenticate": async,
+        "fanfare:module/sessions.join": async,
+        "fanfare:module/sessions.leave": async,
         "fanfare:module/broadcast-blocking.gather": async,
         "fanfare:module/durable-blocking.emit": async,
         "fanfare:module/rpc-blocking.call": async,

@@ -65,7 +65,7 @@ pub use envelope::{Envelope, Link, Peer, PeerBroadcast, PeerCall, VERSION};
 pub use error::{Blame, CallError, Failure};
 pub use event::Event;
 pub use exchange::{BodyError, Exchange, ExchangeRequest, StreamedBody};
-pub use forward::{Applied, AppliedValues, CallSession, PeerMessage, SessionAct, SessionCopy, SessionHome};
+pub use forward::{Acted, Applied, AppliedValues, CallSession, PeerMessage, SessionAct, SessionCopy, SessionHome};
 pub use middleware::MiddlewareCall;
 pub use name::{MAX_PATH, MAX_SEGMENTS, METHODS, RouteName};
 pub use outcome::{CallResult, GatherEntry, Outcome, Passed, Reply, facts_before, sizes};

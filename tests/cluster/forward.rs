@@ -103,6 +103,15 @@ async fn steps(client: &mut WebSocket, steps: &[Value]) -> Vec<Value> {
     serde_json::from_value(answer["data"].clone()).unwrap_or_else(|_| panic!("{answer}"))
 }
 
+/// What the module has recorded in the workers of a backend.
+async fn seen(back: &Started) -> Vec<Value> {
+    let mut all = Vec::new();
+    for worker in 0..2 {
+        all.extend(back.run(worker, "sessions", "seen", Value::Null).await.as_array().unwrap().clone());
+    }
+    all
+}
+
 /// The number of the backend that runs the messages of a client.
 async fn node_of(client: &mut WebSocket) -> u64 {
     let facts = call(client, "sessions.facts", Value::Null).await;

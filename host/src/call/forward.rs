@@ -4,11 +4,12 @@
 use std::fmt::{self, Debug, Formatter};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::{CallError, ChangeError, Envelope, Payload, RouteName, SessionInfo, Values};
+use super::{CallError, ChangeError, Envelope, Payload, RouteName, SessionInfo, Values, WhenTaken};
 
 /// A message of a client that another node runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,28 +42,15 @@ pub struct AppliedValues {
     pub answer: Option<String>,
 }
 
-/// What a call with the copy of a session does to the session itself. Nobody waits for it.
+/// What a call with the copy of a session does to the session itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SessionAct {
-    Send {
-        name: String,
-        payload: Payload,
-    },
-    Disconnect {
-        code: u16,
-        reason: String,
-    },
-    Bind {
-        uid: String,
-        /// Whether the other sessions of the user are disconnected.
-        replace: bool,
-    },
+    Send { name: String, payload: Payload },
+    Disconnect { code: u16, reason: String },
+    Bind { uid: String, taken: WhenTaken },
     Unbind,
-    Authenticate {
-        claims: String,
-        expires_ms: Option<u64>,
-    },
+    Authenticate { claims: String, expires_ms: Option<u64> },
     Deauthenticate,
     Join(String),
     Leave(String),
@@ -81,15 +69,42 @@ impl SessionAct {
             SessionAct::Unbind | SessionAct::Deauthenticate => 0,
         }
     }
+
+    /// What it changes in the facts about the session.
+    fn change(&self) -> Box<dyn FnOnce(&mut SessionInfo) + Send> {
+        match self {
+            SessionAct::Bind { uid, .. } => {
+                let uid = uid.clone();
+                Box::new(|info| info.uid = Some(uid))
+            }
+            SessionAct::Unbind => Box::new(|info| info.uid = None),
+            SessionAct::Authenticate { claims, .. } => {
+                let claims = claims.clone();
+                Box::new(|info| info.claims = Some(claims))
+            }
+            SessionAct::Deauthenticate => Box::new(|info| info.claims = None),
+            SessionAct::Send { .. } | SessionAct::Disconnect { .. } | SessionAct::Join(_) | SessionAct::Leave(_) => {
+                Box::new(|_| {})
+            }
+        }
+    }
 }
 
 /// Resolves once the values of a copy were written back.
 pub type Applied = Pin<Box<dyn Future<Output = Result<(), CallError>> + Send>>;
 
+/// Resolves once an act was done, with the number of sessions that it has changed.
+pub type Acted = Pin<Box<dyn Future<Output = Result<u32, CallError>> + Send>>;
+
 /// The way from the copy of a session to the session itself.
 pub trait SessionHome: Send + Sync {
-    /// Queues an act. Acts of one message happen in their order, and before its reply.
+    /// Queues an act, for which nobody waits. Acts of one message happen in their order, and before
+    /// its reply.
     fn act(&self, act: SessionAct) -> Result<(), CallError>;
+
+    /// Queues an act in the same order, and waits until it is done. `within` is the time that the
+    /// call has left.
+    fn ask(&self, act: SessionAct, within: Duration) -> Acted;
 
     /// Writes values back, in place of all that may leave the node of the session.
     fn apply(&self, values: AppliedValues) -> Applied;
@@ -146,27 +161,22 @@ impl SessionCopy {
         self.home.apply(AppliedValues { session, values: self.values.lock().shared(), answer: None })
     }
 
-    /// Does something to the session itself. The copy follows.
+    /// Does something to the session itself, and returns at once. The copy follows.
     pub fn act(&self, act: SessionAct) -> Result<(), CallError> {
         let mut info = self.info.lock();
-        let change: Box<dyn FnOnce(&mut SessionInfo)> = match &act {
-            SessionAct::Bind { uid, .. } => {
-                let uid = uid.clone();
-                Box::new(|info| info.uid = Some(uid))
-            }
-            SessionAct::Unbind => Box::new(|info| info.uid = None),
-            SessionAct::Authenticate { claims, .. } => {
-                let claims = claims.clone();
-                Box::new(|info| info.claims = Some(claims))
-            }
-            SessionAct::Deauthenticate => Box::new(|info| info.claims = None),
-            SessionAct::Send { .. } | SessionAct::Disconnect { .. } | SessionAct::Join(_) | SessionAct::Leave(_) => {
-                Box::new(|_| {})
-            }
-        };
+        let change = act.change();
         self.home.act(act)?;
         change(&mut info);
         Ok(())
+    }
+
+    /// The same, and waits for the node of the session. Returns the number of sessions that the act
+    /// has changed.
+    pub async fn ask(&self, act: SessionAct, within: Duration) -> Result<u32, CallError> {
+        let change = act.change();
+        let changed = self.home.ask(act, within).await?;
+        change(&mut self.info.lock());
+        Ok(changed)
     }
 
     /// The memory that it uses, in bytes.

@@ -83,7 +83,8 @@ impl Recipient {
 }
 
 /// What happens to a user that another session is bound to already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum WhenTaken {
     /// The new session is not bound.
     Refuse,

@@ -104,10 +104,25 @@ impl Cluster {
 
     /// Queues a request. Requests to a node arrive in the order of these calls.
     pub(super) fn queue_request(&self, node: &str, request: impl FnOnce(Sender) -> Request) -> Result<Sent, CallError> {
-        let Ready { subject, reply, bytes, answers, node, lost, .. } = self.ready_with(node, request)?;
-        if !self.link.queue(Outgoing { subject, reply: Some(reply), bytes }) {
-            return Err(CallError::Overloaded("cluster.queue has no room for further messages".to_owned()));
-        }
+        self.expect_answer(node, |reply| {
+            let bytes = request(self.sender()).write()?;
+            self.too_large(&bytes)?;
+            let outgoing = Outgoing { subject: self.subjects.calls(node), reply: Some(reply), bytes };
+            let full = || CallError::Overloaded("cluster.queue has no room for further messages".to_owned());
+            self.link.queue(outgoing).then_some(()).ok_or_else(full)
+        })
+    }
+
+    /// Waits for the answer to what `queue` queues for a node. It gets the subject of the answer.
+    pub(super) fn expect_answer(
+        &self,
+        node: &str,
+        queue: impl FnOnce(String) -> Result<(), CallError>,
+    ) -> Result<Sent, CallError> {
+        self.client()?;
+        let (lost, node) = (self.link.lost(), self.reachable(node)?);
+        let answers = self.waits(1)?;
+        queue(self.subjects.answer(&self.boot(), answers.token))?;
         node.counts.sent.fetch_add(1, Relaxed);
         let _in_flight = InFlight::begin(&node);
         Ok(Sent { answers, node, lost, begun: Instant::now(), _in_flight })
@@ -171,11 +186,11 @@ impl Ready {
 impl Sent {
     /// The next answer. Fails once there will be none.
     pub(super) async fn next(&mut self) -> Result<Entries, CallError> {
-        Ok(self.next_numbered().await?.1)
+        Ok(self.next_numbered().await?.result)
     }
 
     /// The same, with its place among the answers to a client's message.
-    pub(super) async fn next_numbered(&mut self) -> Result<(usize, Entries), CallError> {
+    pub(super) async fn next_numbered(&mut self) -> Result<Received, CallError> {
         let id = self.node.peer.id.clone();
         let may_have_run = |what: &str| Err(CallError::Crashed(format!("{what}; the call may have run")));
         tokio::select! {
@@ -190,8 +205,17 @@ impl Sent {
     }
 }
 
+/// An answer of a node.
+pub(super) struct Received {
+    /// Its place among the answers to a client's message.
+    pub(super) number: usize,
+    pub(super) result: Entries,
+    /// Where the node waits for an answer in its turn.
+    pub(super) reply: Option<String>,
+}
+
 /// Reads an answer of a node.
-fn read(node: &str, answer: Option<Message>) -> Result<(usize, Entries), CallError> {
+fn read(node: &str, answer: Option<Message>) -> Result<Received, CallError> {
     let Some(message) = answer else { return Err(CallError::Crashed(format!("node {node} lost a call"))) };
     if message.status == Some(StatusCode::NO_RESPONDERS) {
         return Err(CallError::Unavailable(format!("node {node} was lost")));
@@ -199,7 +223,7 @@ fn read(node: &str, answer: Option<Message>) -> Result<(usize, Entries), CallErr
     let answer = Answer::read(&message.payload);
     let unreadable = |error| CallError::Crashed(format!("the answer of node {node} cannot be read: {error}"));
     let Answer { number, result, .. } = answer.map_err(unreadable)?;
-    Ok((number, result))
+    Ok(Received { number, result, reply: message.reply.map(|reply| reply.to_string()) })
 }
 
 /// A call that waits for a node.

@@ -2,23 +2,26 @@
 //!
 //! The node with the module answers a message with what its call does to the session, one act
 //! after another, and then with the outcome. All of it arrives on one subject, so that its order is
-//! that of the call.
+//! that of the call. An act for whose result the call waits has a reply subject of its own.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::Cluster;
+use super::calls::{Received, Sent};
 use super::link::{Link, Room};
 use super::serve::Serving;
+use super::sessions::{as_json, from_json};
 use super::subjects::token_of;
 use super::wire::{Answer, Entries, Request, Sender};
 use crate::call::text::{MESSAGE, NAME, line};
 use crate::call::{
-    Applied, AppliedValues, CallError, CallResult, GatherEntry, IsolateId, Outcome, PeerMessage, SessionAct,
-    SessionHome, bounds,
+    Acted, Applied, AppliedValues, CallError, CallResult, GatherEntry, IsolateId, Outcome, PeerMessage, Reply,
+    SessionAct, SessionHome, bounds,
 };
 use crate::dispatch::Dispatch;
 use crate::ports::{BoxFuture, Forward};
@@ -34,12 +37,20 @@ struct Home {
     node: String,
     /// The subject of the answers to the message.
     reply: Option<String>,
-    acts: mpsc::UnboundedSender<(SessionAct, Room)>,
+    acts: mpsc::UnboundedSender<Posted>,
     begun: AtomicUsize,
 }
 
-impl SessionHome for Home {
-    fn act(&self, act: SessionAct) -> Result<(), CallError> {
+/// An act that waits until it is sent.
+struct Posted {
+    act: SessionAct,
+    /// Where the call waits for its result.
+    reply: Option<String>,
+    _room: Room,
+}
+
+impl Home {
+    fn post(&self, act: SessionAct, reply: Option<String>) -> Result<(), CallError> {
         if !self.link.is_up() {
             return Err(CallError::Unavailable("this node is not connected to NATS".to_owned()));
         }
@@ -58,8 +69,20 @@ impl SessionHome for Home {
         let room = Link::reserve(&self.link, size as u64);
         let full = || CallError::Overloaded("cluster.queue has no room for further messages".to_owned());
         // The call has ended if nobody receives.
-        _ = self.acts.send((act, room.ok_or_else(full)?));
+        _ = self.acts.send(Posted { act, reply, _room: room.ok_or_else(full)? });
         Ok(())
+    }
+}
+
+impl SessionHome for Home {
+    fn act(&self, act: SessionAct) -> Result<(), CallError> {
+        self.post(act, None)
+    }
+
+    fn ask(&self, act: SessionAct, within: Duration) -> Acted {
+        let cluster = self.cluster.upgrade().ok_or_else(CallError::stopping);
+        let sent = cluster.and_then(|cluster| cluster.expect_answer(&self.node, |reply| self.post(act, Some(reply))));
+        Box::pin(changed_by(sent, within))
     }
 
     fn apply(&self, values: AppliedValues) -> Applied {
@@ -71,6 +94,25 @@ impl SessionHome for Home {
     }
 }
 
+/// The number of sessions that an act has changed, which the node of the session says.
+async fn changed_by(sent: Result<Sent, CallError>, within: Duration) -> Result<u32, CallError> {
+    let mut sent = sent?;
+    let late = || CallError::Timeout(Some("the node of the session has not answered".to_owned()));
+    let answer = tokio::time::timeout(within, sent.next()).await.map_err(|_| late())??;
+    let entries: Result<Vec<GatherEntry>, CallError> = answer.into();
+    let entry = entries?.pop().ok_or_else(|| CallError::Crashed("the answer is empty".to_owned()))?;
+    from_json(&entry.outcome?)
+}
+
+/// The answer to a question of another node.
+fn entries(outcome: Result<Reply, CallError>) -> Entries {
+    outcome.map(|reply| vec![GatherEntry { isolate: IsolateId::Master, node: None, outcome: Ok(reply) }]).into()
+}
+
+fn message_has_ended() -> CallError {
+    CallError::Unavailable("the message has ended meanwhile: its session was not changed".to_owned())
+}
+
 /// The most bytes of an answer besides the texts of an act.
 const MOST_NAMES: usize = 512;
 
@@ -79,13 +121,13 @@ impl Cluster {
     pub(super) fn send_message(&self, node: &str, forward: Forward) -> BoxFuture<CallResult> {
         let Forward { message, turn, acts } = forward;
         self.link.counts.forwarded.inc();
-        let id = node.to_owned();
+        let (cluster, id, session) = (self.me.clone(), node.to_owned(), message.session.id.clone());
         let ready = self.ready_for(MOST_ACTS + 1, node, |from| Request::Message(from, message));
         Box::pin(async move {
             let mut sent = ready?.send().await?;
             drop(turn);
             for expected in 1.. {
-                let (number, answer) = sent.next_numbered().await?;
+                let Received { number, result, reply } = sent.next_numbered().await?;
                 // Those of a node that has lost its connection meanwhile.
                 if number > expected {
                     return Err(CallError::Crashed(format!(
@@ -93,8 +135,17 @@ impl Cluster {
                         line(&id, NAME)
                     )));
                 }
-                match answer {
-                    Entries::Act(act) => acts(act),
+                match result {
+                    Entries::Act(act) => match (acts(act), reply, cluster.upgrade()) {
+                        (done, Some(reply), Some(cluster)) => {
+                            cluster.answer(reply, entries(done.and_then(|changed| as_json(&changed)))).await;
+                        }
+                        // Nobody waits for the error. `not-found`: the client has left meanwhile.
+                        (Ok(_) | Err(CallError::NotFound(_)), ..) => {}
+                        (Err(error), ..) => {
+                            tracing::warn!(%session, %error, "another node asks a session for something that fails");
+                        }
+                    },
                     Entries::Error(error) => return Err(error),
                     Entries::All(entries) => {
                         let lost = || CallError::Crashed("the other node lost the message".to_owned());
@@ -135,18 +186,17 @@ impl Cluster {
                 Ok(mut outcome) => loop {
                     tokio::select! {
                         biased;
-                        Some((act, room)) = acts.recv() => {
+                        Some(posted) = acts.recv() => {
                             number += 1;
-                            cluster.answer_act(number, reply.as_deref(), act).await;
-                            drop(room);
+                            cluster.answer_act(number, reply.as_deref(), posted).await;
                         }
                         outcome = &mut outcome => break outcome,
                     }
                 },
             };
-            while let Ok((act, _room)) = acts.try_recv() {
+            while let Ok(posted) = acts.try_recv() {
                 number += 1;
-                cluster.answer_act(number, reply.as_deref(), act).await;
+                cluster.answer_act(number, reply.as_deref(), posted).await;
             }
             let entries = outcome.map(|outcome| {
                 let outcome = Ok(outcome.into_reply());
@@ -165,17 +215,20 @@ impl Cluster {
             let token = token_of(subject).filter(|token| self.subjects.answer(&self.boot(), *token) == subject);
             token.is_some_and(|token| self.waiting.has(token))
         };
-        if answer.is_none_or(waits) {
-            return Ok(());
-        }
-        Err(CallError::Unavailable("the message has ended meanwhile: its session was not changed".to_owned()))
+        if answer.is_none_or(waits) { Ok(()) } else { Err(message_has_ended()) }
     }
 
-    async fn answer_act(&self, number: usize, reply: Option<&str>, act: SessionAct) {
+    /// Answers an act of a message that has ended. `reply` is where its node waits for the result.
+    pub(super) fn refuse_act(self: &Arc<Self>, reply: String) {
+        let cluster = self.clone();
+        tokio::spawn(async move { cluster.answer(reply, Entries::Error(message_has_ended())).await });
+    }
+
+    async fn answer_act(&self, number: usize, answers: Option<&str>, Posted { act, reply, _room }: Posted) {
         let node = self.info.lock().id.clone();
-        let Some(reply) = reply else { return };
+        let Some(answers) = answers else { return };
         if let Ok(bytes) = (Answer { node, number, result: Entries::Act(act) }).write() {
-            self.send(reply.to_owned(), bytes).await;
+            self.publish(answers.to_owned(), reply, bytes).await;
         }
     }
 

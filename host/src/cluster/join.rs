@@ -94,12 +94,14 @@ impl Cluster {
         let Some(client) = self.link.client() else { return Ok(()) };
         let subscribed = client.subscribe(self.subjects.answers(boot)).await;
         let mut answers = subscribed.map_err(|error| JoinError::Settings(error.to_string()))?;
-        let (waiting, end) = (self.waiting.clone(), self.end.clone());
+        let (cluster, waiting, end) = (self.me.clone(), self.waiting.clone(), self.end.clone());
         tokio::spawn(async move {
             let receive = async {
                 while let Some(message) = answers.next().await {
-                    if let Some(token) = subjects::token_of(&message.subject) {
-                        waiting.answered(token, message);
+                    let Some(token) = subjects::token_of(&message.subject) else { continue };
+                    let late = waiting.answered(token, message).and_then(|message| message.reply);
+                    if let Some((reply, cluster)) = late.zip(cluster.upgrade()) {
+                        cluster.refuse_act(reply.to_string());
                     }
                 }
             };

@@ -166,11 +166,20 @@ impl Cluster {
     }
 
     pub(super) async fn send(&self, subject: String, bytes: Bytes) {
+        self.publish(subject, None, bytes).await;
+    }
+
+    /// Sends a message, to which `reply` is the subject of the answer.
+    pub(super) async fn publish(&self, subject: String, reply: Option<String>, bytes: Bytes) {
         let Some(client) = self.link.up_client() else {
             self.link.counts.unsent.inc();
             return;
         };
-        if client.publish(subject, bytes).await.is_err() {
+        let sent = match reply {
+            Some(reply) => client.publish_with_reply(subject, reply, bytes).await,
+            None => client.publish(subject, bytes).await,
+        };
+        if sent.is_err() {
             self.link.counts.unsent.inc();
         }
     }

@@ -36,12 +36,14 @@ impl Waiting {
         Some(Answers { all: self.clone(), token, received })
     }
 
-    /// Hands an answer to its call. An answer that no call waits for is late.
-    pub(super) fn answered(&self, token: u64, message: Message) {
-        if let Some(sender) = self.calls.lock().get(&token) {
+    /// Hands an answer to its call. Returns one that no call waits for, because it is late.
+    pub(super) fn answered(&self, token: u64, message: Message) -> Option<Message> {
+        match self.calls.lock().get(&token) {
             // A full queue has all the answers that were asked for.
-            _ = sender.try_send(message);
+            Some(sender) => _ = sender.try_send(message),
+            None => return Some(message),
         }
+        None
     }
 
     /// Whether a call waits for an answer.

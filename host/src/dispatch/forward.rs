@@ -15,7 +15,7 @@ use super::{CallSpec, Dispatch, PendingCall};
 use crate::call::text::{NAME, line};
 use crate::call::{
     AppliedValues, CallError, CallResult, ClientMessage, Deadline, Envelope, Origin, Peer, PeerMessage, Recipient,
-    RouteName, SessionAct, SessionCopy, SessionHome, SessionInfo, Trace, Trigger, TriggerKind, VERSION, WhenTaken,
+    RouteName, SessionAct, SessionCopy, SessionHome, SessionInfo, Trace, Trigger, TriggerKind, VERSION,
 };
 use crate::config::RouterConfig;
 use crate::isolate::{Isolate, Slot};
@@ -270,29 +270,24 @@ fn unrouted(server: &str, why: impl std::fmt::Display) -> CallError {
     CallError::Unavailable(format!("no node of the server type {server} for this message: {why}"))
 }
 
-/// Does to a session what a call on another node asks for. Nobody waits there for an error.
-fn on_act(sessions: &dyn Sessions, session: &str, act: SessionAct) {
-    let done = match act {
+/// Does to a session what a call on another node asks for. Returns the number of sessions that this
+/// has changed.
+fn on_act(sessions: &dyn Sessions, session: &str, act: SessionAct) -> Result<u32, CallError> {
+    match act {
         SessionAct::Send { name, payload } => {
-            sessions.send(&Recipient::Session(session.to_owned()), ClientEvent { name, payload }).map(drop)
+            return sessions.send(&Recipient::Session(session.to_owned()), ClientEvent { name, payload });
         }
+        SessionAct::Join(group) => return sessions.join(&group, &[session.to_owned()]),
+        SessionAct::Leave(group) => return sessions.leave(&group, &[session.to_owned()]),
         SessionAct::Disconnect { code, reason } => sessions.disconnect(session, code, reason),
-        SessionAct::Bind { uid, replace } => {
-            sessions.bind(session, uid, if replace { WhenTaken::Replace } else { WhenTaken::Share })
-        }
+        SessionAct::Bind { uid, taken } => sessions.bind(session, uid, taken),
         SessionAct::Unbind => sessions.unbind(session),
         SessionAct::Authenticate { claims, expires_ms } => {
             sessions.authenticate(session, &claims, expires_ms.map(Duration::from_millis))
         }
         SessionAct::Deauthenticate => sessions.deauthenticate(session),
-        SessionAct::Join(group) => sessions.join(&group, &[session.to_owned()]).map(drop),
-        SessionAct::Leave(group) => sessions.leave(&group, &[session.to_owned()]).map(drop),
-    };
-    match done {
-        // The client has left meanwhile.
-        Ok(()) | Err(CallError::NotFound(_)) => {}
-        Err(error) => tracing::warn!(session, %error, "another node asks a session for something that fails"),
     }
+    .map(|()| 1)
 }
 
 /// The node that has a key.

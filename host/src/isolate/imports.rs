@@ -15,6 +15,7 @@ mod messages;
 mod nodes;
 mod rpc;
 mod sessions;
+mod sessions_await;
 mod sse;
 
 use std::future::Future;

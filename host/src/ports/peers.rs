@@ -33,8 +33,9 @@ pub struct Forward {
     pub message: PeerMessage,
     /// Dropped as soon as the message is on its way, or cannot be sent.
     pub turn: Box<dyn Send>,
-    /// Receives what the call does to the session, in its order and before the outcome.
-    pub acts: Box<dyn Fn(SessionAct) + Send>,
+    /// Does what the call does to the session, in its order and before the outcome. Returns the
+    /// number of sessions that the act has changed.
+    pub acts: Box<dyn Fn(SessionAct) -> Result<u32, CallError> + Send>,
 }
 
 /// The functions of the cluster for dispatch. Only the futures wait.

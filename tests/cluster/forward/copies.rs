@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{call, client, here, pair, set, steps, there};
+use super::{call, client, here, pair, seen, set, steps, there};
 use crate::harness::Nats;
 
 fn read(what: &str) -> Value {
@@ -63,25 +63,62 @@ async fn the_call_binds_and_groups_the_session_itself() {
     let (mut client, mut other) = (client(&front).await, client(&front).await);
     let id = here(&mut client, read("current")).await["id"].clone();
     let bind = |taken: &str| json!({ "do": "bind", "uid": "ada", "taken": taken });
-    let refused = there(&mut client, bind("refuse")).await;
-    assert_eq!(refused["error"], "unavailable", "{refused}");
-    assert!(refused["message"].as_str().unwrap().contains("only node gate-1"), "{refused}");
     let told = steps(&mut client, &[bind("share"), read("current")]).await;
     assert_eq!((&told[0], &told[1]["uid"]), (&Value::Null, &json!("ada")), "the copy follows");
     assert_eq!(here(&mut client, read("current")).await["uid"], "ada");
     assert_eq!(there(&mut client, read("current")).await["uid"], "ada");
     let join = json!({ "do": "join", "group": "room", "sessions": [id] });
-    assert_eq!(there(&mut client, join).await, 1);
+    assert_eq!(there(&mut client, join.clone()).await, 1);
+    assert_eq!(there(&mut client, join).await, 0, "it is in the group");
     let members = json!({ "do": "members", "group": "room" });
     assert_eq!(here(&mut client, members.clone()).await, json!([id]));
     let leave = json!({ "do": "leave", "group": "room", "sessions": [id] });
-    assert_eq!(there(&mut client, leave).await, 1);
+    assert_eq!(there(&mut client, leave.clone()).await, 1);
+    assert_eq!(there(&mut client, leave).await, 0, "it was not in the group");
     assert_eq!(here(&mut client, members).await, json!([]));
     // Another session takes the user over.
     assert_eq!(there(&mut other, bind("replace")).await, Value::Null);
     assert_eq!(client.closed().await, 4010);
     assert_eq!(there(&mut other, read("unbind")).await, Value::Null);
     assert_eq!(here(&mut other, read("current")).await["uid"], Value::Null);
+}
+
+#[tokio::test]
+async fn the_call_hears_whether_the_user_is_taken() {
+    for nats in Nats::all().await {
+        let (front, back) = pair(&nats).await;
+        let (mut client, mut other) = (client(&front).await, client(&front).await);
+        let bind = |uid: &str, taken: &str| json!({ "do": "bind", "uid": uid, "taken": taken });
+        assert_eq!(there(&mut other, bind("ada", "refuse")).await, Value::Null, "the user is free");
+        assert_eq!(there(&mut other, bind("ada", "refuse")).await, Value::Null, "it is its own");
+        // What was posted before takes effect before, and what is posted afterwards, after it.
+        let id = there(&mut client, read("current")).await["id"].clone();
+        let send = |name: &str| json!({ "do": "send", "to": { "session": id }, "name": name, "payload": null });
+        let list = [
+            send("before"),
+            bind("bob", "share"),
+            bind("ada", "refuse"),
+            read("current"),
+            bind("eve", "refuse"),
+            read("current"),
+            send("after"),
+        ];
+        let list: Vec<Value> = list.iter().map(|step| json!({ "use": step })).collect();
+        assert_eq!(call(&mut client, "sessions.steps", json!(list)).await["event"], "before");
+        assert_eq!(client.json().await["event"], "after");
+        let told = client.json().await["data"].clone();
+        assert_eq!(told[2]["error"], "forbidden", "{told}");
+        assert_eq!((&told[3]["uid"], &told[5]["uid"]), (&json!("bob"), &json!("eve")), "the copy follows");
+        assert_eq!(here(&mut client, read("current")).await["uid"], "eve");
+        assert_eq!(here(&mut other, json!({ "do": "find", "uid": "bob" })).await, json!([]));
+        let sign = json!({ "do": "authenticate", "claims": "{}" });
+        let unsigned = there(&mut client, sign).await;
+        assert_eq!(unsigned["error"], "unavailable", "{unsigned}");
+        assert!(unsigned["message"].as_str().unwrap().contains("websocket.auth"), "{unsigned}");
+        for host in [&front, &back] {
+            assert_eq!(host.metric("fanfare_cluster_waiting", &[]).await, 0.0);
+        }
+    }
 }
 
 #[tokio::test]
@@ -114,10 +151,7 @@ async fn filters_and_middlewares_run_with_the_module_and_share_its_copy() {
     here(&mut client, set("a", &json!(1))).await;
     let facts = call(&mut client, "sessions.facts", json!("x")).await["data"].clone();
     assert_eq!(facts["extra"], json!([["sessions.step", "before"]]), "{facts}");
-    let mut seen = Vec::new();
-    for worker in 0..2 {
-        seen.extend(back.run(worker, "sessions", "seen", Value::Null).await.as_array().unwrap().clone());
-    }
+    let seen = seen(&back).await;
     let kinds: Vec<&Value> = seen.iter().map(|facts| &facts["kind"]).collect();
     assert_eq!(kinds, ["client", "after"], "{seen:?}");
     for facts in &seen {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::faults::{backend, client_of, metric, project};
 use super::limits::release;
-use super::{all_see, call, chat, client, client_at, gate, here, send, set};
+use super::{all_see, call, chat, client, client_at, gate, here, pair, seen, send, set};
 use crate::cli::project::{freeze, pid_of};
 use crate::cluster::presence::publish;
 use crate::harness::{Connection, Nats, eventually, metric_of};
@@ -86,6 +86,63 @@ async fn what_a_killed_frontend_has_forwarded_ends_on_the_backend() {
         call(&mut *client.lock().await, "sessions.echo", json!(2)).await["data"] == 2
     })
     .await;
+}
+
+/// Waits in a backend, then binds the session there if the user is free.
+fn held_bind() -> Value {
+    json!([{ "hold": null }, { "use": { "do": "bind", "uid": "ada", "taken": "refuse" } }])
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_its_frontend_hears_that_it_is_lost() {
+    let Some(mut nats) = Nats::start().await else { return };
+    let project = project(&nats);
+    let front = project.serve(&["--node", "gate-1"]).await;
+    let back = chat(&nats, 1).start().await;
+    all_see(&[&back], &["chat-1"]).await;
+    eventually("gate-1 knows it", || async { metric(front.admin, "fanfare_cluster_nodes").await == 2.0 }).await;
+    let mut client = client_at(front.http).await;
+    send(&mut client, 1, "sessions.steps", held_bind()).await;
+    eventually("it runs", || async { back.metric("fanfare_cluster_serving", &[]).await == 1.0 }).await;
+    freeze(front.pid()).await;
+    release(&back).await;
+    eventually("it waits", || async { back.metric("fanfare_cluster_waiting", &[]).await == 1.0 }).await;
+    eventually("it has ended", || async { !seen(&back).await.is_empty() }).await;
+    let bound = seen(&back).await[0][1].clone();
+    assert_eq!(bound["error"], "crashed", "{bound}");
+    assert_eq!(bound["message"], "node gate-1 was lost; the call may have run");
+
+    front.signal(Signal::CONT);
+    let client = Arc::new(tokio::sync::Mutex::new(client_at(front.http).await));
+    eventually("gate-1 forwards again", || async {
+        call(&mut *client.lock().await, "sessions.echo", json!(2)).await["data"] == 2
+    })
+    .await;
+    send(&mut *client.lock().await, 1, "sessions.steps", held_bind()).await;
+    eventually("it runs", || async { back.metric("fanfare_cluster_serving", &[]).await == 1.0 }).await;
+    nats.kill();
+    eventually("the backend is alone", || async { back.metric("fanfare_cluster_up", &[]).await == 0.0 }).await;
+    release(&back).await;
+    eventually("it has ended", || async {
+        let all = seen(&back).await;
+        all.len() == 2 && all.iter().any(|results| results[1]["error"] == "unavailable")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_whose_client_has_left_cannot_bind_its_session() {
+    let Some(nats) = Nats::start().await else { return };
+    let (front, back) = pair(&nats).await;
+    let mut client = client(&front).await;
+    send(&mut client, 1, "sessions.steps", held_bind()).await;
+    eventually("it runs", || async { back.metric("fanfare_cluster_serving", &[]).await == 1.0 }).await;
+    drop(client);
+    eventually("it has left", || async { front.metric("fanfare_websocket_connections", &[]).await == 0.0 }).await;
+    release(&back).await;
+    eventually("it has ended", || async { !seen(&back).await.is_empty() }).await;
+    let bound = seen(&back).await[0][1].clone();
+    assert!(["not-found", "unavailable"].contains(&bound["error"].as_str().unwrap()), "{bound}");
 }
 
 #[tokio::test]

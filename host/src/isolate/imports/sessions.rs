@@ -1,18 +1,17 @@
-//! `fanfare:module/sessions`, `sessions-await` and its blocking twin.
+//! `fanfare:module/sessions`.
+//!
+//! Of a session that is on another node, only that node knows whether a user is taken, or who is
+//! in a group. The call waits for it, and the instance runs nothing else meanwhile.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::component::{Access, FutureReader, HasSelf};
-
-use super::{Started, blocking, started, waiting};
+use super::blocking;
 use crate::bindings::fanfare::module::sessions::{self, WhenTaken};
-use crate::bindings::fanfare::module::types::{CallError, Payload, Pushed, Recipient, Session};
-use crate::bindings::fanfare::module::{sessions_await, sessions_blocking};
+use crate::bindings::fanfare::module::types::{CallError, Payload, Recipient, Session};
 use crate::call::{self, SessionAct, SessionCopy, SessionInfo};
-use crate::isolate::convert::milliseconds;
 use crate::isolate::state::{Guest, State};
-use crate::ports::{self, ClientEvent, SessionCaller, SessionValues, session_caller as rules};
+use crate::ports::{self, SessionCaller, SessionValues, session_caller as rules};
 
 impl State {
     fn session_caller(&self, caller: Option<u64>) -> SessionCaller {
@@ -22,9 +21,7 @@ impl State {
     fn sessions(&self) -> &dyn ports::Sessions {
         &*self.guest.ports.sessions
     }
-}
 
-impl State {
     /// The facts about a session: those of the copy, if the call has one.
     fn known(&self, caller: &SessionCaller, session: &str) -> Option<Session> {
         let known = match caller.copy(session) {
@@ -50,8 +47,29 @@ impl State {
     }
 }
 
-fn session_caller(guest: &Guest, caller: Option<u64>) -> SessionCaller {
+pub(super) fn session_caller(guest: &Guest, caller: Option<u64>) -> SessionCaller {
     SessionCaller::new(guest.caller(caller))
+}
+
+/// Acts on the session of the call, which is on another node, and waits for the number of sessions
+/// that this has changed.
+async fn ask_home(
+    guest: &Arc<Guest>,
+    call: Option<u64>,
+    copy: Arc<SessionCopy>,
+    act: SessionAct,
+) -> Result<u32, CallError> {
+    let within = session_caller(guest, call).timeout(None);
+    blocking(guest, call, |_| async move { copy.ask(act, within).await }).await
+}
+
+/// Removes the session of the call from a list, if it is on another node. Returns its copy if it
+/// was in the list.
+fn take_copy(caller: &SessionCaller, sessions: &mut Vec<String>) -> Option<Arc<SessionCopy>> {
+    let copy = caller.own().and_then(|own| caller.copy(own))?;
+    let (own, before) = (copy.info().id, sessions.len());
+    sessions.retain(|id| **id != *own);
+    (sessions.len() < before).then(|| copy.clone())
 }
 
 fn texts(ids: Vec<Arc<str>>) -> Vec<String> {
@@ -115,22 +133,25 @@ impl sessions::Host for State {
         self.change(&caller, &session, Vec::new(), &keys)
     }
 
-    fn bind(
+    async fn bind(
         &mut self,
-        caller: Option<u64>,
+        call: Option<u64>,
         session: Option<String>,
         uid: String,
         taken: WhenTaken,
     ) -> Result<(), CallError> {
-        let (caller, taken) = (self.session_caller(caller), taken.into());
+        let (caller, taken) = (self.session_caller(call), taken.into());
         let session = caller.session(session)?;
         caller.taken(taken)?;
         rules::name_of("a user", &uid)?;
-        match caller.copy(&session) {
-            Some(copy) => bind_elsewhere(copy, uid, taken),
-            None => self.sessions().bind(&session, uid, taken),
+        let Some(copy) = caller.copy(&session) else {
+            return self.sessions().bind(&session, uid, taken).map_err(Into::into);
+        };
+        let act = SessionAct::Bind { uid, taken };
+        match taken {
+            call::WhenTaken::Refuse => ask_home(&self.guest, call, copy.clone(), act).await.map(drop),
+            call::WhenTaken::Share | call::WhenTaken::Replace => copy.act(act).map_err(Into::into),
         }
-        .map_err(Into::into)
     }
 
     fn unbind(&mut self, caller: Option<u64>, session: Option<String>) -> Result<(), CallError> {
@@ -143,22 +164,23 @@ impl sessions::Host for State {
         .map_err(Into::into)
     }
 
-    fn authenticate(
+    async fn authenticate(
         &mut self,
-        caller: Option<u64>,
+        call: Option<u64>,
         session: Option<String>,
         claims: String,
         expires_ms: Option<u64>,
     ) -> Result<(), CallError> {
-        let caller = self.session_caller(caller);
+        let caller = self.session_caller(call);
         let session = caller.session(session)?;
         caller.event("claims".to_owned(), call::Payload::None, claims.len())?;
         rules::claims(&claims)?;
-        match caller.copy(&session) {
-            Some(copy) => copy.act(SessionAct::Authenticate { claims, expires_ms }),
-            None => self.sessions().authenticate(&session, &claims, expires_ms.map(Duration::from_millis)),
-        }
-        .map_err(Into::into)
+        let Some(copy) = caller.copy(&session) else {
+            let expires = expires_ms.map(Duration::from_millis);
+            return self.sessions().authenticate(&session, &claims, expires).map_err(Into::into);
+        };
+        let act = SessionAct::Authenticate { claims, expires_ms };
+        ask_home(&self.guest, call, copy.clone(), act).await.map(drop)
     }
 
     fn deauthenticate(&mut self, caller: Option<u64>, session: Option<String>) -> Result<(), CallError> {
@@ -203,19 +225,25 @@ impl sessions::Host for State {
         .map_err(Into::into)
     }
 
-    fn join(&mut self, caller: Option<u64>, group: String, mut sessions: Vec<String>) -> Result<u32, CallError> {
+    async fn join(&mut self, call: Option<u64>, group: String, mut sessions: Vec<String>) -> Result<u32, CallError> {
         rules::name_of("a group", &group)?;
-        let caller = self.session_caller(caller);
+        let caller = self.session_caller(call);
         caller.all_named(&sessions)?;
-        let elsewhere = act_elsewhere(&caller, &mut sessions, || SessionAct::Join(group.clone()))?;
+        let elsewhere = match take_copy(&caller, &mut sessions) {
+            Some(copy) => ask_home(&self.guest, call, copy, SessionAct::Join(group.clone())).await?,
+            None => 0,
+        };
         Ok(elsewhere + self.sessions().join(&group, &sessions)?)
     }
 
-    fn leave(&mut self, caller: Option<u64>, group: String, mut sessions: Vec<String>) -> Result<u32, CallError> {
+    async fn leave(&mut self, call: Option<u64>, group: String, mut sessions: Vec<String>) -> Result<u32, CallError> {
         rules::name_of("a group", &group)?;
-        let caller = self.session_caller(caller);
+        let caller = self.session_caller(call);
         caller.all_named(&sessions)?;
-        let elsewhere = act_elsewhere(&caller, &mut sessions, || SessionAct::Leave(group.clone()))?;
+        let elsewhere = match take_copy(&caller, &mut sessions) {
+            Some(copy) => ask_home(&self.guest, call, copy, SessionAct::Leave(group.clone())).await?,
+            None => 0,
+        };
         Ok(elsewhere + self.sessions().leave(&group, &sessions)?)
     }
 
@@ -227,204 +255,6 @@ impl sessions::Host for State {
 
     fn count(&mut self) -> (u32, u32) {
         self.sessions().count()
-    }
-}
-
-/// Only the node of a session knows whether a user is taken, and nobody waits for that node here.
-fn bind_elsewhere(copy: &SessionCopy, uid: String, taken: call::WhenTaken) -> Result<(), call::CallError> {
-    let replace = match taken {
-        call::WhenTaken::Share => false,
-        call::WhenTaken::Replace => true,
-        call::WhenTaken::Refuse => {
-            let id = copy.info().id;
-            let node = id.rsplit_once('/').map_or(&*id, |(node, _)| node);
-            return Err(call::CallError::Unavailable(format!(
-                "only node {node}, which has the session, knows whether the user is taken: bind the session there, or \
-                 share or replace the user"
-            )));
-        }
-    };
-    copy.act(SessionAct::Bind { uid, replace })
-}
-
-/// Removes the session of the call from a list and acts on it, if it is on another node. Returns
-/// how many sessions this was about.
-fn act_elsewhere(
-    caller: &SessionCaller,
-    sessions: &mut Vec<String>,
-    act: impl Fn() -> SessionAct,
-) -> Result<u32, call::CallError> {
-    let Some(copy) = caller.own().and_then(|own| caller.copy(own)) else { return Ok(0) };
-    let own = copy.info().id;
-    let before = sessions.len();
-    sessions.retain(|id| **id != *own);
-    if sessions.len() == before {
-        return Ok(0);
-    }
-    copy.act(act()).map(|()| 1)
-}
-
-/// The functions that wait, for both interfaces.
-impl Guest {
-    fn push(&self, caller: Option<u64>, to: Vec<Recipient>, name: String, payload: Payload) -> Started<call::Pushed> {
-        let (caller, to) = (session_caller(self, caller), to.into_iter().map(Into::into).collect::<Vec<_>>());
-        let names = to.iter().map(call::Recipient::names_len).sum();
-        let checked = caller.recipients(&to).and_then(|()| caller.event(name, payload.into(), names));
-        started(checked.map(|event| self.ports.sessions.push(to, event)))
-    }
-
-    fn ask(
-        &self,
-        caller: Option<u64>,
-        session: String,
-        name: String,
-        payload: Payload,
-        timeout: Option<u32>,
-    ) -> Started<call::Payload> {
-        let caller = session_caller(self, caller);
-        let event: Result<ClientEvent, _> =
-            caller.named(&session).and_then(|()| caller.event(name, payload.into(), session.len()));
-        let timeout = caller.timeout(milliseconds(timeout));
-        started(event.map(|event| self.ports.sessions.ask(session, event, timeout)))
-    }
-
-    /// Writes the copy of the call's session back. On its own node the session itself was changed.
-    fn apply(&self, call: u64) -> Started<()> {
-        let caller = session_caller(self, Some(call));
-        let applied = caller.session(None).map(|session| match caller.copy(&session) {
-            Some(copy) => copy.apply(),
-            None => Box::pin(std::future::ready(Ok(()))),
-        });
-        started(applied)
-    }
-
-    fn read(&self, caller: Option<u64>, session: String) -> Started<(SessionInfo, SessionValues)> {
-        let checked = session_caller(self, caller).named(&session);
-        started(checked.map(|()| self.ports.sessions.read(session)))
-    }
-
-    fn write(&self, caller: Option<u64>, session: String, values: SessionValues, remove: Vec<String>) -> Started<()> {
-        let checked = session_caller(self, caller).named(&session);
-        let checked = checked.and_then(|()| rules::values(&values)).and_then(|()| rules::keys(&remove));
-        started(checked.map(|()| self.ports.sessions.write(session, values, remove)))
-    }
-
-    fn find(&self, caller: Option<u64>, uid: String) -> Started<Vec<call::SessionInfo>> {
-        let checked = rules::name_of("a user", &uid).and_then(|()| session_caller(self, caller).granted());
-        started(checked.map(|()| self.ports.sessions.find_everywhere(uid)))
-    }
-}
-
-fn with_values((session, values): (SessionInfo, SessionValues)) -> (Session, SessionValues) {
-    (session.into(), values)
-}
-
-fn all(sessions: Vec<call::SessionInfo>) -> Vec<Session> {
-    sessions.into_iter().map(Into::into).collect()
-}
-
-impl sessions_await::Host for State {}
-
-impl sessions_await::HostWithStore<State> for HasSelf<State> {
-    fn push(
-        access: Access<'_, State, Self>,
-        caller: Option<u64>,
-        to: Vec<Recipient>,
-        name: String,
-        payload: Payload,
-    ) -> wasmtime::Result<FutureReader<Result<Pushed, CallError>>> {
-        waiting(access, |guest| guest.push(caller, to, name, payload), Pushed::from)
-    }
-
-    fn ask(
-        access: Access<'_, State, Self>,
-        caller: Option<u64>,
-        session: String,
-        name: String,
-        payload: Payload,
-        timeout_ms: Option<u32>,
-    ) -> wasmtime::Result<FutureReader<Result<Payload, CallError>>> {
-        waiting(access, |guest| guest.ask(caller, session, name, payload, timeout_ms), Payload::from)
-    }
-
-    fn apply(access: Access<'_, State, Self>, call: u64) -> wasmtime::Result<FutureReader<Result<(), CallError>>> {
-        waiting(access, |guest| guest.apply(call), |done| done)
-    }
-
-    fn read(
-        access: Access<'_, State, Self>,
-        caller: Option<u64>,
-        session: String,
-    ) -> wasmtime::Result<FutureReader<Result<(Session, Vec<(String, String)>), CallError>>> {
-        waiting(access, |guest| guest.read(caller, session), with_values)
-    }
-
-    fn write(
-        access: Access<'_, State, Self>,
-        caller: Option<u64>,
-        session: String,
-        set: Vec<(String, String)>,
-        remove: Vec<String>,
-    ) -> wasmtime::Result<FutureReader<Result<(), CallError>>> {
-        waiting(access, |guest| guest.write(caller, session, set, remove), |done| done)
-    }
-
-    fn find(
-        access: Access<'_, State, Self>,
-        caller: Option<u64>,
-        uid: String,
-    ) -> wasmtime::Result<FutureReader<Result<Vec<Session>, CallError>>> {
-        waiting(access, |guest| guest.find(caller, uid), all)
-    }
-}
-
-impl sessions_blocking::Host for State {
-    async fn push(
-        &mut self,
-        caller: Option<u64>,
-        to: Vec<Recipient>,
-        name: String,
-        payload: Payload,
-    ) -> Result<Pushed, CallError> {
-        blocking(&self.guest, caller, |guest| guest.push(caller, to, name, payload)).await.map(Into::into)
-    }
-
-    async fn ask(
-        &mut self,
-        caller: Option<u64>,
-        session: String,
-        name: String,
-        payload: Payload,
-        timeout_ms: Option<u32>,
-    ) -> Result<Payload, CallError> {
-        let ask = blocking(&self.guest, caller, |guest| guest.ask(caller, session, name, payload, timeout_ms));
-        ask.await.map(Into::into)
-    }
-
-    async fn apply(&mut self, call: u64) -> Result<(), CallError> {
-        blocking(&self.guest, Some(call), |guest| guest.apply(call)).await
-    }
-
-    async fn read(
-        &mut self,
-        caller: Option<u64>,
-        session: String,
-    ) -> Result<(Session, Vec<(String, String)>), CallError> {
-        blocking(&self.guest, caller, |guest| guest.read(caller, session)).await.map(with_values)
-    }
-
-    async fn write(
-        &mut self,
-        caller: Option<u64>,
-        session: String,
-        set: Vec<(String, String)>,
-        remove: Vec<String>,
-    ) -> Result<(), CallError> {
-        blocking(&self.guest, caller, |guest| guest.write(caller, session, set, remove)).await
-    }
-
-    async fn find(&mut self, caller: Option<u64>, uid: String) -> Result<Vec<Session>, CallError> {
-        blocking(&self.guest, caller, |guest| guest.find(caller, uid)).await.map(all)
     }
 }
 

@@ -256,9 +256,11 @@ fn use_blocking(what: Json<Use>) -> Json<Value> {
 enum Step {
     Use(Use),
     Blocking(Use),
+    /// Waits until `release` runs in this worker.
+    Hold(()),
 }
 
-/// Calls the functions that the body lists, and replies with the list of their results.
+/// Does what the body lists. Replies with the list of the results, which `seen` has, too.
 #[handler]
 async fn steps(list: Json<Vec<Step>>) -> Json<Vec<Value>> {
     let mut results = Vec::new();
@@ -266,9 +268,14 @@ async fn steps(list: Json<Vec<Step>>) -> Json<Vec<Value>> {
         let result = match step {
             Step::Use(what) => run(what).await,
             Step::Blocking(what) => blocking::run(what),
+            Step::Hold(()) => {
+                gate().await;
+                Ok(Value::Null)
+            }
         };
         results.push(shown(result).0);
     }
+    SEEN.with_borrow_mut(|seen| seen.push(json!(results)));
     Json(results)
 }
 

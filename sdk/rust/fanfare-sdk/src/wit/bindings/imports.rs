@@ -6206,18 +6206,19 @@ pub mod fanfare {
     /// A message that another node has forwarded belongs to a session of that node. The call has a
     /// copy of it: `current`, `look`, `get`, `values`, `set` and `remove` of this session use the
     /// copy, which ends with the message unless `sessions-await.apply` writes its values back.
-    /// `send`, `disconnect`, `unbind`, `authenticate`, `deauthenticate`, `join`, `leave`, and
-    /// `bind` with `share` or `replace` act on the session itself, in their order and before the
-    /// reply; if the other node refuses one, it logs the error. `bind` with `refuse` fails with
-    /// `unavailable`. One call acts at most 1,024 times, then these functions fail with
-    /// `overloaded`.
+    /// `send`, `disconnect`, `unbind`, `deauthenticate`, and `bind` with `share` or `replace` act on
+    /// the session itself, in their order and before the reply; if the other node refuses one, it logs
+    /// the error. `bind` with `refuse`, `authenticate`, `join` and `leave` act in the same order, and
+    /// wait for the other node; the instance runs nothing else meanwhile. They fail with `unavailable`
+    /// when it cannot be reached, `crashed` when the connection to it is lost after the act was sent,
+    /// and `timeout`. One call acts at most 1,024 times, then all of these fail with `overloaded`.
     ///
     /// Names of users, groups and values have 1 to 256 bytes. The name of a message has 1 to 256 bytes
     /// and no control characters. A list has at most 10,000 entries. A session has at most 1,024
     /// values.
     ///
-    /// Every function returns at once, and sees the sessions of this node. Only `send` reaches those of
-    /// other nodes, too. `sessions-await` has the functions that wait.
+    /// Every other function returns at once, and sees the sessions of this node. Only `send` reaches
+    /// those of other nodes, too. `sessions-await` has the functions that wait.
     ///
     /// Errors of every function:
     /// - `forbidden`: the module lacks the grant `sessions`, and this is not the session of the call.
