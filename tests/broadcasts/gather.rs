@@ -16,7 +16,9 @@ async fn misbehaving(host: &Started, how: &str) -> Value {
 
 #[tokio::test]
 async fn a_gather_has_one_entry_for_each_worker() {
-    let host = TestHost::with("counts").workers(3).limit("counts", "timeout", "2s").start().await;
+    // `spin` crashes when it has used its processor time, which takes longer on a busy machine.
+    let host = TestHost::with("counts").workers(3).limit("counts", "cpu", "50ms").limit("counts", "timeout", "4s");
+    let host = host.start().await;
     for (how, end) in [("fail", "on-request"), ("trap", "crashed"), ("spin", "crashed"), ("never", "timeout")] {
         let entries = misbehaving(&host, how).await;
         assert_eq!(ends(&entries), by_worker(&["reply", end, "reply"]), "{how}: {entries}");
