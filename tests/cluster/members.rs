@@ -398,8 +398,10 @@ async fn presence_that_a_reload_adds_or_removes_counts_with_the_next_message_of_
         sees(host, 2).await;
     }
     let mut clients = Vec::new();
+    let mut watchers = Vec::new();
     for host in [&a, &b] {
         clients.push(Client::subscribed(host, 2, "channels/envelope/x").await);
+        watchers.push(Client::subscribed(host, 2, "presence/channels/envelope/x").await);
     }
     let manifest = |presence: bool| json!({ "channels": { "channels/envelope/*": { "presence": presence } } });
     let declare = async |presence: bool| {
@@ -416,16 +418,32 @@ async fn presence_that_a_reload_adds_or_removes_counts_with_the_next_message_of_
     for host in [&a, &b] {
         eventually("all are members", || async { listed(host, "channels/envelope/x").await == all }).await;
     }
-    let mut watchers = Vec::new();
-    for host in [&a, &b] {
-        watchers.push(Client::subscribed(host, 2, "presence/channels/envelope/x").await);
+    let mut late = Client::subscribed(&a, 2, "channels/envelope/x").await;
+    for watcher in &mut watchers {
+        let joined = watcher.message().await;
+        assert_eq!(joined["data"]["member"]["id"], late.id, "nobody else is announced: {joined}");
+        assert_eq!((&joined["data"]["action"], &joined["data"]["count"]), (&json!("join"), &json!(3)), "{joined}");
+    }
+    late.ok("#unsubscribe", json!("channels/envelope/x")).await;
+    for watcher in &mut watchers {
+        assert_eq!(watcher.message().await["data"]["count"], 2);
     }
     declare(false).await;
-    for watcher in &mut watchers {
-        let left = [watcher.message().await, watcher.message().await];
-        assert!(left.iter().all(|message| message["data"]["action"] == "leave"), "{left:?}");
+    for host in [&a, &b] {
+        assert!(host.running().channel_members("channels/envelope/x").await.is_err());
     }
-    assert!(a.running().channel_members("channels/envelope/x").await.is_err());
+    declare(true).await;
+    for host in [&a, &b] {
+        eventually("all are members again", || async { listed(host, "channels/envelope/x").await == all }).await;
+    }
+    let last = clients.pop().unwrap();
+    let gone = last.id.clone();
+    drop(last);
+    for watcher in &mut watchers {
+        let left = watcher.message().await;
+        assert_eq!(left["data"]["member"]["id"], gone, "nobody else is announced: {left}");
+        assert_eq!((&left["data"]["action"], &left["data"]["count"]), (&json!("leave"), &json!(1)), "{left}");
+    }
 }
 
 #[tokio::test]

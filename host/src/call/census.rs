@@ -55,6 +55,9 @@ pub enum MemberStep {
     Gone(String),
     /// There are too many members to tell each: their number.
     Count(u64),
+    /// A session is a member, or no longer, because the channel begins or ceases to have presence.
+    /// Nobody announces it.
+    Quiet(Box<MemberStep>),
 }
 
 /// A member of a channel, as nodes tell it.

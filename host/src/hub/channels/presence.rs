@@ -160,8 +160,15 @@ impl Channels {
     pub(super) fn apply(&self, channel: &Channel, state: &mut State, settings: &ChannelSettings, now: Instant) {
         let had_presence = state.settings.presence;
         channel.apply(state, settings, now);
-        if state.settings.presence != had_presence && !state.members.is_empty() {
-            self.report(channel, state, &MemberReport::All);
+        if state.settings.presence == had_presence || self.report.get().is_none() {
+            return;
+        }
+        for member in state.members.facts() {
+            let what = match had_presence {
+                false => MemberReport::Shown(&member),
+                true => MemberReport::Hidden(&member.session),
+            };
+            self.report(channel, state, &what);
         }
     }
 

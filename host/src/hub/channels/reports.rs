@@ -11,8 +11,10 @@ pub enum MemberReport<'a> {
     Is(&'a ChannelMember),
     /// The session with this id is no member any more.
     Gone(&'a Arc<str>),
-    /// Any members may have changed, because the channel has presence now, or no longer.
-    All,
+    /// The channel has presence now, and this session was a member before.
+    Shown(&'a ChannelMember),
+    /// The channel has no presence any more, and the session with this id stays in it.
+    Hidden(&'a Arc<str>),
 }
 
 /// Is told each change, with the number of members on this node after it, under the lock of the

@@ -22,6 +22,11 @@ impl State {
         now: Instant,
         local: &dyn Local,
     ) {
+        let (step, is_quiet) = match step {
+            MemberStep::Quiet(step) => (*step, true),
+            step => (step, false),
+        };
+        let told = |step| if is_quiet { MemberStep::Quiet(Box::new(step)) } else { step };
         match step {
             MemberStep::Begin => {
                 if let Some(roll) = self.rolls.get_mut(channel) {
@@ -41,7 +46,7 @@ impl State {
                 match self.roll(channel, now, local).is(node, member.into(), room) {
                     Ok(Some((step, more, less))) => {
                         self.bytes = self.bytes.saturating_add(more).saturating_sub(less);
-                        self.tell_watchers(channel, &step, now, local);
+                        self.tell_watchers(channel, &told(step), now, local);
                     }
                     Ok(None) => {}
                     Err(()) => {
@@ -54,10 +59,12 @@ impl State {
                 }
             }
             MemberStep::Gone(session) => {
-                self.gone(channel, node, &session, now, local);
+                if let Some(step) = self.strike(channel, node, &session) {
+                    self.tell_watchers(channel, &told(step), now, local);
+                }
                 self.drop_if_unused(channel);
             }
-            MemberStep::Count(_) => {}
+            MemberStep::Count(_) | MemberStep::Quiet(_) => {}
         }
     }
 
@@ -92,11 +99,16 @@ impl State {
     }
 
     pub(super) fn gone(&mut self, channel: &Arc<str>, node: &str, session: &str, now: Instant, local: &dyn Local) {
-        let gone = self.rolls.get_mut(channel).and_then(|roll| roll.gone(node, session));
-        if let Some((step, freed)) = gone {
-            self.bytes = self.bytes.saturating_sub(freed);
+        if let Some(step) = self.strike(channel, node, session) {
             self.tell_watchers(channel, &step, now, local);
         }
+    }
+
+    /// Removes a session. Returns what that changes.
+    fn strike(&mut self, channel: &Arc<str>, node: &str, session: &str) -> Option<MemberStep> {
+        let (step, freed) = self.rolls.get_mut(channel)?.gone(node, session)?;
+        self.bytes = self.bytes.saturating_sub(freed);
+        Some(step)
     }
 
     pub(super) fn drop_if_unused(&mut self, channel: &str) {

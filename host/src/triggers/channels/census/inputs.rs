@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::call::{CensusMember, MemberStep, bounds};
+use crate::call::{CensusMember, ChannelMember, MemberStep, bounds};
 use crate::hub::MemberReport;
 
 /// The most changes that wait.
@@ -58,23 +58,23 @@ pub(super) struct Inputs {
 impl Inputs {
     pub(super) fn report(&self, channel: &Arc<str>, report: &MemberReport<'_>, members: usize) {
         let mut waiting = self.waiting.lock();
-        let step = match report {
-            MemberReport::Is(member) => Some(MemberStep::Is(CensusMember::from(*member))),
-            MemberReport::Gone(session) => Some(MemberStep::Gone(session.as_ref().to_owned())),
-            MemberReport::All => None,
-        };
-        match step {
-            _ if waiting.again.contains(channel) => {}
-            Some(step) if waiting.changes.len() < MOST_CHANGES => {
-                waiting.changes.push_back(Changed { channel: channel.clone(), step, members });
-            }
-            Some(_) => {
-                bounds::CENSUS_STEPS.count();
-                let Waiting { changes, again, .. } = &mut *waiting;
-                again.extend(changes.drain(..).map(|changed| changed.channel));
-                again.insert(channel.clone());
-            }
-            None => _ = waiting.again.insert(channel.clone()),
+        let is = |member: &ChannelMember| MemberStep::Is(CensusMember::from(member));
+        let gone = |session: &Arc<str>| MemberStep::Gone(session.as_ref().to_owned());
+        if waiting.again.contains(channel) {
+            // All its members are told then.
+        } else if waiting.changes.len() < MOST_CHANGES {
+            let step = match report {
+                MemberReport::Is(member) => is(member),
+                MemberReport::Gone(session) => gone(session),
+                MemberReport::Shown(member) => MemberStep::Quiet(Box::new(is(member))),
+                MemberReport::Hidden(session) => MemberStep::Quiet(Box::new(gone(session))),
+            };
+            waiting.changes.push_back(Changed { channel: channel.clone(), step, members });
+        } else {
+            bounds::CENSUS_STEPS.count();
+            let Waiting { changes, again, .. } = &mut *waiting;
+            again.extend(changes.drain(..).map(|changed| changed.channel));
+            again.insert(channel.clone());
         }
         drop(waiting);
         self.changed.notify_one();

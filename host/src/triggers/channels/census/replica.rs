@@ -118,6 +118,11 @@ impl Replica {
                 }
             }
             MemberStep::Gone(session) => self.remove(&session, now, announce),
+            MemberStep::Quiet(step) => {
+                if let MemberStep::Is(_) | MemberStep::Gone(_) = *step {
+                    return self.take(*step, room, now, &mut |_| {});
+                }
+            }
         }
         Ok(())
     }
