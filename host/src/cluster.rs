@@ -193,7 +193,7 @@ impl Cluster {
             me: me.clone(),
             config: config.clone(),
             subjects: Subjects::new(&config.name),
-            bucket: Bucket::new(&config.name, config.timeout, link.clone()),
+            bucket: Bucket::new(&config.name, link.clone()),
             durable: Durable::new(&config.name, config.durable),
             histories: jetstream::Opened::default(),
             link,

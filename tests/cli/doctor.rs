@@ -129,14 +129,15 @@ async fn the_tools_of_a_language_are_a_fault_only_if_a_module_uses_it() {
 #[tokio::test]
 async fn what_the_nats_servers_keep_is_told() {
     let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let told = async |url: &str, monitor: &str| {
-        let project = Project::with(&["echo"]).config(json!({ "cluster": { "nats": url } }));
+    let told_with = async |cluster: Value, monitor: &str| {
+        let project = Project::with(&["echo"]).config(json!({ "cluster": cluster }));
         let ran = project.run(&["doctor", "--json", "--nats-monitor", monitor]).await;
         assert_eq!(ran.code, 0, "{}", ran.out);
         let found = findings(&ran, "nats");
         assert_eq!(found.len(), 1, "{found:?}");
         found[0].clone()
     };
+    let told = async |url: &str, monitor: &str| told_with(json!({ "nats": url }), monitor).await;
     let nobody = free().to_string();
     let away = told(&format!("nats://{nobody}"), &nobody).await;
     assert!(away.starts_with("warning: nats://127.0.0.1:") && away.contains("start it, or correct"), "{away}");
@@ -145,6 +146,9 @@ async fn what_the_nats_servers_keep_is_told() {
     let Some(nats) = Nats::with(&["--http_port", &port]).await else { return };
     let every = told(&nats.url(), &monitor.to_string()).await;
     assert!(every.starts_with("ok: ") && every.contains("may lose the last 120s"), "{every}");
+    let elsewhere = json!({ "nats": nats.url(), "jetStreamDomain": "hub" });
+    let elsewhere = told_with(elsewhere, &monitor.to_string()).await;
+    assert!(elsewhere.starts_with("note: ") && elsewhere.contains("this server has no domain"), "{elsewhere}");
     let unknown = told(&nats.url(), &nobody).await;
     assert!(unknown.starts_with("note: ") && unknown.contains("`http_port`"), "{unknown}");
     let other = Nats::without_jetstream().await.unwrap();

@@ -21,7 +21,7 @@ use crate::harness::{Nats, Started, TempDir, TestHost, eventually, node};
 /// The guest of these tests.
 const GUEST: &str = "durable";
 
-fn grants() -> Value {
+pub fn grants() -> Value {
     json!({ "dirs": { "/seen": "rw" } })
 }
 
@@ -46,7 +46,7 @@ async fn two(nats: &Nats) -> [Started; 2] {
 }
 
 /// Waits until the stream keeps broadcasts for a node.
-async fn reads(host: &Started) {
+pub async fn reads(host: &Started) {
     eventually("the node reads the stream", || async { is_reading(&durable(host).await) }).await;
 }
 
@@ -65,12 +65,12 @@ async fn durable(host: &Started) -> Value {
 }
 
 /// Emits a broadcast in the guest, and waits for the stream.
-async fn keep(host: &Started, text: &str) -> Value {
+pub async fn keep(host: &Started, text: &str) -> Value {
     host.run(0, GUEST, "keep", json!({ "name": "told", "payload": text })).await
 }
 
 /// Emits a broadcast in the guest, without waiting.
-async fn emit(host: &Started, text: &str) -> Value {
+pub async fn emit(host: &Started, text: &str) -> Value {
     host.run(0, GUEST, "emit", json!({ "name": "told", "payload": text })).await
 }
 
@@ -86,14 +86,14 @@ async fn texts(host: &Started, worker: u32) -> Vec<String> {
 }
 
 /// Waits until each worker has heard exactly these texts, in this order.
-async fn all_hear(host: &Started, expected: &[String]) {
+pub async fn all_hear(host: &Started, expected: &[String]) {
     for worker in [0, 1] {
         eventually("the worker hears all", || async { texts(host, worker).await.len() >= expected.len() }).await;
         assert_eq!(texts(host, worker).await, expected, "worker {worker}");
     }
 }
 
-fn numbers(range: std::ops::Range<u32>) -> Vec<String> {
+pub fn numbers(range: std::ops::Range<u32>) -> Vec<String> {
     range.map(|number| number.to_string()).collect()
 }
 
@@ -102,7 +102,7 @@ async fn jetstream(nats: &Nats) -> Context {
 }
 
 /// The number of broadcasts in the stream.
-async fn in_stream(nats: &Nats) -> u64 {
+pub async fn in_stream(nats: &Nats) -> u64 {
     let stream = jetstream(nats).await.get_stream("fanfare_broadcasts").await.unwrap();
     stream.cached_info().state.messages
 }

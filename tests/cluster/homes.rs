@@ -71,7 +71,7 @@ fn home<'a>(channel: &str, nodes: &[&'a str]) -> &'a str {
 }
 
 /// A channel with a prefix that has these homes: each among some nodes.
-fn channel(prefix: &str, homes: &[(&str, &[&str])]) -> String {
+pub fn channel(prefix: &str, homes: &[(&str, &[&str])]) -> String {
     let names = (0..).map(|number| format!("channels/{prefix}/{number}"));
     names.take(10_000).find(|name| homes.iter().all(|(node, nodes)| home(name, nodes) == *node)).unwrap()
 }
@@ -81,7 +81,7 @@ async fn used(host: &Started, what: Value) -> Value {
 }
 
 /// The epoch and the number of a message.
-fn place(message: &Value) -> (String, u64) {
+pub fn place(message: &Value) -> (String, u64) {
     let text = message["position"].as_str().unwrap_or_else(|| panic!("{message}"));
     let (epoch, number) = text.split_once('-').unwrap();
     (epoch.to_owned(), number.parse().unwrap())

@@ -162,15 +162,28 @@ impl Nats {
     /// Starts a current server that others join as leaf nodes, and one that has joined it. The
     /// second one has no JetStream.
     pub async fn with_leaf() -> Option<[Nats; 2]> {
-        let port = free_port();
-        let text = format!("leafnodes {{ listen: \"127.0.0.1:{port}\" }}\njetstream {{ domain: hub }}");
-        let hub = Nats::configured(&text).await?;
+        let (hub, remotes) = Nats::hub().await?;
         let dir = TempDir::new();
-        let remotes = format!("leafnodes {{ remotes: [{{ url: \"nats://127.0.0.1:{port}\" }}] }}");
         let text = format!("{remotes}\ndefault_js_domain {{ $G: hub }}");
         let file = dir.write("nats.conf", text).display().to_string();
         let leaf = Nats::plain(current()?, dir, &["--config", &file]).await;
         Some([hub, leaf])
+    }
+
+    /// The same, but each server has JetStream with a domain of its own: `hub` and `leaf`. `text`
+    /// are further settings of the leaf.
+    pub async fn with_domains(text: &str) -> Option<[Nats; 2]> {
+        let (hub, remotes) = Nats::hub().await?;
+        let leaf = Nats::configured(&format!("{remotes}\njetstream {{ domain: leaf }}\n{text}")).await?;
+        Some([hub, leaf])
+    }
+
+    /// Starts a current server that others join as leaf nodes with the returned settings.
+    async fn hub() -> Option<(Nats, String)> {
+        let port = free_port();
+        let text = format!("leafnodes {{ listen: \"127.0.0.1:{port}\" }}\njetstream {{ domain: hub }}");
+        let remotes = format!("leafnodes {{ remotes: [{{ url: \"nats://127.0.0.1:{port}\" }}] }}");
+        Some((Nats::configured(&text).await?, remotes))
     }
 
     /// Starts a current server without JetStream.

@@ -13,6 +13,7 @@ use crate::client::{Endpoint, exchange};
 use fanfare::Config;
 use fanfare::tooling::config::NatsAddress;
 use fanfare::tooling::dial;
+use fanfare::tooling::text::line;
 
 /// The monitoring port that the documentation of NATS uses.
 const MONITOR_PORT: u16 = 8222;
@@ -35,6 +36,7 @@ struct JetStream {
 
 #[derive(Deserialize)]
 struct JetStreamConfig {
+    domain: Option<String>,
     /// In nanoseconds. Servers before 2.10 do not tell it.
     sync_interval: Option<u64>,
     #[serde(default)]
@@ -45,13 +47,13 @@ struct JetStreamConfig {
 pub async fn servers(config: &Config, monitor: Option<&Endpoint>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for address in config.cluster.addresses() {
-        let (state, text) = one(&address, monitor).await;
+        let (state, text) = one(&address, monitor, config.cluster.jet_stream_domain.as_deref()).await;
         findings.push(Finding::new("nats", state, format!("{address}: {text}")));
     }
     findings
 }
 
-async fn one(address: &NatsAddress, monitor: Option<&Endpoint>) -> (State, String) {
+async fn one(address: &NatsAddress, monitor: Option<&Endpoint>, domain: Option<&str>) -> (State, String) {
     let dialled = tokio::time::timeout(PATIENCE, dial(&address.host, address.port)).await;
     if let Err(error) = dialled.map_err(|_| "it is silent".to_owned()).and_then(|met| met.map_err(|e| e.to_string())) {
         let why = format!("no server answers ({error}), so a host starts alone; start it, or correct cluster.nats");
@@ -66,7 +68,7 @@ async fn one(address: &NatsAddress, monitor: Option<&Endpoint>) -> (State, Strin
             let other = format!(" ({} belongs to the server of port {})", monitor.authority, varz.port);
             (State::Note, unknown(&other))
         }
-        Ok(varz) => promise(varz.jetstream.config.as_ref()),
+        Ok(varz) => promise(varz.jetstream.config.as_ref(), domain),
     }
 }
 
@@ -83,9 +85,24 @@ fn unknown(why: &str) -> String {
     )
 }
 
-/// What holds with these settings of JetStream.
-fn promise(config: Option<&JetStreamConfig>) -> (State, String) {
+/// What holds with these settings of JetStream. `domain` is the one that the nodes use.
+fn promise(config: Option<&JetStreamConfig>, domain: Option<&str>) -> (State, String) {
     let kept = "what JetStream has acknowledged is kept over kill -9";
+    if let Some(domain) = domain
+        && config.and_then(|config| config.domain.as_deref()) != Some(domain)
+    {
+        let own = match config.and_then(|config| config.domain.as_deref()) {
+            Some(own) => format!("has the domain {}", line(own, 128)),
+            None => "has no domain".to_owned(),
+        };
+        return (
+            State::Note,
+            format!(
+                "nodes use the JetStream of the domain {domain} (cluster.jetStreamDomain), and this server {own}; \
+                 run fanfare doctor on a machine whose cluster.nats names a server of {domain} to learn what it keeps"
+            ),
+        );
+    }
     match config {
         None => (
             State::Warning,
@@ -120,7 +137,7 @@ mod tests {
     fn the_promise_follows_the_settings_of_the_server() {
         let of = |text: &str| {
             let varz: Varz = serde_json::from_str(text).unwrap();
-            promise(varz.jetstream.config.as_ref())
+            promise(varz.jetstream.config.as_ref(), None)
         };
         assert_eq!(of(r#"{"port":4222,"jetstream":{}}"#).0, State::Warning);
         let always = of(r#"{"port":4222,"jetstream":{"config":{"sync_interval":120000000000,"sync_always":true}}}"#);
@@ -128,5 +145,19 @@ mod tests {
         let interval = of(r#"{"port":4222,"jetstream":{"config":{"sync_interval":120000000000}}}"#);
         assert!(interval.0 == State::Ok && interval.1.contains("may lose the last 120s"), "{}", interval.1);
         assert_eq!(of(r#"{"port":4222,"jetstream":{"config":{"max_memory":1}}}"#).0, State::Note);
+    }
+
+    #[test]
+    fn a_server_of_another_domain_promises_nothing() {
+        let of = |text: &str| {
+            let varz: Varz = serde_json::from_str(text).unwrap();
+            promise(varz.jetstream.config.as_ref(), Some("hub"))
+        };
+        let hub = of(r#"{"port":4222,"jetstream":{"config":{"domain":"hub","sync_always":true}}}"#);
+        assert_eq!(hub.0, State::Ok, "{}", hub.1);
+        let leaf = of(r#"{"port":4222,"jetstream":{"config":{"domain":"eu","sync_always":true}}}"#);
+        assert!(leaf.0 == State::Note && leaf.1.contains("this server has the domain eu;"), "{}", leaf.1);
+        let none = of(r#"{"port":4222,"jetstream":{}}"#);
+        assert!(none.0 == State::Note && none.1.contains("this server has no domain;"), "{}", none.1);
     }
 }

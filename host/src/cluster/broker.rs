@@ -1,11 +1,13 @@
 //! The connection to NATS, for the messages of modules: the port [`NatsConnection`].
 
 use async_nats::Client;
+use async_nats::jetstream::Context;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Cluster;
+use super::jetstream::JetStream;
 use super::link::Outgoing;
 use crate::call::CallError;
 use crate::ports::{NatsConnection, NatsTroubles};
@@ -13,6 +15,10 @@ use crate::ports::{NatsConnection, NatsTroubles};
 impl NatsConnection for Cluster {
     fn connected(&self) -> Option<Client> {
         self.link.up_client().cloned()
+    }
+
+    fn jetstream(&self) -> Result<Context, String> {
+        JetStream::by(&self.link).map(|jetstream| jetstream.context)
     }
 
     fn lasting_client(&self) -> Option<Client> {

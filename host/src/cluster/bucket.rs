@@ -2,16 +2,14 @@
 //! compare-and-set.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::kv::{Operation, Store, UpdateErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::jetstream;
+use super::jetstream::JetStream;
 use super::link::Link;
 use crate::call::CallError;
 
@@ -21,8 +19,6 @@ const ATTEMPTS: u32 = 64;
 /// The bucket.
 pub(super) struct Bucket {
     name: String,
-    /// How long each request waits.
-    timeout: Duration,
     link: Arc<Link>,
     /// `None` until it was opened, and after a failure.
     store: Mutex<Option<Store>>,
@@ -36,8 +32,8 @@ pub(super) enum Edit {
 }
 
 impl Bucket {
-    pub(super) fn new(name: &str, timeout: Duration, link: Arc<Link>) -> Bucket {
-        Bucket { name: name.to_owned(), timeout, link, store: Mutex::default() }
+    pub(super) fn new(name: &str, link: Arc<Link>) -> Bucket {
+        Bucket { name: name.to_owned(), link, store: Mutex::default() }
     }
 
     /// Changes a value. Where a key has no value yet, `edit` gets the default. It may run several
@@ -92,14 +88,13 @@ impl Bucket {
         if let Some(store) = self.store.lock().clone() {
             return Ok(store);
         }
-        let client = self.link.up_client().ok_or("this node is not connected to NATS")?.clone();
-        let context = ContextBuilder::new().timeout(self.timeout).build(client.clone());
+        let jetstream = JetStream::by(&self.link)?;
         let name = &self.name;
-        let store = match context.get_key_value(name).await {
+        let store = match jetstream.context.get_key_value(name).await {
             Ok(store) => store,
             Err(_) => {
-                jetstream::make(&client, &context, |copies| stream_of(name, copies)).await?;
-                context.get_key_value(name).await.map_err(|error| error.to_string())?
+                jetstream.make(|copies| stream_of(name, copies)).await?;
+                jetstream.context.get_key_value(name).await.map_err(|error| error.to_string())?
             }
         };
         *self.store.lock() = Some(store.clone());

@@ -10,7 +10,7 @@ mod record;
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
-use async_nats::jetstream::context::{ContextBuilder, PublishError, PublishErrorKind};
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{RawMessageError, RawMessageErrorKind};
 use async_nats::jetstream::{Error as StreamError, ErrorCode};
@@ -18,7 +18,7 @@ use async_nats::jetstream::{Error as StreamError, ErrorCode};
 use super::Cluster;
 use super::bucket::key;
 use super::durable::size;
-use super::jetstream::StreamSpec;
+use super::jetstream::{JetStream, StreamSpec};
 use crate::call::text::{MESSAGE, line};
 use crate::call::{CallError, ChannelRecord, WriteError, WrittenChannel};
 use crate::config::HistoriesConfig;
@@ -46,8 +46,7 @@ impl Cluster {
         if let Some(context) = &*opened {
             return Ok(context.clone());
         }
-        let client = self.link.up_client().ok_or("this node is not connected to NATS")?.clone();
-        let context = ContextBuilder::new().timeout(self.config.timeout).build(client.clone());
+        let jetstream = JetStream::by(&self.link)?;
         let HistoriesConfig { max_age, max_bytes, max_messages, .. } = self.config.histories;
         let stream = StreamSpec {
             name: self.histories_stream(),
@@ -59,9 +58,9 @@ impl Cluster {
             max_per_subject: Some(max_messages),
             window: WINDOW,
         };
-        stream.open(&client, &context).await?;
-        *opened = Some(context.clone());
-        Ok(context)
+        stream.open(&jetstream).await?;
+        *opened = Some(jetstream.context.clone());
+        Ok(jetstream.context)
     }
 
     async fn write_record(&self, subject: String, after: u64, record: ChannelRecord) -> Result<u64, WriteError> {

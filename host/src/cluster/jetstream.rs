@@ -1,11 +1,14 @@
-//! Makes streams of JetStream.
+//! The way to JetStream, and its streams.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::jetstream::Context;
+use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
+
+use super::link::Link;
 
 /// The most copies of a stream in a cluster of NATS servers.
 const MOST_COPIES: usize = 3;
@@ -13,17 +16,48 @@ const MOST_COPIES: usize = 3;
 /// The connection to a stream. `None` until it was opened, and after a failure.
 pub(super) type Opened = tokio::sync::Mutex<Option<Context>>;
 
-/// Makes a stream with as many copies as the servers allow. `config` gets the number of copies.
-pub(super) async fn make(client: &Client, context: &Context, config: impl Fn(usize) -> Config) -> Result<(), String> {
-    let urls: BTreeSet<String> =
-        client.try_server_info().map(|info| info.connect_urls).unwrap_or_default().into_iter().collect();
-    // A server lists its own addresses as those of a cluster, too.
-    if urls.len() >= MOST_COPIES && context.create_stream(config(MOST_COPIES)).await.is_ok() {
-        return Ok(());
+/// JetStream, by a connection.
+#[derive(Debug)]
+pub(super) struct JetStream {
+    client: Client,
+    pub(super) context: Context,
+    domain: Option<String>,
+}
+
+impl JetStream {
+    /// Fails while the node is not connected.
+    pub(super) fn by(link: &Link) -> Result<JetStream, String> {
+        let client = link.up_client().ok_or("this node is not connected to NATS")?.clone();
+        let context = match &link.domain {
+            Some(domain) => ContextBuilder::new().domain(domain).timeout(link.timeout).build(client.clone()),
+            None => ContextBuilder::new().timeout(link.timeout).build(client.clone()),
+        };
+        Ok(JetStream { client, context, domain: link.domain.clone() })
     }
-    let made = context.create_stream(config(1)).await;
-    made.map(|_| ())
-        .map_err(|error| format!("it cannot be made, is JetStream enabled (nats-server --jetstream)? {error}"))
+
+    /// Makes a stream with as many copies as the servers allow. `config` gets the number of copies.
+    pub(super) async fn make(&self, config: impl Fn(usize) -> Config) -> Result<(), String> {
+        if self.may_have_copies() && self.context.create_stream(config(MOST_COPIES)).await.is_ok() {
+            return Ok(());
+        }
+        let made = self.context.create_stream(config(1)).await;
+        made.map(|_| ()).map_err(|error| match &self.domain {
+            Some(domain) => format!(
+                "it cannot be made, do the servers reach one with `jetstream {{ domain: {domain} }}` \
+                 (cluster.jetStreamDomain)? {error}"
+            ),
+            None => format!("it cannot be made, is JetStream enabled (nats-server --jetstream)? {error}"),
+        })
+    }
+
+    /// Whether several servers may keep copies of a stream. A server knows only those of its own
+    /// cluster, and not those of the domain.
+    fn may_have_copies(&self) -> bool {
+        let urls: BTreeSet<String> =
+            self.client.try_server_info().map(|info| info.connect_urls).unwrap_or_default().into_iter().collect();
+        // A server lists its own addresses as those of a cluster, too.
+        self.domain.is_some() || urls.len() >= MOST_COPIES
+    }
 }
 
 /// A stream with the limits of the settings.
@@ -43,15 +77,16 @@ pub(super) struct StreamSpec {
 
 impl StreamSpec {
     /// Opens the stream, and makes it if it does not exist.
-    pub(super) async fn open(&self, client: &Client, context: &Context) -> Result<(), String> {
-        self.try_open(client, context).await.map_err(|error| format!("the stream {}: {error}", self.name))
+    pub(super) async fn open(&self, jetstream: &JetStream) -> Result<(), String> {
+        self.try_open(jetstream).await.map_err(|error| format!("the stream {}: {error}", self.name))
     }
 
-    async fn try_open(&self, client: &Client, context: &Context) -> Result<(), String> {
+    async fn try_open(&self, jetstream: &JetStream) -> Result<(), String> {
+        let context = &jetstream.context;
         let stream = match context.get_stream(&self.name).await {
             Ok(stream) => stream,
             Err(_) => {
-                let made = make(client, context, |copies| self.config(copies)).await;
+                let made = jetstream.make(|copies| self.config(copies)).await;
                 // Another node may have made it meanwhile, with other limits.
                 let found = context.get_stream(&self.name).await.map_err(|error| error.to_string());
                 match (made, found) {

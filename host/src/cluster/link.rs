@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event, Server};
 use bytes::Bytes;
@@ -48,6 +49,10 @@ impl Drop for Room {
 /// The connection to NATS.
 pub(super) struct Link {
     pub(super) servers: Vec<NatsAddress>,
+    /// How long a request of JetStream waits.
+    pub(super) timeout: Duration,
+    /// The domain of JetStream. `None` is that of the server's account.
+    pub(super) domain: Option<String>,
     secrets: NatsSecrets,
     client: OnceCell<Client>,
     /// Whether the client says that it is connected.
@@ -84,6 +89,8 @@ impl Link {
         let state = State { lost: CancellationToken::new(), announced: None, reason: None };
         let link = Link {
             servers: config.addresses(),
+            timeout: config.timeout,
+            domain: config.jet_stream_domain.clone(),
             secrets,
             client: OnceCell::new(),
             connected: AtomicBool::new(false),

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::durable::DurableConfig;
-use super::formats::{ConnectionName, FilePath, Label, ModuleName, NatsUrls, RouteRef, VariableName};
+use super::formats::{ConnectionName, FilePath, Label, ModuleName, NatsName, NatsUrls, RouteRef, VariableName};
 use super::histories::HistoriesConfig;
 use super::nats_address::NatsAddress;
 use super::secret::Secret;
@@ -27,6 +27,10 @@ pub struct ClusterConfig {
     /// share NATS servers. Default `fanfare`.
     #[schemars(with = "ConnectionName")]
     pub name: String,
+    /// The domain whose JetStream the node uses, for a server that is a leaf node. Set it to the
+    /// same value on all nodes. Default none: the JetStream of the server's account.
+    #[schemars(with = "Option<NatsName>")]
+    pub jet_stream_domain: Option<String>,
     /// The servers that make up the cluster, by server type. `fanfare serve --node <id>` runs one,
     /// and `fanfare cluster up` those of this machine.
     #[schemars(extend("x-names" = "node"))]
@@ -133,6 +137,7 @@ impl Default for ClusterConfig {
         ClusterConfig {
             nats: None,
             name: "fanfare".to_owned(),
+            jet_stream_domain: None,
             servers: BTreeMap::new(),
             routers: BTreeMap::new(),
             username: None,

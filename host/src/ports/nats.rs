@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_nats::Client;
+use async_nats::jetstream::Context;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,9 @@ use crate::call::CallError;
 pub trait NatsConnection: Send + Sync {
     /// The client, if it is connected.
     fn connected(&self) -> Option<Client>;
+
+    /// JetStream of the domain of the settings, or why there is no connection.
+    fn jetstream(&self) -> Result<Context, String>;
 
     /// The client, once the host has begun to connect.
     fn lasting_client(&self) -> Option<Client>;

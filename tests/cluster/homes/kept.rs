@@ -27,7 +27,7 @@ fn channels() -> Value {
 }
 
 /// A node with these settings.
-fn host(config: Value) -> TestHost {
+pub fn host(config: Value) -> TestHost {
     with(config).manifest(GUEST, json!({ "channels": channels() }))
 }
 
@@ -92,7 +92,7 @@ async fn history(client: &mut Client, channel: &str, after: &str) -> (Vec<Value>
 }
 
 /// Publishes until the channel accepts it.
-async fn publish(client: &mut Client, channel: &str, data: impl Into<Value>) {
+pub async fn publish(client: &mut Client, channel: &str, data: impl Into<Value>) {
     let (data, until) = (data.into(), Instant::now() + Duration::from_secs(20));
     loop {
         let error = try_publish(client, channel, data.clone()).await;

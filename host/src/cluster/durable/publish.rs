@@ -15,6 +15,7 @@ use super::outbox::Entry;
 use crate::call::text::{MESSAGE, line};
 use crate::call::{CallError, PeerBroadcast};
 use crate::cluster::Cluster;
+use crate::cluster::jetstream::JetStream;
 use crate::ports::BoxFuture;
 
 /// The most broadcasts that are sent before the first of them is acknowledged.
@@ -109,15 +110,14 @@ impl Cluster {
         if let Some(context) = &*opened {
             return Ok(context.clone());
         }
-        let client = self.link.up_client().ok_or("this node is not connected to NATS")?.clone();
-        let open = self.durable.names.open(client, &self.durable.config, self.config.timeout);
+        let jetstream = JetStream::by(&self.link)?;
         let lost = self.link.lost();
-        let context = tokio::select! {
-            context = open => context?,
+        tokio::select! {
+            done = self.durable.names.open(&jetstream, &self.durable.config) => done?,
             () = lost.cancelled() => return Err("the connection to NATS was lost".to_owned()),
-        };
-        *opened = Some(context.clone());
-        Ok(context)
+        }
+        *opened = Some(jetstream.context.clone());
+        Ok(jetstream.context)
     }
 
     /// Opens the streams anew next time, because one of them does not exist.

@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use async_nats::Client;
-use async_nats::jetstream::context::{Context, ContextBuilder};
-
 use crate::cluster::bucket::key;
-use crate::cluster::jetstream::StreamSpec;
+use crate::cluster::jetstream::{JetStream, StreamSpec};
 use crate::config::DurableConfig;
 
 /// How long a stream knows the ids of what it has. A broadcast whose acknowledgment was lost may be
@@ -63,13 +60,7 @@ impl Names {
     }
 
     /// Opens both streams, and makes those that do not exist.
-    pub(super) async fn open(
-        &self,
-        client: Client,
-        config: &DurableConfig,
-        timeout: Duration,
-    ) -> Result<Context, String> {
-        let context = ContextBuilder::new().timeout(timeout).build(client.clone());
+    pub(super) async fn open(&self, jetstream: &JetStream, config: &DurableConfig) -> Result<(), String> {
         let broadcasts = StreamSpec {
             name: self.broadcasts(),
             setting: "cluster.durable",
@@ -91,9 +82,9 @@ impl Names {
             window: WINDOW,
         };
         for wanted in [broadcasts, parked] {
-            wanted.open(&client, &context).await?;
+            wanted.open(jetstream).await?;
         }
-        Ok(context)
+        Ok(())
     }
 }
 

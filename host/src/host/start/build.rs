@@ -127,7 +127,7 @@ impl Built {
         redis.stores().for_each(|(name, store)| loader.stores.add(name, store));
         redis.start_stores(&links.handle, &tasks.end_of_links);
         let connection = cluster.clone().map(|cluster| cluster as Arc<dyn NatsConnection>);
-        let from_nats = NatsSettings { timeout: config.cluster.timeout, max_payload: config.limits.max.payload };
+        let from_nats = NatsSettings { max_payload: config.limits.max.payload };
         let nats = Arc::new(Nats::new(connection, from_nats, events.clone()));
         let synced = Arc::downgrade(&subscriptions);
         roster.on_change(move || {

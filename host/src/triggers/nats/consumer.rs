@@ -15,7 +15,7 @@ use async_nats::jetstream;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::pull::{Batch, Config};
 use async_nats::jetstream::consumer::{AckPolicy, Consumer};
-use async_nats::jetstream::context::{Context, ContextBuilder};
+use async_nats::jetstream::context::Context;
 use async_nats::jetstream::message::{AckKind, Acker};
 use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind};
 use futures_util::FutureExt;
@@ -130,7 +130,7 @@ impl Reader {
         let (lost, subscriber) = (connection.lost(), self.subscriber.clone());
         let client = connection.connected().ok_or("this host is not connected to NATS")?;
         self.largest = client.max_payload().saturating_add(OVERHEAD);
-        let context = ContextBuilder::new().timeout(self.shared.settings.timeout).build(client);
+        let context = connection.jetstream()?;
         let consumer = self.consumer(&context).await?;
         subscriber.set_refusal(None);
         retry.reset();

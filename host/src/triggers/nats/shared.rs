@@ -1,7 +1,6 @@
 //! What all subscriptions to NATS share.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::counts::Counts;
 use crate::events::EventLog;
@@ -9,8 +8,6 @@ use crate::events::EventLog;
 /// The settings that the subscriptions need.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// How long a server may take to answer: the setting `cluster.timeout`.
-    pub timeout: Duration,
     /// The largest message that the host receives: the setting `limits.max.payload`.
     pub max_payload: u64,
 }
