@@ -9,6 +9,7 @@ mod filters;
 mod groups;
 mod hooks;
 mod messages;
+mod other;
 mod values;
 
 use serde_json::{Value, json};

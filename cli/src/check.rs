@@ -134,6 +134,8 @@ pub fn check(args: &CheckArgs, check_component: ComponentCheck<'_>) -> Report {
         let (mut state, mut faults) = checker.check(&module, manifest.as_ref());
         // A module outside of a project does not show the others.
         if let Some(manifest) = manifest.filter(|_| neighbours.is_some()) {
+            let nowhere = |name: &str, exists| config.why_nowhere(name, exists);
+            report.warnings.extend(manifest.check_sockets(find, nowhere));
             for fault in manifest.check_chains(find) {
                 state = State::Refused;
                 faults.push(fault);

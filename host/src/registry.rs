@@ -20,6 +20,7 @@ mod roster;
 pub mod router;
 pub mod segment;
 pub mod served_imports;
+mod socket_routes;
 mod timing;
 mod toolchain;
 
@@ -44,7 +45,7 @@ pub use manifest::{
     SubscriptionSettings,
 };
 pub use manifest::{
-    Durable, Isolation, Manifest, MatchedSocket, PatternKind, PlaceKinds, Rollout, Schedule, ScheduleKind,
+    Durable, Isolation, Manifest, MatchedSocket, PatternKind, PlaceKinds, Rollout, Schedule, ScheduleKind, SocketRoute,
 };
 #[cfg(test)]
 pub use manifest::{Middleware, Off};

@@ -7,6 +7,7 @@ mod limits;
 mod lost;
 mod messages;
 mod order;
+mod plain;
 mod routers;
 
 use std::net::SocketAddr;
@@ -47,7 +48,11 @@ async fn all_see(hosts: &[&Started], backends: &[&str]) {
 
 /// A frontend and two backends that see each other. `routers` is `cluster.routers` of the frontend.
 async fn three(nats: &Nats, routers: Value) -> (Started, [Started; 2]) {
-    let front = gate(nats, "gate-1").config(json!({ "cluster": { "routers": routers } })).start().await;
+    three_of(nats, gate(nats, "gate-1").config(json!({ "cluster": { "routers": routers } }))).await
+}
+
+async fn three_of(nats: &Nats, front: TestHost) -> (Started, [Started; 2]) {
+    let front = front.start().await;
     let backs = [chat(nats, 1).start().await, chat(nats, 2).start().await];
     all_see(&[&front, &backs[0], &backs[1]], &["chat-1", "chat-2"]).await;
     (front, backs)
@@ -55,7 +60,11 @@ async fn three(nats: &Nats, routers: Value) -> (Started, [Started; 2]) {
 
 /// A frontend and a backend that see each other.
 async fn pair(nats: &Nats) -> (Started, Started) {
-    let (front, back) = (gate(nats, "gate-1").start().await, chat(nats, 1).start().await);
+    pair_of(gate(nats, "gate-1"), chat(nats, 1)).await
+}
+
+async fn pair_of(front: TestHost, back: TestHost) -> (Started, Started) {
+    let (front, back) = (front.start().await, back.start().await);
     all_see(&[&front, &back], &["chat-1"]).await;
     (front, back)
 }
@@ -121,4 +130,18 @@ async fn node_of(client: &mut WebSocket) -> u64 {
 /// Sets a value of the session.
 fn set(key: &str, value: &Value) -> Value {
     json!({ "do": "set", "values": [[key, value.to_string()]] })
+}
+
+/// The numbers in a fact that the filter `step` of a backend has seen, in the worker that runs the
+/// messages of the only client.
+async fn seen(back: &Started, fact: &str) -> Vec<u64> {
+    let mut all = Vec::new();
+    for worker in 0..2 {
+        let seen = back.run(worker, "sessions", "seen", Value::Null).await;
+        let bodies: Vec<u64> =
+            seen.as_array().unwrap().iter().map(|facts| facts[fact].as_str().unwrap().parse().unwrap()).collect();
+        assert!(all.is_empty() || bodies.is_empty(), "one worker runs the messages of a session");
+        all.extend(bodies);
+    }
+    all
 }

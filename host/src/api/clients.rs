@@ -37,7 +37,8 @@ pub struct SocketListenerStatus {
 pub struct SocketStatus {
     /// The pattern of its path below the module, such as `room/{room}`.
     pub pattern: String,
-    /// The route that receives its messages, as method and path.
+    /// The route that receives its messages, as method and path; one of another module as
+    /// `[METHOD ]module/path`.
     pub route: String,
     /// The sub-protocols that it accepts.
     #[serde(skip_serializing_if = "Vec::is_empty")]

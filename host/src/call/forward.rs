@@ -23,8 +23,14 @@ pub struct PeerMessage {
     pub max_values: u64,
     /// The route, always with a module.
     pub route: RouteName,
-    /// The name of the client's event.
+    /// The name of the client's event, or the pattern of the socket.
     pub name: String,
+    /// The module with the socket. `None` for a client of SocketCluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket: Option<String>,
+    /// The parameters of the socket's URL.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub params: Vec<(String, String)>,
     pub wants_reply: bool,
     /// The query of the URL with which the client has connected.
     pub query: String,

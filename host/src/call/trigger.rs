@@ -201,8 +201,9 @@ pub struct ClientTrigger {
     pub session: Arc<str>,
     /// The name of the client's event, or the pattern of the socket.
     pub name: Arc<str>,
-    /// Whether the name is a pattern in `sockets` of the manifest. Otherwise it names the route.
-    pub socket: bool,
+    /// The module with the socket, if the name is a pattern in its `sockets`. Otherwise the name is
+    /// that of the route.
+    pub socket: Option<Arc<str>>,
     /// Whether the client waits for a reply.
     pub wants_reply: bool,
 }

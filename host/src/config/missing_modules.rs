@@ -35,6 +35,19 @@ impl Config {
         self.missing_modules(named, existing, ", so this node does not serve it: add the module, or name another one")
     }
 
+    /// Why no node has a module to which clients send messages, as far as the settings tell.
+    /// `exists` says whether the module is in `modulesDir`.
+    #[doc(hidden)]
+    pub fn why_nowhere(&self, module: &str, exists: bool) -> Option<String> {
+        match (exists, self.servers.as_slice()) {
+            // Nodes that are not in `cluster.servers` may have folders with other modules.
+            (false, []) if self.cluster.nats.is_some() => None,
+            (false, _) => Some(format!("there is no module {module} in {}", shown(&self.modules_dir))),
+            (true, servers) if servers.is_empty() || servers.iter().any(|server| server.serves(module)) => None,
+            (true, _) => Some(format!("no server of cluster.servers has {module} in its `modules`")),
+        }
+    }
+
     /// Warnings at the places of the modules that do not exist, with what follows from it.
     pub(super) fn missing_modules<'a>(
         &self,

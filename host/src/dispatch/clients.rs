@@ -90,12 +90,15 @@ impl Dispatch {
             slot.refused(TriggerKind::Client, &error, None);
             error
         };
-        if message.socket {
+        let name = match message.socket {
+            true => self.route_of_other(isolate, message)?,
+            false => Some(route_name(&message.module, &message.name)?),
+        };
+        let Some(name) = name else {
             let slot = self.client_slot(isolate, &message.module)?;
             let matched = socket_route(&slot, message).map_err(|error| refused(&slot, error))?;
             return Ok(Found::Here(slot, matched));
-        }
-        let name = route_name(&message.module, &message.name)?;
+        };
         let module = name.module.as_deref().unwrap_or(&message.module);
         if isolate.slot(module).is_none() {
             return Ok(Found::Elsewhere(name));
@@ -106,6 +109,15 @@ impl Dispatch {
             message.query = name.query;
         }
         Ok(Found::Here(slot, matched))
+    }
+
+    /// The route of another module that receives the messages of a socket. They need no instance of
+    /// the module with the socket. `None` if the route is its own.
+    fn route_of_other(&self, isolate: &Isolate, message: &ClientMessage) -> Result<Option<RouteName>, CallError> {
+        let slot = isolate.slot(&message.module).ok_or_else(|| self.missing(&message.module))?;
+        let deployment = slot.deployment();
+        let socket = deployment.generation.manifest.sockets.get(&message.name);
+        Ok(socket.and_then(|socket| socket.route.other()).cloned())
     }
 }
 
@@ -134,18 +146,19 @@ fn route_name(module: &str, name: &str) -> Result<RouteName, CallError> {
     parsed.map_err(|error| CallError::NotFound(error.to_string()))
 }
 
-/// The route of a socket, found by its pattern.
+/// The own route of a module with a socket, found by the pattern.
 fn socket_route(slot: &Slot, message: &ClientMessage) -> Result<MatchedRoute, CallError> {
     let deployment = slot.deployment();
     let socket = deployment.generation.manifest.sockets.get(&message.name);
-    let found = socket.and_then(|socket| Some((socket.route, deployment.route(socket.route)?)));
+    let index = socket.and_then(|socket| socket.route.own());
+    let found = index.and_then(|index| Some((index, deployment.route(index)?)));
     let Some((index, route)) = found else {
         return Err(CallError::NotFound(format!("{} no longer has the socket `{}`", slot.module, message.name)));
     };
     let access = deployment.generation.access(index);
     let closed = |why| CallError::Forbidden(format!("the socket `{}` of {}: {why}", message.name, slot.module));
     access.admits(TriggerKind::Client).map_err(closed)?;
-    Ok(MatchedRoute { route, access, params: message.params.clone() })
+    Ok(MatchedRoute { route, access, params: Vec::new() })
 }
 
 /// The calls of one message: the filters before the route, the route, and the filters after it. All
@@ -175,11 +188,16 @@ impl Chain {
     pub(super) fn new(
         dispatch: &Arc<Dispatch>,
         slot: Arc<Slot>,
-        route: MatchedRoute,
+        mut route: MatchedRoute,
         message: ClientMessage,
         from: Option<FromPeer>,
     ) -> Chain {
-        let ClientMessage { session, name, socket, wants_reply, subdomain, timeout, query, payload, .. } = message;
+        let ClientMessage { session, module, name, socket, params, .. } = message;
+        let ClientMessage { wants_reply, subdomain, timeout, query, payload, .. } = message;
+        let socket = socket.then_some(module);
+        if socket.is_some() {
+            route.params = params;
+        }
         let deployment = slot.deployment();
         let generation = &deployment.generation;
         let filter = |index: &usize| {

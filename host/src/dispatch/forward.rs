@@ -107,6 +107,8 @@ impl Dispatch {
             max_values,
             route: RouteName { module: Some(module), ..name },
             name: message.name.to_string(),
+            socket: message.socket.then(|| message.module.to_string()),
+            params: message.params,
             wants_reply: message.wants_reply,
             query: message.query,
             payload: message.payload,
@@ -220,7 +222,7 @@ impl Dispatch {
         message: PeerMessage,
         home: Arc<dyn SessionHome>,
     ) -> Result<BoxFuture<CallResult>, CallError> {
-        let PeerMessage { envelope, session, values, max_values, route, name, wants_reply, query, payload } = message;
+        let PeerMessage { envelope, session, values, max_values, route, name, socket, .. } = message;
         if envelope.version != VERSION {
             return Err(CallError::Invalid(format!(
                 "the message has version {} of the envelope, but this node reads only version {VERSION}",
@@ -233,13 +235,13 @@ impl Dispatch {
         let matched = Self::find_route(&slot, &route, TriggerKind::Client).inspect_err(refused)?;
         let message = ClientMessage {
             session: session.id.clone(),
-            module: module.into(),
+            module: socket.as_deref().unwrap_or(module).into(),
             name: name.into(),
-            socket: false,
-            params: Vec::new(),
-            query: if route.query.is_empty() { query } else { route.query },
-            payload,
-            wants_reply,
+            socket: socket.is_some(),
+            params: message.params,
+            query: if route.query.is_empty() { message.query } else { route.query },
+            payload: message.payload,
+            wants_reply: message.wants_reply,
             subdomain: envelope.subdomain.clone(),
             timeout: envelope.left,
         };

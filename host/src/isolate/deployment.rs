@@ -14,7 +14,7 @@ use crate::call::channel::announced;
 use crate::call::text::first_line;
 use crate::call::{Call, CallError, IsolateId, Route, Trigger};
 use crate::config::Limits;
-use crate::registry::{DeclaredSubscription, Generation, Router};
+use crate::registry::{DeclaredSubscription, Generation, Router, SocketRoute};
 
 /// The names of exports in place of a handler and a route, in messages.
 const WASI_HTTP: &str = "wasi:http";
@@ -143,6 +143,7 @@ impl Deployment {
         {
             return Ok(route);
         }
+        let by_text = || self.routes.iter().position(|route| route.text == call.route.text);
         let index = match &call.trigger {
             Trigger::Broadcast(broadcast) => self.generation.manifest.broadcasts.get(&*broadcast.name).copied(),
             Trigger::Schedule(run) => self.generation.manifest.schedules.get(&*run.name).and_then(|one| one.route()),
@@ -157,10 +158,15 @@ impl Deployment {
                 let channel = announced(&event.channel).unwrap_or(&event.channel);
                 self.generation.manifest.channels.find(channel).and_then(|(_, one)| one.asks(event.action))
             }
-            Trigger::Client(message) if message.socket => {
-                self.generation.manifest.sockets.get(&message.name).map(|socket| socket.route)
+            Trigger::Client(message) if message.socket.as_ref() == Some(&self.generation.module) => {
+                match self.generation.manifest.sockets.get(&message.name).map(|socket| &socket.route) {
+                    Some(SocketRoute::Own(index)) => Some(*index),
+                    // Another module gets the later messages.
+                    Some(SocketRoute::Other(_)) => by_text(),
+                    None => None,
+                }
             }
-            _ => self.routes.iter().position(|route| route.text == call.route.text),
+            _ => by_text(),
         };
         let (module, text) = (&self.generation.module, &call.route.text);
         let found = index.and_then(|index| Some((self.generation.access(index), self.route(index)?)));

@@ -20,7 +20,7 @@ pub use scan::{FolderState, ModuleFolder, folder_names, is_module, is_scanned, r
 #[cfg(test)]
 pub use schedules::Off;
 pub use schedules::{Schedule, ScheduleKind};
-pub use sockets::MatchedSocket;
+pub use sockets::{MatchedSocket, SocketRoute};
 pub use subscriptions::{
     Action, DeclaredSubscription, Deliver, Feed, NatsSource, Overflow, RedisSource, RedisTopic, Source, SourceKind,
     SubscriptionSettings,

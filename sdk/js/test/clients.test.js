@@ -71,6 +71,8 @@ test("messages run the filters and their route", async (t) => {
     await seat.send("", "again");
     assert.deepEqual(names(seat), [["", "7 red taken [POST seat]"], ["", "7 red again [POST seat]"]]);
     assert.equal((await thrown(seat.subscribe("room/1"))).kind, "invalid");
+    const other = await host.connect({ socket: "other" });
+    assert.equal((await thrown(other.request("", "x"))).kind, "not-found");
 });
 
 test("sessions have values, users, groups and tokens", async (t) => {

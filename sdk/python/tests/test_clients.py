@@ -97,6 +97,7 @@ class Sessions(Case):
         main = self.host.connect(socket="live/main")
         main.send("", "x")
         self.assertEqual([(one.name, one.text) for one in main.received], [("", "0")])
+        self.error("not-found", self.host.connect(socket="other").request, "", "x")
         self.assertEqual(self.rejected(socket="gone"), (404, None))
         self.assertEqual(self.rejected(worker=2), (404, None))
         with self.assertRaises(ValueError):

@@ -2,23 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{all_see, call, chat, client, gate, send, three};
+use super::{all_see, call, chat, client, gate, seen, send, three};
 use crate::cluster::sees;
-use crate::harness::{Nats, Started, TestHost, WebSocket, eventually};
-
-/// The numbers in a fact that the filter `step` of a backend has seen, in the worker that runs the
-/// messages of the only client.
-async fn seen(back: &Started, fact: &str) -> Vec<u64> {
-    let mut all = Vec::new();
-    for worker in 0..2 {
-        let seen = back.run(worker, "sessions", "seen", Value::Null).await;
-        let bodies: Vec<u64> =
-            seen.as_array().unwrap().iter().map(|facts| facts[fact].as_str().unwrap().parse().unwrap()).collect();
-        assert!(all.is_empty() || bodies.is_empty(), "one worker runs the messages of a session");
-        all.extend(bodies);
-    }
-    all
-}
+use crate::harness::{Nats, TestHost, WebSocket, eventually};
 
 /// Sends numbered messages at once, and waits for all answers.
 async fn flood(client: &mut WebSocket, name: &str, numbers: std::ops::Range<u64>) {

@@ -72,7 +72,7 @@ fn a_stream_reaches_the_guest_with_its_key_and_its_last_event_id_as_json() {
 #[test]
 fn a_clients_message_and_its_filters_reach_the_guest() {
     let message =
-        || ClientTrigger { session: "n-1/a".into(), name: "chat.say".into(), socket: false, wants_reply: true };
+        || ClientTrigger { session: "n-1/a".into(), name: "chat.say".into(), socket: None, wants_reply: true };
     for trigger in [Trigger::Client(message()), Trigger::Filter(FilterStage::Before(message()))] {
         let wit::Trigger::Client(message) = trigger.into() else { panic!() };
         assert_eq!((&*message.session, &*message.name, message.wants_reply), ("n-1/a", "chat.say", true));

@@ -1,6 +1,7 @@
 //! The sockets, channels and filters of a module, as statuses show them.
 
 use super::Manifest;
+use super::sockets::SocketRoute;
 use crate::api::{ChannelHistoryStatus, ChannelPatternStatus, FiltersStatus, SocketStatus};
 use crate::call::ChannelAction;
 
@@ -12,9 +13,13 @@ impl Manifest {
 
     /// The WebSockets, sorted by pattern.
     pub fn socket_statuses(&self) -> Vec<SocketStatus> {
+        let route = |route: &SocketRoute| match route {
+            SocketRoute::Own(index) => self.route_text(*index),
+            SocketRoute::Other(name) => name.to_string(),
+        };
         let described = self.sockets.iter().map(|(pattern, socket)| SocketStatus {
             pattern: pattern.to_owned(),
-            route: self.route_text(socket.route),
+            route: route(&socket.route),
             protocols: socket.protocols.clone(),
             max_message: socket.max_message,
         });
@@ -60,13 +65,16 @@ mod tests {
         let text = r#"{ "component": "a.wasm",
             "routes": [{ "path": "say", "handler": "a", "middlewares": "session" },
                 { "method": "get", "path": "check", "handler": "b", "middlewares": "inner" }],
-            "sockets": { "room/{room}": { "path": "say", "protocols": ["v1"], "maxMessage": "1KiB" }, "": { "path": "say" } },
+            "sockets": { "room/{room}": { "path": "say", "protocols": ["v1"], "maxMessage": "1KiB" }, "": { "path": "say" },
+                "z": { "module": "game", "path": "move" } },
             "filters": { "before": ["check"] } }"#;
         let manifest = Manifest::from_text(Path::new("/modules/chat"), text).unwrap();
         let (route, protocols) = ("POST say".to_owned(), vec!["v1".to_owned()]);
         let plain = SocketStatus { route: route.clone(), ..SocketStatus::default() };
         let room = SocketStatus { pattern: "room/{room}".to_owned(), route, protocols, max_message: Some(1_024) };
-        assert_eq!(manifest.socket_statuses(), [plain, room]);
+        let route = "game/move".to_owned();
+        let other = SocketStatus { pattern: "z".to_owned(), route, ..SocketStatus::default() };
+        assert_eq!(manifest.socket_statuses(), [plain, room, other]);
         let filters = FiltersStatus { before: vec!["GET check".to_owned()], after: Vec::new() };
         assert_eq!(manifest.filters_status(), filters);
     }

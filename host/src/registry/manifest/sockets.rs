@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::formats::{RouteRef, SubProtocol};
+use crate::call::RouteName;
+use crate::config::formats::{ModuleName, RouteRef, SubProtocol};
 use crate::registry::segment::{Segment, decode_segment};
 
 /// The most sockets of a module.
@@ -27,12 +28,38 @@ pub struct Sockets {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Socket {
     pub path: Vec<Segment>,
-    /// The index in `routes` of the route that receives its messages.
-    pub route: usize,
+    pub route: SocketRoute,
     /// The sub-protocols that it accepts.
     pub protocols: Vec<String>,
     /// The largest message of a client in bytes, if it is less than `websocket.maxMessage`.
     pub max_message: Option<u64>,
+}
+
+/// The route that receives the messages of a socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SocketRoute {
+    /// One of this module, by its index in `routes`.
+    Own(usize),
+    /// One of another module, which may be on other nodes only. The name has the module.
+    Other(RouteName),
+}
+
+impl SocketRoute {
+    /// The index of a route of this module.
+    pub fn own(&self) -> Option<usize> {
+        match self {
+            SocketRoute::Own(index) => Some(*index),
+            SocketRoute::Other(_) => None,
+        }
+    }
+
+    /// The name of a route of another module.
+    pub fn other(&self) -> Option<&RouteName> {
+        match self {
+            SocketRoute::Own(_) => None,
+            SocketRoute::Other(name) => Some(name),
+        }
+    }
 }
 
 /// A socket whose pattern matches a path.
@@ -103,6 +130,11 @@ fn params(pattern: &[Segment], path: &[Cow<'_, str>]) -> Option<Vec<(String, Str
 #[schemars(rename = "Socket")]
 #[expect(dead_code, reason = "the schema needs every field; the checks read some from the tree")]
 pub struct RawSocket {
+    /// The module of the route. A node that does not have the module sends the messages to one that
+    /// does, as `cluster.routers` of `fanfare.json` says. Default this module.
+    #[serde(default)]
+    #[schemars(with = "Option<ModuleName>")]
+    pub module: Option<String>,
     /// The route that receives each message of a client, as `[METHOD ]path`. Without a method it is
     /// the `post` route with that path, or else the only route with that path. It has the
     /// middleware `session`. A reply with a payload is one message to the client. Required.
@@ -146,7 +178,7 @@ mod tests {
         let manifest = load(sockets).unwrap();
         let find = |path| {
             let found = manifest.sockets.find(path)?;
-            Some((found.pattern.to_owned(), found.socket.route, found.params))
+            Some((found.pattern.to_owned(), found.socket.route.own()?, found.params))
         };
         let params = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
         assert_eq!(find("live/main"), Some(("live/main".into(), 2, vec![])));
@@ -167,6 +199,29 @@ mod tests {
             (["v2", "v1"].map(str::to_owned).as_slice(), Some(1024))
         );
         assert_eq!(load(r#"{ "a": { "path": "" } }"#).unwrap().sockets.get("a").unwrap().max_message, None);
+    }
+
+    #[test]
+    fn a_socket_may_name_a_route_of_another_module() {
+        let route = |entry: &str| {
+            let manifest = load(&format!(r#"{{ "a": {entry} }}"#)).unwrap();
+            let route = &manifest.sockets.get("a").unwrap().route;
+            (route.own(), route.other().map(ToString::to_string))
+        };
+        assert_eq!(route(r#"{ "module": "chat", "path": "live/message" }"#), (Some(0), None));
+        let other = |name: &str| (None, Some(name.to_owned()));
+        assert_eq!(route(r#"{ "module": "game", "path": "open" }"#), other("game/open"));
+        assert_eq!(route(r#"{ "module": "game", "path": "get room/{id}" }"#), other("GET game/room/{id}"));
+        assert_eq!(route(r#"{ "module": "game", "path": "" }"#), other("game/"));
+        for entry in
+            [r#"{ "module": "Game", "path": "" }"#, r#"{ "module": "game" }"#, r#"{ "module": 1, "path": "" }"#]
+        {
+            assert_eq!(faults(&format!(r#"{{ "a": {entry} }}"#)).len(), 1, "{entry}");
+        }
+        for path in ["/a", "a//b", "HEAD a", "a?b"] {
+            let told = faults(&format!(r#"{{ "a": {{ "module": "game", "path": "{path}" }} }}"#));
+            assert!(told[0].starts_with("sockets.a.path: "), "{told:?}");
+        }
     }
 
     #[test]

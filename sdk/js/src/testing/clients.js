@@ -103,7 +103,7 @@ export class Clients {
     #socketOf(path) {
         const { path: below, query } = parseRoute(path);
         const found = Object.entries(this.#manifest.sockets ?? {})
-            .map(([pattern, { path: route }]) => ({ pattern, route, query, params: matchPath(pattern, below) }))
+            .map(([pattern, entry]) => ({ ...entry, pattern, query, params: matchPath(pattern, below) }))
             .filter(({ params }) => params)
             .sort((a, b) => a.params.length - b.params.length);
         if (found.length > 0) return found[0];
@@ -129,7 +129,7 @@ export class Clients {
 
     /** Runs the filters and the route of a message. Resolves with the payload of the reply. */
     async message({ record, socket, subdomain }, name, payload, wantsReply) {
-        const named = parseRoute(socket ? socket.route : this.#ownRoute(name));
+        const named = parseRoute(socket ? this.#checkOwn(socket.module ?? "", socket.path) : this.#ownRoute(name));
         const found = this.host.routeOf(named);
         if (!found.route.middlewares.includes("session")) {
             throw refused(

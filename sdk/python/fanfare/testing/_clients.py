@@ -248,7 +248,7 @@ class Clients:
     ) -> Payload:
         """Runs the filters and the route of a message. Returns the payload of the reply."""
         node, socket, id = self.node, connection.socket, connection.record.id
-        asked = Asked.parse(socket.route if socket else self._route_of(name))
+        asked = Asked.parse(self._own(socket.module, socket.route) if socket else self._route_of(name))
         matched, query = node.manifest.find(asked), asked.query
         name = socket.pattern if socket else name
         if socket:
@@ -300,6 +300,10 @@ class Clients:
             rest = rest.replace(".", "/")
         else:
             return name
+        return self._own(module, rest)
+
+    def _own(self, module: str, path: str) -> str:
+        """Returns the path of a route, if its module is the one under test."""
         if module in ("", self.node.name):
-            return rest
+            return path
         raise CallError("not-found", f"`TestHost` has no module `{module}`")

@@ -90,6 +90,8 @@ class Socket:
     """The socket that a plain WebSocket asked for."""
 
     pattern: str
+    module: str
+    """The module of the route. Empty for the module itself."""
     route: str
     params: list[tuple[str, str]]
     query: str
@@ -163,7 +165,7 @@ class Manifest:
         path, _, query = asked.partition("?")
         segments = [unquote(segment) for segment in path.split("/")]
         matching = [
-            Socket(pattern, entry["path"], params, query)
+            Socket(pattern, entry.get("module", ""), entry["path"], params, query)
             for pattern, entry in self.sockets.items()
             if (params := _params(pattern, segments)) is not None
         ]

@@ -19,7 +19,8 @@ const MANIFEST: &str = r#"{
         { "path": "mark", "handler": "mark", "middlewares": "inner" },
         { "path": "wrap", "handler": "wrap", "middlewares": "inner" },
     ],
-    "sockets": { "live/{room}": { "path": "facts" }, "live/main": { "path": "say" } },
+    "sockets": { "live/{room}": { "path": "facts" }, "live/main": { "path": "say" },
+        "other": { "module": "game", "path": "say" } },
     "hooks": {
         "upgrade": { "path": "hook" },
         "connect": { "path": "hook" },
@@ -211,6 +212,8 @@ fn a_plain_socket_has_parameters_and_receives_replies_as_messages() {
     let main = host.connect().socket("live/main").open().unwrap();
     main.send("", "x").unwrap();
     assert_eq!(main.received()[0].payload.as_text(), Some("0"));
+    let other = host.connect().socket("other").open().unwrap();
+    assert!(matches!(other.request("", "x"), Err(CallError::NotFound(_))));
     let Err(Rejection::Status(404, _)) = host.connect().socket("gone").open() else { panic!() };
 }
 

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::Check;
 use super::rules::inside_only;
-use crate::document::tree::{Node, Path as KeyPath, quoted};
+use super::{Check, name_of};
+use crate::call::RouteName;
+use crate::document::tree::{Member, Node, Path as KeyPath, quoted};
 use crate::registry::manifest::filters::{self, Filters};
 use crate::registry::manifest::model::Route;
 use crate::registry::manifest::path;
 use crate::registry::manifest::raw::Middleware;
-use crate::registry::manifest::sockets::{self, RawSocket, Socket, Sockets};
+use crate::registry::manifest::sockets::{self, RawSocket, Socket, SocketRoute, Sockets};
 
 impl Check<'_> {
     pub(super) fn sockets(&mut self, routes: &[Option<Route>]) -> Sockets {
@@ -30,16 +31,39 @@ impl Check<'_> {
                 self.fault(&member.node.origin, &at, message);
                 continue;
             }
-            let Some(route) = self.reference(routes, "sockets", member) else { continue };
-            let found = routes.get(route).and_then(Option::as_ref);
-            if found.is_some_and(|route| !route.middlewares.contains(&Middleware::Session)) {
-                let rule = "must be a route with the middleware `session`: no message of a client reaches another";
-                self.fault(&member.node.origin, &at.key("path"), rule.to_owned());
-            }
+            let Some(route) = self.socket_route(routes, member) else { continue };
             let Some(RawSocket { protocols, max_message, .. }) = member.node.read() else { continue };
             sockets.insert(member.name.clone(), Socket { path, route, protocols, max_message });
         }
         Sockets::new(sockets)
+    }
+
+    /// The route of a socket. That another module lacks it is no fault of this manifest.
+    fn socket_route(&mut self, routes: &[Option<Route>], member: &Member) -> Option<SocketRoute> {
+        let at = KeyPath::of(&["sockets", &member.name, "path"]);
+        let module = member.node.get("module").and_then(Node::as_text);
+        if let Some(module) = module.filter(|module| *module != name_of(self.dir)) {
+            let node = member.node.get("path")?;
+            let text = node.as_text()?;
+            return match path::parse_reference(text) {
+                Ok((method, _)) => {
+                    let path = text.split_once(' ').map_or(text, |(_, path)| path).to_owned();
+                    let module = Some(module.to_owned());
+                    Some(SocketRoute::Other(RouteName { method, module, path, query: String::new() }))
+                }
+                Err(rule) => {
+                    self.fault(&node.origin, &at, rule.to_string());
+                    None
+                }
+            };
+        }
+        let index = self.reference(routes, "sockets", member)?;
+        let found = routes.get(index).and_then(Option::as_ref);
+        if found.is_some_and(|route| !route.middlewares.contains(&Middleware::Session)) {
+            let rule = "must be a route with the middleware `session`: no message of a client reaches another";
+            self.fault(&member.node.origin, &at, rule.to_owned());
+        }
+        Some(SocketRoute::Own(index))
     }
 
     pub(super) fn filters(&mut self, routes: &[Option<Route>]) -> Filters {

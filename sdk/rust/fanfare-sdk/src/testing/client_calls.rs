@@ -55,7 +55,7 @@ impl Node {
         wants_reply: bool,
     ) -> Result<Payload, CallError> {
         let named = match socket {
-            Some(socket) => socket.route.clone(),
+            Some(socket) => self.own_route(&socket.module, socket.route.clone())?,
             None => self.route_of(name)?,
         };
         let request = RouteRequest::parse(&named);
@@ -113,8 +113,13 @@ impl Node {
             (None, Some((module, rest))) => (module, rest.replace('.', "/")),
             (None, None) => return Ok(name.to_owned()),
         };
+        self.own_route(module, rest)
+    }
+
+    /// Returns a path, if its module is the one under test.
+    fn own_route(&self, module: &str, path: String) -> Result<String, CallError> {
         if module.is_empty() || module == self.name {
-            return Ok(rest);
+            return Ok(path);
         }
         Err(CallError::NotFound(format!("the test host has no module `{module}`")))
     }

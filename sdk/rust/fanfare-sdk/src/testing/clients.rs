@@ -38,6 +38,8 @@ pub(super) fn close_code(error: &CallError) -> Option<u16> {
 #[derive(Clone)]
 pub(super) struct SocketMatch {
     pub pattern: String,
+    /// The module of the route. Empty for the module itself.
+    pub module: String,
     pub route: String,
     pub params: Vec<(String, String)>,
     /// The query of the request.

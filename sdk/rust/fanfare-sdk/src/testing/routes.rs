@@ -29,7 +29,7 @@ pub(super) struct Manifest {
     #[serde(default)]
     pub subscriptions: BTreeMap<String, SubscriptionEntry>,
     #[serde(default)]
-    pub sockets: BTreeMap<String, Target>,
+    pub sockets: BTreeMap<String, SocketTarget>,
     #[serde(default)]
     pub hooks: BTreeMap<String, Target>,
     #[serde(default)]
@@ -44,6 +44,14 @@ pub(super) struct Target {
     /// Of a broadcast, `durable` if a stream keeps it.
     #[serde(default)]
     pub delivery: Option<String>,
+}
+
+#[derive(Clone, Deserialize)]
+pub(super) struct SocketTarget {
+    /// Empty for the module itself.
+    #[serde(default)]
+    pub module: String,
+    pub path: String,
 }
 
 /// The routes around the routes of clients' messages.
@@ -145,7 +153,8 @@ impl Manifest {
         let segments: Vec<String> = path.split('/').map(decode).collect();
         let matching = self.sockets.iter().filter_map(|(pattern, target)| {
             let params = match_path(pattern, &segments)?;
-            Some(SocketMatch { pattern: pattern.clone(), route: target.path.clone(), params, query: query.to_owned() })
+            let SocketTarget { module, path } = target.clone();
+            Some(SocketMatch { pattern: pattern.clone(), module, route: path, params, query: query.to_owned() })
         });
         let best = matching.min_by_key(|found| shape(&found.pattern).iter().map(Option::is_none).collect::<Vec<_>>());
         best.ok_or_else(|| CallError::NotFound(format!("the module has no socket `{path}`")))
