@@ -134,7 +134,7 @@ fn set(key: &str, value: &Value) -> Value {
 
 /// The numbers in a fact that the filter `step` of a backend has seen, in the worker that runs the
 /// messages of the only client.
-async fn seen(back: &Started, fact: &str) -> Vec<u64> {
+async fn numbers_seen(back: &Started, fact: &str) -> Vec<u64> {
     let mut all = Vec::new();
     for worker in 0..2 {
         let seen = back.run(worker, "sessions", "seen", Value::Null).await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{all_see, call, chat, client, gate, seen, send, three};
+use super::{all_see, call, chat, client, gate, numbers_seen, send, three};
 use crate::cluster::sees;
 use crate::harness::{Nats, TestHost, WebSocket, eventually};
 
@@ -36,7 +36,7 @@ async fn the_messages_of_a_client_start_in_their_order_over_a_swap_of_the_module
         }
     };
     tokio::join!(flood(&mut client, "sessions.echo", 1..2_001), swaps);
-    assert_eq!(seen(&back, "body").await, (1..2_001).collect::<Vec<_>>(), "each once, in order");
+    assert_eq!(numbers_seen(&back, "body").await, (1..2_001).collect::<Vec<_>>(), "each once, in order");
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn a_slow_route_function_changes_no_order() {
         let answer = client.json().await;
         assert_eq!(answer["data"]["node"], "chat-1", "{answer}");
     }
-    let started = seen(&back, "query").await;
+    let started = numbers_seen(&back, "query").await;
     assert_eq!(started, (1..=20).collect::<Vec<_>>());
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::faults::{backend, metric, project};
 use super::limits::release;
-use super::{call, chat, client, gate, pair_of, seen, set, three_of};
+use super::{call, chat, client, gate, numbers_seen, pair_of, set, three_of};
 use crate::cli::project::{Project, pid_of};
 use crate::harness::websocket::Received;
 use crate::harness::{Connection, Nats, Started, TestHost, WebSocket, eventually, metric_of};
@@ -103,7 +103,7 @@ async fn messages_start_in_their_order_over_a_swap_of_both_modules() {
         }
     };
     tokio::join!(flood, swaps);
-    assert_eq!(seen(&back, "body").await, all, "each once, in order");
+    assert_eq!(numbers_seen(&back, "body").await, all, "each once, in order");
     assert_eq!(failed(&front).await, 0.0);
 }
 
