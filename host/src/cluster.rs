@@ -13,9 +13,11 @@ mod bucket;
 mod calls;
 mod census;
 mod census_request;
+mod counted;
 mod counts;
 mod declared;
 mod durable;
+mod fence;
 mod follow;
 mod following;
 mod former;
@@ -75,6 +77,7 @@ use crate::ports::{CensusReceiver, HomeChannels, KnownNode, Reloads, Sessions, T
 use crate::registry::Roster;
 use bucket::Bucket;
 use durable::Durable;
+use fence::Fence;
 use following::AllFollowing;
 use former::Former;
 use link::{Link, Outgoing};
@@ -102,6 +105,7 @@ pub struct Cluster {
     /// The same, for guests.
     own: Arc<KnownNode>,
     presence: Mutex<Presence>,
+    fence: Fence,
     /// What `presence` says, for readers.
     view: ArcSwap<View>,
     /// Changes with each change of `view`, and when this node begins to leave.
@@ -201,6 +205,7 @@ impl Cluster {
             info: Mutex::new(info),
             own: Arc::new(own_node(facts)),
             presence: Mutex::new(Presence::new(own, config.gone_after, Former::new(servers, &facts.id))),
+            fence: Fence::new(config.gone_after),
             view: ArcSwap::default(),
             changes: watch::Sender::default(),
             waiting: Arc::default(),
@@ -353,7 +358,7 @@ fn info(facts: &NodeFacts) -> NodeInfo {
 
 fn heartbeat(info: &NodeInfo, phase: Phase) -> Heartbeat {
     let (node, boot) = (info.id.clone(), info.boot.clone());
-    Heartbeat { version: VERSION, node, boot, since: info.since, revision: info.revision, phase, asks: false }
+    Heartbeat { version: VERSION, node, boot, since: info.since, revision: info.revision, phase, asks: false, sent: 0 }
 }
 
 /// A text that differs for each start of the host.

@@ -74,6 +74,8 @@ pub(super) struct Counts {
 pub struct Snapshot {
     pub up: bool,
     pub nodes: u64,
+    /// Whether it accepts messages of channels that have their home here.
+    pub sure: bool,
     pub queued_messages: u64,
     pub queued_bytes: u64,
     pub waiting: u64,

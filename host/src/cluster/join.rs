@@ -155,6 +155,7 @@ impl Cluster {
 
     /// Sends heartbeats, reads those of others, and serves their calls, until the host ends.
     pub(super) async fn take_part(self: Arc<Self>) {
+        self.fence.begin();
         tokio::join!(
             self.clone().beats(),
             self.clone().hear(),
@@ -248,7 +249,7 @@ impl Cluster {
         let beat = {
             let mut phase = self.phase.lock();
             let asks = self.asks.swap(false, AcqRel);
-            let beat = Heartbeat { asks, ..heartbeat(&self.info.lock(), *phase) };
+            let beat = Heartbeat { asks, sent: self.fence.now(), ..heartbeat(&self.info.lock(), *phase) };
             if *phase == Phase::New {
                 *phase = Phase::Here;
             }
@@ -289,7 +290,10 @@ impl Cluster {
                 Step::Ask(node) => self.learn_of(node, b""),
                 Step::Greet => self.beat.notify_one(),
                 Step::TellNumbers => self.repeat_last(),
-                Step::Heard => self.link.set_silent(false),
+                Step::Heard { sent } => {
+                    self.link.set_silent(false);
+                    self.on_own_heartbeat(sent);
+                }
                 Step::Silent => self.link.set_silent(true),
                 Step::Conflict { keeps } => self.on_conflict(keeps),
                 Step::Incompatible { node, version } => {

@@ -47,6 +47,9 @@ pub(super) struct Heartbeat {
     /// Whether it wants to know the last numbers that others have given for messages about topics.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) asks: bool,
+    /// When it was sent, by a clock of the node's own.
+    #[serde(default)]
+    pub(super) sent: u64,
 }
 
 /// What a change of the nodes asks for.
@@ -61,7 +64,10 @@ pub(super) enum Step {
     /// Tell the last numbers of messages about topics.
     TellNumbers,
     /// What this node has sent to all nodes has arrived here.
-    Heard,
+    Heard {
+        /// When this node has sent it, by its own clock.
+        sent: u64,
+    },
     /// It has not arrived for too long.
     Silent,
     Up(Arc<NodeInfo>),
@@ -168,7 +174,7 @@ impl Presence {
         if beat.node == self.own.node {
             if beat.boot == self.own.boot {
                 self.own_heard = Some(now);
-                return vec![Step::Heard];
+                return vec![Step::Heard { sent: beat.sent }];
             }
             // The younger one has asked whether the id is free.
             let keeps = (self.own.since, &self.own.boot) > (beat.since, &beat.boot);
@@ -234,6 +240,22 @@ impl Presence {
         let (known, info) = (Arc::new(known(&info)), Arc::new(info));
         let earlier = entry.facts.replace(Facts { info: info.clone(), known });
         vec![if earlier.is_none() { Step::Up(info) } else { Step::Changed }]
+    }
+
+    /// Whether the facts about all nodes that were heard are known, as far as they can be.
+    pub(super) fn has_met_all(&self) -> bool {
+        let is_met = |entry: &Entry| {
+            entry.facts.is_some() || entry.beat.version != VERSION || entry.beat.phase == Phase::Leaving
+        };
+        self.entries.values().all(is_met)
+    }
+
+    /// Whether a node counts here. If so, it does so for as long as if it was heard now.
+    pub(super) fn vouches_for(&mut self, boot: &str, now: Instant) -> bool {
+        let counts = |entry: &&mut Entry| entry.beat.boot == boot && entry.facts.is_some();
+        let Some(entry) = self.entries.values_mut().find(counts) else { return false };
+        entry.last = now;
+        true
     }
 
     /// Ends the nodes that have been silent for too long. When this node itself has not run for a

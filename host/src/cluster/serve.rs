@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 
 use super::Cluster;
 use super::census_request::CensusRequest;
+use super::counted::COUNTS;
 use super::join::MEETS;
 use super::wire::{Answer, Entries, Request};
 use crate::call::text::{MESSAGE, line};
@@ -41,6 +42,11 @@ impl Cluster {
             let receive = async {
                 while let Some(message) = questions.next().await {
                     let Some(reply) = message.reply else { continue };
+                    if let Some(boot) = message.payload.strip_prefix(COUNTS) {
+                        let (cluster, boot) = (cluster.clone(), message.payload.slice_ref(boot));
+                        tokio::spawn(async move { cluster.answer_whether_it_counts(&boot, reply.to_string()).await });
+                        continue;
+                    }
                     if &*message.payload == MEETS {
                         cluster.met.store(true, Release);
                         cluster.repeat_last();

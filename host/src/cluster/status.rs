@@ -12,7 +12,7 @@ use crate::api::{ClusterState, ClusterStatus, NodeInfo, NodeStatus};
 use crate::call::text::{NAME, line};
 use crate::call::{CallError, VERSION};
 use crate::isolate::NodeFacts;
-use crate::ports::{KnownNode, Nodes, Wanted};
+use crate::ports::{KnownNode, Nodes, Topics, Wanted};
 use crate::registry::Roster;
 
 /// The status of a node without a cluster.
@@ -98,6 +98,7 @@ impl Cluster {
         Snapshot {
             up: self.state().0 == ClusterState::Up,
             nodes: view.nodes.len() as u64 + 1,
+            sure: self.is_sure(),
             queued_messages,
             queued_bytes,
             waiting: self.waiting.len() as u64,

@@ -135,6 +135,11 @@ impl Prepared for Ready {
 }
 
 impl Topics for Cluster {
+    fn is_sure(&self) -> bool {
+        // Alone, a node is the home for its own clients.
+        self.fence.holds() || self.view.load().nodes.is_empty()
+    }
+
     fn prepare(&self, posts: Vec<Post>) -> Result<Box<dyn Prepared>, CallError> {
         let (Some(cluster), Some(first)) = (self.me.upgrade(), posts.first()) else { return Ok(Box::new(NoTopics)) };
         let (kind, place) = (first.kind(), first.topic().map_or(ALL, posts::bucket));

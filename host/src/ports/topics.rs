@@ -10,6 +10,11 @@ pub trait Topics: Send + Sync {
         false
     }
 
+    /// Whether no other node can have become the home of a channel that has its home here.
+    fn is_sure(&self) -> bool {
+        true
+    }
+
     /// Prepares messages about one topic, or about all topics of a kind. Fails if one is too large
     /// for other nodes.
     fn prepare(&self, posts: Vec<Post>) -> Result<Box<dyn Prepared>, CallError>;

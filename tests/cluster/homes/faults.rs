@@ -9,7 +9,7 @@ use super::{GUEST, agree, channel, node, place, publish_at_last, three, with};
 use crate::channels::{Client, PATHS};
 use crate::cli::project::{Project, Serving};
 use crate::cluster::cable::Cable;
-use crate::harness::{Nats, eventually, node as settings};
+use crate::harness::{Nats, Started, eventually, node as settings};
 
 const ALL: [&str; 3] = ["a-1", "b-1", "c-1"];
 
@@ -96,6 +96,47 @@ async fn when_the_home_is_killed_or_frozen_the_channel_begins_anew_on_another_no
 }
 
 #[tokio::test]
+async fn what_a_home_that_was_frozen_acknowledges_reaches_everybody() {
+    let Some(nats) = Nats::start().await else { return };
+    let (a, c) = (node(&nats, "a-1").await, node(&nats, "c-1").await);
+    let (_project, b) = process(&nats.url(), "b-1").await;
+    agree(&[&a, &c], &ALL).await;
+    let channel = channel("history", &[("b-1", &ALL), ("c-1", &["a-1", "c-1"])]);
+    let mut members = [Client::subscribed(&a, 2, &channel).await, Client::subscribed(&c, 2, &channel).await];
+    let mut own = Client::at(b.http, 2).await;
+    own.publish(&channel, json!("first")).await;
+    b.freeze().await;
+    // What waits in a socket of the home comes before all that other nodes say.
+    let request = |data: &Value| json!({ "channel": channel, "data": data });
+    let mut sent = Vec::new();
+    for number in 0..20 {
+        sent.push((own.send("#publish", request(&json!(number))).await, json!(number)));
+    }
+    agree(&[&a, &c], &["a-1", "c-1"]).await;
+    members[0].publish(&channel, json!("moved")).await;
+    b.signal(Signal::CONT);
+    let mut expected = vec![json!("first"), json!("moved")];
+    for number in 100.. {
+        sent.push((own.send("#publish", request(&json!(number))).await, json!(number)));
+        for (id, data) in sent.drain(..) {
+            match own.answer(id).await["error"].to_string() {
+                error if error == "null" => expected.push(data),
+                error => assert!(error.contains("unavailable"), "{error}"),
+            }
+        }
+        if expected.len() > 20 {
+            break;
+        }
+    }
+    for member in &mut members {
+        let all = received(member, &expected[expected.len() - 1]).await;
+        check(&all);
+        assert_eq!(data_of(all), expected);
+    }
+    assert!(expected.iter().all(|data| data.as_u64().is_none_or(|number| number >= 100)), "{expected:?}");
+}
+
+#[tokio::test]
 async fn what_a_node_misses_while_it_is_cut_off_it_gets_from_the_home() {
     let Some(nats) = Nats::start().await else { return };
     let cable = Cable::to(nats.address(), Duration::ZERO).await;
@@ -158,7 +199,8 @@ async fn a_node_that_was_cut_off_serves_its_own_clients_and_all_agree_again_afte
 async fn without_nats_each_node_serves_its_clients_and_the_channel_has_one_order_afterwards() {
     let Some(mut nats) = Nats::start().await else { return };
     let hosts = three(&nats).await;
-    let channel = channel("history", &[("b-1", &ALL)]);
+    // Whichever nodes meet first, their home has not begun its epoch last.
+    let channel = channel("history", &[("b-1", &ALL), ("a-1", &["a-1", "c-1"])]);
     let mut members = Vec::new();
     for host in &hosts {
         members.push(Client::subscribed(host, 2, &channel).await);
@@ -166,11 +208,7 @@ async fn without_nats_each_node_serves_its_clients_and_the_channel_has_one_order
     members[0].publish(&channel, json!("first")).await;
     nats.kill();
     for (host, id) in hosts.iter().zip(ALL) {
-        eventually("the node is alone", || async {
-            let status = host.admin("GET", "/v1/nodes", "").await.json();
-            status["state"] == "down" && status["nodes"].as_array().unwrap().len() == 1
-        })
-        .await;
+        is_alone(host).await;
         let mut publisher = Client::open(host, 2).await;
         publish_at_last(&mut publisher, &channel, json!(id)).await;
     }
@@ -180,9 +218,61 @@ async fn without_nats_each_node_serves_its_clients_and_the_channel_has_one_order
     for (member, id) in members.iter_mut().zip(ALL) {
         let all = received(member, &json!("last")).await;
         check(&all);
-        // A node that meets another one before the home follows that one for a moment, and gets
-        // what it has published alone.
-        let data = all.iter().map(|(.., data)| data).filter(|data| *data == id || !ALL.iter().any(|id| *data == id));
-        assert_eq!(data.collect::<Vec<_>>(), [&json!("first"), &json!(id), &json!("last")]);
+        assert_eq!(data_of(all), [json!("first"), json!(id), json!("last")]);
+    }
+}
+
+/// Waits until a node has noticed that it is alone.
+async fn is_alone(host: &Started) {
+    eventually("the node is alone", || async {
+        let status = host.admin("GET", "/v1/nodes", "").await.json();
+        status["state"] == "down" && status["nodes"].as_array().unwrap().len() == 1
+    })
+    .await;
+}
+
+fn data_of(all: Vec<(String, u64, Value)>) -> Vec<Value> {
+    all.into_iter().map(|(.., data)| data).collect()
+}
+
+/// `c-1` begins its epoch last, and `b-1` returns last.
+#[tokio::test]
+async fn what_one_side_has_published_reaches_others_if_its_home_has_the_latest_epoch() {
+    for (home, seen) in [("c-1", "c-1 "), ("a-1", "")] {
+        let Some(nats) = Nats::start().await else { return };
+        let (mut hosts, mut cables) = (Vec::new(), Vec::new());
+        for id in ALL {
+            let cable = Cable::to(nats.address(), Duration::ZERO).await;
+            hosts.push(with(settings(id, "node", &format!("nats://{}", cable.address))).start().await);
+            cables.push(cable);
+        }
+        agree(&[&hosts[0], &hosts[1], &hosts[2]], &ALL).await;
+        let channel = channel("history", &[("b-1", &ALL), (home, &["a-1", "c-1"])]);
+        let mut members = Vec::new();
+        for host in &hosts {
+            members.push(Client::subscribed(host, 2, &channel).await);
+        }
+        members[0].publish(&channel, json!("first")).await;
+        cables.iter().for_each(Cable::pull);
+        for (host, id) in hosts.iter().zip(ALL) {
+            is_alone(host).await;
+            let mut publisher = Client::open(host, 2).await;
+            publish_at_last(&mut publisher, &channel, json!(id)).await;
+        }
+        for index in [0, 2] {
+            cables[index].plug_in();
+        }
+        agree(&[&hosts[0], &hosts[2]], &["a-1", "c-1"]).await;
+        publish_at_last(&mut members[0], &channel, json!("two")).await;
+        cables[1].plug_in();
+        agree(&[&hosts[0], &hosts[1], &hosts[2]], &ALL).await;
+        publish_at_last(&mut members[1], &channel, json!("last")).await;
+        let expected = [format!("first a-1 {seen}two last"), "first b-1 last".into(), "first c-1 two last".into()];
+        for (member, expected) in members.iter_mut().zip(expected) {
+            let all = received(member, &json!("last")).await;
+            check(&all);
+            let expected: Vec<Value> = expected.split(' ').map(Value::from).collect();
+            assert_eq!(data_of(all), expected, "the home of a-1 and c-1 is {home}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::cli::project::{Project, freeze, memory_of, pid_of};
 use crate::cluster::cable::Cable;
 use crate::cluster::up::free_ports;
-use crate::harness::{Connection, Nats, TempDir, source_of};
+use crate::harness::{Connection, Nats, TempDir, metric_of, source_of};
 
 /// The nodes. The first two are the frontends.
 pub const NODES: [&str; 5] = ["gate-1", "gate-2", "chat-1", "chat-2", "chat-3"];
@@ -34,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// how soon afterwards it has heard it again.
 const UNWRITTEN: Duration = Duration::from_secs(10);
 
+/// `limits.timeout` is 5 s, and a call may have begun a moment before the freeze.
+const LONG_FREEZE: Duration = Duration::from_secs(4);
+
 /// A process of a node.
 struct Process {
     child: Child,
@@ -48,7 +51,9 @@ struct Node {
     /// How many processes it has had, and how many of them were killed.
     starts: usize,
     kills: usize,
-    freezes: usize,
+    /// The present freeze, and how many were so long that the call of a handler may have timed out.
+    frozen: Option<Instant>,
+    long_freezes: usize,
     /// When each process ended.
     ends: Vec<Instant>,
 }
@@ -142,7 +147,8 @@ impl Topology {
                 process: None,
                 starts: 0,
                 kills: 0,
-                freezes: 0,
+                frozen: None,
+                long_freezes: 0,
                 ends: Vec::new(),
             });
             topology.launch(index);
@@ -226,6 +232,10 @@ impl Topology {
                 if !modules.any(|module| module["module"] == GUEST && module["reading"] == true) {
                     return Err(format!("{own} reads {durable}"));
                 }
+                let (_, metrics) = self.operator(index, "GET", "/metrics", "").await.ok_or("it does not answer")?;
+                if metric_of(&metrics, "fanfare_cluster_sure", &[]) != 1.0 {
+                    return Err(format!("{own} is not sure of its channels"));
+                }
             }
         }
         Ok(())
@@ -295,16 +305,16 @@ impl Topology {
     }
 
     /// How often a node may have begun again with durable broadcasts that it had run, and whether
-    /// with several in a row. A kill lets it run the present one again, and so does a freeze that
-    /// is longer than the time of the handler. A single NATS server that is killed may forget what
-    /// nodes have told it last: if a node ends within seconds of it, its next process runs again
-    /// what it ran last (docs/durable.md).
+    /// with several in a row. A kill lets it run the present one again, and so does a freeze after
+    /// which the call of the handler has timed out. A single NATS server that is killed may forget
+    /// what nodes have told it last: if a node ends within seconds of it, its next process runs
+    /// again what it ran last (docs/durable.md, What is promised).
     pub fn replays(&self, index: usize) -> (usize, bool) {
-        let Node { kills, freezes, ends, .. } = &self.nodes[index];
+        let Node { kills, long_freezes, ends, .. } = &self.nodes[index];
         let is_near = |end: Instant, kill: Instant| end.max(kill) - end.min(kill) < UNWRITTEN;
         let near = |kill: &Instant| ends.iter().filter(|end| is_near(**end, *kill)).count();
         let forgotten = if self.nats.len() == 1 { self.server_kills.iter().map(near).sum() } else { 0 };
-        (kills + freezes + forgotten, forgotten > 0)
+        (kills + long_freezes + forgotten, forgotten > 0)
     }
 
     pub fn kill_server(&mut self, index: usize) {
@@ -335,11 +345,13 @@ impl Topology {
     }
 
     pub async fn freeze(&mut self, index: usize) {
-        self.nodes[index].freezes += 1;
         freeze(self.pid(index)).await;
+        self.nodes[index].frozen = Some(Instant::now());
     }
 
-    pub fn thaw(&self, index: usize) {
+    pub fn thaw(&mut self, index: usize) {
+        let frozen = self.nodes[index].frozen.take().unwrap();
+        self.nodes[index].long_freezes += usize::from(frozen.elapsed() >= LONG_FREEZE);
         kill_process(self.pid(index), Signal::CONT).unwrap();
     }
 

@@ -22,6 +22,11 @@ impl Collector for Nodes {
         let all = &self.0;
         for (metric, help, value) in [
             ("fanfare_cluster_up", "Whether the node takes part in the cluster", all.up.into()),
+            (
+                "fanfare_cluster_sure",
+                "Whether the node accepts messages of the channels that have their home here",
+                all.sure.into(),
+            ),
             ("fanfare_cluster_nodes", "Nodes of the cluster that are there", all.nodes),
             (
                 "fanfare_cluster_queued_messages",

@@ -2,7 +2,7 @@ use super::*;
 
 fn beat(node: &str, boot: &str, since: u64) -> Heartbeat {
     let (node, boot) = (node.to_owned(), boot.to_owned());
-    Heartbeat { version: VERSION, node, boot, since, revision: 1, phase: Phase::Here, asks: false }
+    Heartbeat { version: VERSION, node, boot, since, revision: 1, phase: Phase::Here, asks: false, sent: 0 }
 }
 
 fn info(node: &str, boot: &str, revision: u64) -> NodeInfo {
@@ -76,13 +76,13 @@ fn a_node_that_did_not_run_for_a_while_ends_no_other_node() {
 fn a_node_that_does_not_hear_itself_says_so_once() {
     let (mut presence, now) = (presence(), Instant::now());
     let at = |millis| now + Duration::from_millis(millis);
-    assert_eq!(presence.heard(beat("a", "own", 50), now), [Step::Heard]);
+    assert_eq!(presence.heard(beat("a", "own", 50), now), [Step::Heard { sent: 0 }]);
     for millis in [0, 1_000, 2_000, 3_000] {
         assert_eq!(presence.sweep(at(millis)), []);
     }
     assert_eq!(presence.sweep(at(3_001)), [Step::Silent]);
     assert_eq!(presence.sweep(at(4_000)), []);
-    assert_eq!(presence.heard(beat("a", "own", 50), at(4_001)), [Step::Heard]);
+    assert_eq!(presence.heard(beat("a", "own", 50), at(4_001)), [Step::Heard { sent: 0 }]);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_new_node_is_greeted() {
 #[test]
 fn of_two_nodes_with_one_id_the_younger_keeps_it() {
     let (mut presence, now) = (presence(), Instant::now());
-    assert_eq!(presence.heard(beat("a", "own", 50), now), [Step::Heard], "its own heartbeat");
+    assert_eq!(presence.heard(beat("a", "own", 50), now), [Step::Heard { sent: 0 }], "its own heartbeat");
     assert_eq!(presence.heard(beat("a", "x", 10), now), [Step::Conflict { keeps: true }]);
     assert_eq!(presence.heard(beat("a", "x", 60), now), [Step::Conflict { keeps: false }]);
     let left = Heartbeat { phase: Phase::Left, ..beat("a", "x", 60) };

@@ -30,14 +30,12 @@ pub enum Mended {
 }
 
 /// What follows from the home of a channel.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Assigned {
-    /// Nothing: it is the same one, or this node, or nobody is concerned.
-    Same,
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Assigned {
     /// Members or listeners here may lack what the home has.
-    Follows,
+    pub follows: bool,
     /// This node was the home, and has given this position last.
-    Leaves(ChannelPosition),
+    pub left: Option<ChannelPosition>,
 }
 
 /// What members and listeners have got.
@@ -345,20 +343,17 @@ impl Channels {
                     replica.home = None;
                 }
             });
-            return Assigned::Same;
+            return Assigned::default();
         };
         let changed = self.with(name, Map::get, |channel, state| {
             let before = state.replica.as_ref().and_then(|replica| replica.home.clone());
             let was_own = state.replica.is_none() && state.is_shared && state.last > 0;
             follow(state, home);
             self.map.shards.note_history(channel.shard, 0);
-            match state.is_idle() {
-                true if was_own => Assigned::Leaves(state.position()),
-                false if before.as_ref() != Some(home) => Assigned::Follows,
-                true | false => Assigned::Same,
-            }
+            let follows = !state.is_idle() && before.as_ref() != Some(home);
+            Assigned { follows, left: was_own.then(|| state.position()) }
         });
-        changed.unwrap_or(Assigned::Same)
+        changed.unwrap_or_default()
     }
 
     /// Removes the last positions of channels that have ended, where a condition holds.

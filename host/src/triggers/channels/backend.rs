@@ -51,3 +51,10 @@ pub(super) fn moves(channel: &str) -> CallError {
     let channel = line(channel, NAME);
     CallError::Unavailable(format!("the channel {channel} is moving to another node: try again"))
 }
+
+/// The error of a home that was frozen or cut off for so long that the channel may have another
+/// one. Nothing was done.
+pub(super) fn unsure(channel: &str) -> CallError {
+    let channel = line(channel, NAME);
+    CallError::Unavailable(format!("the channel {channel} may have moved to another node meanwhile: try again"))
+}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::after::After;
+use super::backend::unsure;
 use super::routed::Rule;
 use super::service::{ChannelService, Refusal};
 use crate::call::{CallError, ChannelMessage, ChannelPlace, ChannelPosition, ChannelSettings, Payload, Post};
@@ -30,16 +31,20 @@ impl ChannelService {
         self.topics.prepare(vec![post])?.send(&mut || {
             // It is called once.
             let Some(message) = message.take() else { return Acted::Failed };
+            if has_home && !self.topics.is_sure() {
+                published = Err(unsure(name));
+                return Acted::Failed;
+            }
             let here = self.publish_here(name, message, has_home);
             let acted = match &here {
                 Ok((_, Some(place))) => Acted::Placed(*place),
                 Err(_) if has_home => Acted::Failed,
                 Ok((_, None)) | Err(_) => Acted::Done,
             };
-            published = here.map(|(published, _)| published);
+            published = here.map(|(published, _)| published).map_err(refused);
             acted
         });
-        published.map_err(refused)
+        published
     }
 
     /// Publishes a message on this node. Returns its position, what follows, and the place that

@@ -266,4 +266,13 @@ impl HomeChannels for Homes {
             None => Box::pin(std::future::ready(Err(CallError::stopping()))),
         }
     }
+
+    fn settle(&self) -> crate::ports::BoxFuture<()> {
+        let service = self.0.upgrade();
+        Box::pin(async move {
+            if let Some(service) = service {
+                service.settle_all().await;
+            }
+        })
+    }
 }

@@ -23,12 +23,24 @@ const AT_ONCE: usize = 16;
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The longest pause until a home is told again which places this node has given.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A task that tells homes what this node knows of their channels.
+struct Telling(Arc<ChannelService>);
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        self.0.telling.send_modify(|count| *count -= 1);
+    }
+}
+
 impl ChannelService {
     /// Gets what is missing of a channel, in a task of its own.
     pub(super) fn mend_soon(&self, channel: &Arc<str>) {
-        if let Some(service) = self.me.upgrade() {
+        if let Some(telling) = self.begin_to_tell() {
             let channel = channel.clone();
-            self.runtime.spawn(async move { service.mend(&channel).await });
+            self.runtime.spawn(async move { telling.0.mend(&channel).await });
         }
     }
 
@@ -145,10 +157,12 @@ impl ChannelService {
                 self.read_soon(&channel);
                 continue;
             }
-            match self.hub.channels.assign(&channel, home.as_ref()) {
-                Assigned::Same => {}
-                Assigned::Follows => missing.push(channel),
-                Assigned::Leaves(last) => self.tell_last(channel, last),
+            let Assigned { follows, left } = self.hub.channels.assign(&channel, home.as_ref());
+            if let Some(last) = left {
+                self.tell_last(channel.clone(), last);
+            }
+            if follows {
+                missing.push(channel);
             }
         }
         let ended = self.hub.channels.take_ended(|channel| home(channel).flatten().is_some());
@@ -156,27 +170,56 @@ impl ChannelService {
         self.mend_all(missing);
     }
 
+    /// Follows the homes of all channels, and waits until they know what this node knows of their
+    /// places.
+    pub(super) async fn settle_all(&self) {
+        self.follow_homes();
+        // The sender lives as long as the service.
+        _ = self.telling.subscribe().wait_for(|count| *count == 0).await;
+    }
+
+    /// A task that tells homes what this node knows, as long as the result is not dropped.
+    fn begin_to_tell(&self) -> Option<Telling> {
+        let service = self.me.upgrade()?;
+        self.telling.send_modify(|count| *count += 1);
+        Some(Telling(service))
+    }
+
     /// Tells the new home of a channel which places this node has given, so that it continues with
-    /// later ones.
+    /// later ones. It is tried until a home knows, because otherwise nobody would be told that
+    /// messages are missing which others have received.
     fn tell_last(&self, channel: Arc<str>, last: ChannelPosition) {
+        let mut telling = self.begin_to_tell();
         let Some(service) = self.me.upgrade() else { return };
         self.runtime.spawn(async move {
-            let actor = Actor::host(TIMEOUT);
-            let Ok(_permit) = service.mends.acquire().await else { return };
-            for _ in 0..ATTEMPTS {
-                let Ok(Some((_, node))) = service.home_for(&channel, &actor) else { return };
-                match service.missed_page(&node, &channel, Some(last), &actor).await {
-                    Ok(_) => return,
-                    Err(_) => tokio::time::sleep(PAUSE).await,
+            let (actor, mut pause) = (Actor::host(TIMEOUT), PAUSE);
+            // Later places that this node knows of are told or given by others.
+            while service.hub.channels.seen(&channel).is_none_or(|epoch| epoch <= last.epoch) {
+                match service.home_for(&channel, &actor) {
+                    Ok(Some((_, node))) => {
+                        let Ok(_permit) = service.mends.acquire().await else { return };
+                        if service.missed_page(&node, &channel, Some(last), &actor).await.is_ok() {
+                            return;
+                        }
+                        telling = telling.or_else(|| service.begin_to_tell());
+                    }
+                    // This node is the home again, or nobody is.
+                    Ok(None) => telling = None,
+                    Err(_) => {}
                 }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         });
     }
 
     fn mend_all(&self, channels: Vec<Arc<str>>) {
-        let Some(service) = self.me.upgrade().filter(|_| !channels.is_empty()) else { return };
+        if channels.is_empty() {
+            return;
+        }
+        let Some(telling) = self.begin_to_tell() else { return };
         self.runtime.spawn(async move {
-            let service = &service;
+            let service = &telling.0;
             stream::iter(channels).for_each_concurrent(AT_ONCE, async |channel| service.mend(&channel).await).await;
         });
     }

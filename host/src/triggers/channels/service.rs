@@ -4,7 +4,7 @@
 use std::sync::{Arc, Weak};
 
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::actor::Actor;
 use super::after::After;
@@ -47,6 +47,8 @@ pub struct ChannelService {
     pub(super) keeping: Keeping,
     /// Limits the channels whose homes are asked for what is missing.
     pub(super) mends: Semaphore,
+    /// The tasks that tell homes what this node knows of their channels.
+    pub(super) telling: watch::Sender<usize>,
     pub(super) me: Weak<ChannelService>,
 }
 
@@ -117,6 +119,7 @@ impl ChannelService {
             runtime,
             keeping,
             mends: Semaphore::new(MENDS),
+            telling: watch::Sender::default(),
             me: me.clone(),
         });
         let told = Arc::downgrade(&service);

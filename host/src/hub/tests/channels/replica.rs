@@ -145,13 +145,13 @@ fn a_channel_that_moves_away_is_not_kept_here_and_its_home_is_asked_once() {
         let published = Published { payload: "own".into(), session: None, settings: &settings };
         channels.publish_at_home(name, published).unwrap().position
     };
-    publish(NAME);
-    assert_eq!(channels.assign(NAME, Some(&follower.home)), Assigned::Follows);
-    assert_eq!(channels.assign(NAME, Some(&follower.home)), Assigned::Same);
-    assert_eq!(channels.assign(NAME, None), Assigned::Same);
-    assert_eq!(channels.assign(NAME, Some(&follower.home)), Assigned::Follows, "it was away");
-    let last = publish("other");
-    assert_eq!(channels.assign("other", Some(&follower.home)), Assigned::Leaves(last), "nobody listens");
+    let last = Some(publish(NAME));
+    assert_eq!(channels.assign(NAME, Some(&follower.home)), Assigned { follows: true, left: last });
+    assert_eq!(channels.assign(NAME, Some(&follower.home)), Assigned::default());
+    assert_eq!(channels.assign(NAME, None), Assigned::default());
+    assert_eq!(channels.assign(NAME, Some(&follower.home)), Assigned { follows: true, left: None }, "it was away");
+    let last = Some(publish("other"));
+    assert_eq!(channels.assign("other", Some(&follower.home)), Assigned { follows: false, left: last });
     // One that has ended continues, or is told when it moves.
     let plain = Published { payload: "x".into(), session: None, settings: &PLAIN };
     let first = channels.publish_at_home("ended", plain).unwrap().position;

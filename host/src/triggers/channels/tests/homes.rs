@@ -1,6 +1,9 @@
 //! What a node asks the home of a channel, when messages are missing or the channel moves.
 
+use futures_util::FutureExt;
+
 use super::*;
+use crate::hub::Published;
 
 const EPOCH: u64 = 7;
 
@@ -69,4 +72,25 @@ async fn the_next_home_of_a_channel_is_asked_for_what_it_has() {
     bench.modules.pages.lock().push_back(page(EPOCH + 1, 3..=3));
     bench.service.missed();
     until_heard(&bench, &["3"]).await;
+}
+
+#[tokio::test]
+async fn the_next_home_is_told_what_this_one_has_placed_until_it_knows() {
+    let bench = following();
+    *bench.modules.home.lock() = None;
+    let settings = bench.service.rule(&CHANNEL.into(), &Actor::host(Duration::ZERO)).unwrap().settings;
+    let message = Published { payload: "own".into(), session: None, settings: &settings };
+    let position = bench.service.hub.channels.publish_at_home(CHANNEL, message).unwrap().position;
+    *bench.modules.home.lock() = Some("h");
+    bench.service.follow_homes();
+    // It cannot be reached for a while.
+    until("it is asked again and again", || bench.modules.asked.lock().len() >= 7).await;
+    assert!(bench.service.settle_all().now_or_never().is_none());
+    bench.modules.pages.lock().push_back(page(position.epoch + 1, 1..=1));
+    bench.service.settle_all().await;
+    let asked = std::mem::take(&mut *bench.modules.asked.lock());
+    assert!(asked.iter().all(|ask| *ask == ("h".to_owned(), missed(position.epoch, position.offset))), "{asked:?}");
+    bench.service.follow_homes();
+    bench.service.settle_all().await;
+    assert_eq!(*bench.modules.asked.lock(), []);
 }
