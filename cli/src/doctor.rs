@@ -2,6 +2,7 @@
 //! and says what to do about each.
 
 mod nats;
+mod streams;
 mod system;
 mod tools;
 

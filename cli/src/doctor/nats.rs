@@ -7,7 +7,9 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
+use super::streams::Streams;
 use super::{Finding, State};
 use crate::client::{Endpoint, exchange};
 use fanfare::Config;
@@ -46,14 +48,22 @@ struct JetStreamConfig {
 /// A finding for each NATS server. `monitor` is the monitoring port that the user has named.
 pub async fn servers(config: &Config, monitor: Option<&Endpoint>) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let mut streams = Streams::of(&config.cluster.name);
+    let domain = config.cluster.jet_stream_domain.as_deref();
     for address in config.cluster.addresses() {
-        let (state, text) = one(&address, monitor, config.cluster.jet_stream_domain.as_deref()).await;
+        let (state, text) = one(&address, monitor, domain, &mut streams).await;
         findings.push(Finding::new("nats", state, format!("{address}: {text}")));
     }
+    findings.extend(streams.findings());
     findings
 }
 
-async fn one(address: &NatsAddress, monitor: Option<&Endpoint>, domain: Option<&str>) -> (State, String) {
+async fn one(
+    address: &NatsAddress,
+    monitor: Option<&Endpoint>,
+    domain: Option<&str>,
+    streams: &mut Streams,
+) -> (State, String) {
     let dialled = tokio::time::timeout(PATIENCE, dial(&address.host, address.port)).await;
     if let Err(error) = dialled.map_err(|_| "it is silent".to_owned()).and_then(|met| met.map_err(|e| e.to_string())) {
         let why = format!("no server answers ({error}), so a host starts alone; start it, or correct cluster.nats");
@@ -62,18 +72,25 @@ async fn one(address: &NatsAddress, monitor: Option<&Endpoint>, domain: Option<&
     let host = if address.host.contains(':') { format!("[{}]", address.host) } else { address.host.clone() };
     let usual = || format!("{host}:{MONITOR_PORT}").parse().ok();
     let Some(monitor) = monitor.cloned().or_else(usual) else { return (State::Note, unknown("")) };
-    match varz(&monitor).await {
+    match told::<Varz>(&monitor, "/varz").await {
         Err(why) => (State::Note, unknown(&format!(" ({}: {why})", monitor.authority))),
         Ok(varz) if varz.port != address.port => {
             let other = format!(" ({} belongs to the server of port {})", monitor.authority, varz.port);
             (State::Note, unknown(&other))
         }
-        Ok(varz) => promise(varz.jetstream.config.as_ref(), domain),
+        Ok(varz) => {
+            // A server without JetStream has none.
+            if let Ok(told) = told(&monitor, "/jsz?streams=true&config=true").await {
+                streams.add(told);
+            }
+            promise(varz.jetstream.config.as_ref(), domain)
+        }
     }
 }
 
-async fn varz(monitor: &Endpoint) -> Result<Varz, String> {
-    let request = Request::get("/varz").body(Full::<Bytes>::default()).map_err(|error| error.to_string())?;
+/// What a page of the monitoring port says.
+async fn told<T: DeserializeOwned>(monitor: &Endpoint, page: &str) -> Result<T, String> {
+    let request = Request::get(page).body(Full::<Bytes>::default()).map_err(|error| error.to_string())?;
     let response = exchange(&monitor.authority, request, PATIENCE).await.map_err(|error| error.to_string())?;
     serde_json::from_slice(response.body()).map_err(|_| "no answer of a NATS server".to_owned())
 }

@@ -84,6 +84,11 @@ impl Bucket {
         Err(format!("other nodes changed {key} {ATTEMPTS} times meanwhile"))
     }
 
+    /// The name of its stream, once it was opened.
+    pub(super) fn stream(&self) -> Option<String> {
+        self.store.lock().as_ref().map(|_| stream_name(&self.name))
+    }
+
     async fn open(&self) -> Result<Store, String> {
         if let Some(store) = self.store.lock().clone() {
             return Ok(store);
@@ -102,11 +107,15 @@ impl Bucket {
     }
 }
 
+fn stream_name(bucket: &str) -> String {
+    format!("KV_{bucket}")
+}
+
 /// The stream of a bucket. `create_key_value` of the client asks for facts about the account that a
 /// server of version 2.9 does not have, and for the permission to read them.
 fn stream_of(bucket: &str, copies: usize) -> Config {
     Config {
-        name: format!("KV_{bucket}"),
+        name: stream_name(bucket),
         description: Some("What the nodes of a Fanfare cluster agree on".to_owned()),
         subjects: vec![format!("$KV.{bucket}.>")],
         max_messages_per_subject: 1,

@@ -32,7 +32,7 @@ fn unavailable(reason: &str) -> CallError {
 }
 
 impl Cluster {
-    fn histories_stream(&self) -> String {
+    pub(super) fn histories_stream(&self) -> String {
         format!("{}_histories", self.config.name)
     }
 

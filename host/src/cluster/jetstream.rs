@@ -10,8 +10,8 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
 
 use super::link::Link;
 
-/// The most copies of a stream in a cluster of NATS servers.
-const MOST_COPIES: usize = 3;
+/// The copies of a stream in a cluster of at least as many NATS servers.
+pub(super) const COPIES: usize = 3;
 
 /// The connection to a stream. `None` until it was opened, and after a failure.
 pub(super) type Opened = tokio::sync::Mutex<Option<Context>>;
@@ -20,6 +20,8 @@ pub(super) type Opened = tokio::sync::Mutex<Option<Context>>;
 #[derive(Debug)]
 pub(super) struct JetStream {
     client: Client,
+    /// The number of servers in `cluster.nats`.
+    named: usize,
     pub(super) context: Context,
     domain: Option<String>,
 }
@@ -32,12 +34,12 @@ impl JetStream {
             Some(domain) => ContextBuilder::new().domain(domain).timeout(link.timeout).build(client.clone()),
             None => ContextBuilder::new().timeout(link.timeout).build(client.clone()),
         };
-        Ok(JetStream { client, context, domain: link.domain.clone() })
+        Ok(JetStream { client, named: link.servers.len(), context, domain: link.domain.clone() })
     }
 
     /// Makes a stream with as many copies as the servers allow. `config` gets the number of copies.
     pub(super) async fn make(&self, config: impl Fn(usize) -> Config) -> Result<(), String> {
-        if self.may_have_copies() && self.context.create_stream(config(MOST_COPIES)).await.is_ok() {
+        if self.may_have_copies() && self.context.create_stream(config(COPIES)).await.is_ok() {
             return Ok(());
         }
         let made = self.context.create_stream(config(1)).await;
@@ -52,11 +54,11 @@ impl JetStream {
 
     /// Whether several servers may keep copies of a stream. A server knows only those of its own
     /// cluster, and not those of the domain.
-    fn may_have_copies(&self) -> bool {
+    pub(super) fn may_have_copies(&self) -> bool {
         let urls: BTreeSet<String> =
             self.client.try_server_info().map(|info| info.connect_urls).unwrap_or_default().into_iter().collect();
         // A server lists its own addresses as those of a cluster, too.
-        self.domain.is_some() || urls.len() >= MOST_COPIES
+        self.domain.is_some() || urls.len().max(self.named) >= COPIES
     }
 }
 

@@ -161,7 +161,8 @@ impl Cluster {
             self.clone().hear(),
             self.clone().follow_modules(),
             self.clone().send_durable(),
-            self.listen_to_topics()
+            self.look_after_copies(),
+            self.clone().listen_to_topics()
         );
     }
 

@@ -86,6 +86,14 @@ impl Durable {
         self.modules.lock().values().any(|reading| reading.get().reason.is_none())
     }
 
+    /// The names of the streams, once they were opened.
+    pub(crate) async fn streams(&self) -> Vec<String> {
+        match *self.opened.lock().await {
+            Some(_) => vec![self.names.broadcasts(), self.names.parked()],
+            None => Vec::new(),
+        }
+    }
+
     /// The counters, each with the name of its metric and its help.
     pub(crate) fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
         let counts = &self.counts;
