@@ -24,6 +24,15 @@ pub struct Cable {
 
 impl Cable {
     pub async fn to(target: SocketAddr, delay: Duration) -> Cable {
+        Cable::with(target, delay, None).await
+    }
+
+    /// Loses what its clients publish if it contains a text.
+    pub async fn losing(target: SocketAddr, text: &'static str) -> Cable {
+        Cable::with(target, Duration::ZERO, Some(text)).await
+    }
+
+    async fn with(target: SocketAddr, delay: Duration, loses: Option<&'static str>) -> Cable {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (plugged, state) = watch::channel(true);
@@ -38,8 +47,8 @@ impl Cable {
                     let ((from_client, to_client), (from_server, to_server)) =
                         (client.into_split(), server.into_split());
                     tokio::select! {
-                        () = carry(from_client, to_server, delay, &state) => {}
-                        () = carry(from_server, to_client, delay, &state) => {}
+                        () = carry(from_client, to_server, (delay, loses), &state) => {}
+                        () = carry(from_server, to_client, (delay, None), &state) => {}
                         _ = present.changed() => {}
                     }
                 });
@@ -72,15 +81,49 @@ impl Drop for Cable {
     }
 }
 
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Duration, plugged: &watch::Receiver<bool>) {
+/// Takes the complete lines and messages of a client of NATS, without those that contain a text.
+fn without(text: &str, bytes: &mut Vec<u8>) -> Vec<u8> {
+    let mut kept = Vec::new();
+    while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+        let line = String::from_utf8_lossy(&bytes[..end]).trim_end().to_owned();
+        let body = if line.starts_with("PUB ") || line.starts_with("HPUB ") {
+            line.rsplit(' ').next().unwrap().parse::<usize>().unwrap() + 2
+        } else {
+            0
+        };
+        if bytes.len() < end + 1 + body {
+            break;
+        }
+        let rest = bytes.split_off(end + 1 + body);
+        let message = std::mem::replace(bytes, rest);
+        if body == 0 || !String::from_utf8_lossy(&message).contains(text) {
+            kept.extend(message);
+        }
+    }
+    kept
+}
+
+async fn carry(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    (delay, loses): (Duration, Option<&str>),
+    plugged: &watch::Receiver<bool>,
+) {
     let (sender, mut waiting) = mpsc::channel::<(Instant, Vec<u8>)>(1_024);
     let read = async {
-        let mut buffer = vec![0; 64 * 1_024];
+        let (mut buffer, mut begun) = (vec![0; 64 * 1_024], Vec::new());
         while let Ok(size @ 1..) = {
             _ = plugged.clone().wait_for(|plugged| *plugged).await;
             from.read(&mut buffer).await
         } {
-            if sender.send((Instant::now() + delay, buffer[..size].to_vec())).await.is_err() {
+            let bytes = match loses {
+                Some(text) => {
+                    begun.extend_from_slice(&buffer[..size]);
+                    without(text, &mut begun)
+                }
+                None => buffer[..size].to_vec(),
+            };
+            if sender.send((Instant::now() + delay, bytes)).await.is_err() {
                 return;
             }
         }

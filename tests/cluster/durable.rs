@@ -3,6 +3,7 @@
 
 mod copies;
 pub mod faults;
+mod leader;
 pub mod limits;
 mod parked;
 mod refusals;

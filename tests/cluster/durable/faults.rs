@@ -99,51 +99,6 @@ async fn a_killed_nats_server_loses_nothing_that_it_has_acknowledged() {
 }
 
 #[tokio::test]
-async fn one_of_three_nats_servers_is_killed_and_nothing_acknowledged_is_lost() {
-    let Some(mut servers) = Nats::three().await else { return };
-    let url = servers.iter().map(Nats::url).collect::<Vec<_>>().join(",");
-    let [a, b] = [host(&url, "a-1").start().await, host(&url, "b-1").start().await];
-    for host in [&a, &b] {
-        reads(host).await;
-        sees(host, &[("a-1", GUEST), ("b-1", GUEST)]).await;
-    }
-    let copies = jetstream(&servers[1]).await.get_stream("fanfare_broadcasts").await.unwrap();
-    let info = copies.cached_info();
-    assert_eq!(info.config.num_replicas, 3);
-    // The server that leads the stream.
-    let leader = info.cluster.as_ref().unwrap().leader.clone().unwrap();
-    let at = servers.iter().position(|server| server.name() == leader).unwrap();
-    let mut expected = Vec::new();
-    for number in 0..60 {
-        if number == 20 {
-            servers[at].kill();
-        }
-        // Every second one waits for the stream. While it has no leader, it may refuse that.
-        let text = format!("queued{number}");
-        assert_eq!(emit(&a, &text).await["accepted"], 2);
-        expected.push(text);
-        let text = format!("kept{number}");
-        if keep(&a, &text).await["seq"].is_u64() {
-            expected.push(text);
-        }
-    }
-    assert!(expected.len() > 80, "{expected:?}");
-    eventually("it accepts again", || async { keep(&a, "end").await["seq"].is_u64() }).await;
-    expected.push("end".to_owned());
-    for host in [&a, &b] {
-        for worker in [0, 1] {
-            let heard = || async { texts(host, worker).await };
-            eventually("it hears the last", || async { heard().await.last() == expected.last() }).await;
-            let mut heard = heard().await;
-            // One without an acknowledgment may be in the stream, too.
-            heard.retain(|text| expected.contains(text));
-            heard.dedup_by(|later, earlier| later == "end" && earlier == "end");
-            assert_eq!(heard, expected, "in order, each once");
-        }
-    }
-}
-
-#[tokio::test]
 async fn a_broadcast_that_the_stream_refuses_for_a_moment_keeps_its_place() {
     let Some(nats) = Nats::start().await else { return };
     let a = start(&nats, "a-1").await;

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::faults::{backend, client_of, metric, project};
 use super::limits::release;
-use super::{all_see, call, chat, client, client_at, gate, here, pair, seen, send, set};
+use super::{all_see, call, chat, client, client_at, gate, here, pair, seen, send, set, there};
 use crate::cli::project::{freeze, pid_of};
+use crate::cluster::cable::Cable;
 use crate::cluster::presence::publish;
 use crate::harness::{Connection, Nats, eventually, metric_of};
 
@@ -57,6 +58,24 @@ async fn a_frozen_backend_is_left_and_changes_nothing_when_it_continues() {
     let facts = call(&mut changed, "sessions.facts", Value::Null).await;
     assert_eq!(facts["data"]["node"], "chat-2", "{facts}");
     assert_eq!(here(&mut changed, json!({ "do": "get", "key": "k" })).await, Value::Null);
+}
+
+#[tokio::test]
+async fn a_reply_behind_something_that_was_lost_on_its_way_to_the_client_is_an_error() {
+    let Some(nats) = Nats::start().await else { return };
+    let cable = Cable::losing(nats.address(), "lost on its way").await;
+    let front = gate(&nats, "gate-1").start().await;
+    let far = json!({ "cluster": { "nats": format!("nats://{}", cable.address) } });
+    let back = chat(&nats, 1).config(far).start().await;
+    all_see(&[&front, &back], &["chat-1"]).await;
+    let mut client = client(&front).await;
+    let session = there(&mut client, json!({ "do": "current" })).await["id"].clone();
+    let told = |text: &str| json!({ "do": "send", "to": { "session": session }, "name": "m", "payload": text });
+    let crashed = call(&mut client, "sessions.use", told("lost on its way")).await;
+    assert_eq!(crashed["rid"], 7, "{crashed}");
+    assert!(crashed["error"].to_string().contains("and with it what the call has sent to its client"), "{crashed}");
+    assert_eq!(call(&mut client, "sessions.use", told("arrives")).await["data"], "arrives");
+    assert_eq!(client.json().await["data"], 1);
 }
 
 #[tokio::test]

@@ -132,13 +132,16 @@ impl Checks<'_> {
             let same = books.places.get(&at).is_none_or(|texts| *texts == BTreeSet::from([text.clone()]));
             faults.expect(same, || format!("{text} is not at {at:?} of the log"));
             for client in 0..self.members {
-                let losses = books.losses.iter().filter(|loss| loss.client == client && loss.at >= message.sent);
-                let mut of_epoch = losses.clone().filter(|loss| loss.last.0 == at.0).peekable();
-                // Before it lost the rest of an epoch, it had all up to a place.
-                let told = match of_epoch.peek() {
-                    Some(_) => of_epoch.any(|loss| loss.last.1 < at.1),
-                    None => losses.count() > 0,
-                };
+                let got =
+                    |texts: &BTreeSet<String>| texts.iter().any(|one| counts.contains_key(&(client, one.clone())));
+                let places = books.places.iter().filter(|(place, texts)| place.0 == at.0 && got(texts));
+                let begins_later = places.map(|(place, _)| place.1).min().is_none_or(|first| first > at.1);
+                let mut losses = books.losses.iter().filter(|loss| loss.client == client && loss.at >= message.sent);
+                // Before it lost the rest of an epoch, it had all from its first place up to one.
+                let told = losses.any(|Loss { last, .. }| match last.0 == at.0 {
+                    true => last.1 < at.1,
+                    false => begins_later,
+                });
                 let right = counts.contains_key(&(client, text.clone())) || told;
                 faults.expect(right, || format!("client {client} has not got {text} of the log: {message:?}"));
             }
