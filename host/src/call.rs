@@ -56,7 +56,7 @@ pub use channel::{
     ChannelPosition, ChannelSettings, ChannelTrigger,
 };
 pub use channel_call::{ChannelCall, ChannelRule, DeclaredChannel};
-pub use channel_record::{ChannelRecord, WriteError, WrittenChannel};
+pub use channel_record::{ChannelRecord, RecordPlaces, WriteError, WrittenChannel};
 pub use channel_request::{ChannelAnswer, ChannelAsk, ChannelRequest, HomeCall};
 pub use client::{ClientHook, ClientMessage};
 pub use context::{Context, Deadline, RequestHead};

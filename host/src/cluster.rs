@@ -44,6 +44,7 @@ mod serve;
 mod session_request;
 mod sessions;
 mod status;
+mod stored;
 mod subjects;
 mod ticks;
 mod topics;

@@ -67,7 +67,7 @@ mod work;
 pub use channels::ChannelInfo;
 pub use channels::{
     Announced, Assigned, CROWD, Change, ChannelError, ChannelListener, Channels, EncodeChannel, INTERVAL, Listening,
-    MemberReport, Mended, Placed, Published, Written, list_as_json,
+    MemberReport, Mended, Placed, Published, ReadHistory, Written, list_as_json,
 };
 #[cfg(test)]
 pub use chunk::text_of;

@@ -11,11 +11,31 @@ pub struct ChannelRecord {
     pub messages: Vec<ChannelMessage>,
 }
 
+/// The places of the last records of a channel in its stream, the newest first. Each record has
+/// those of the previous ones, so that a reader gets several at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecordPlaces(pub Vec<u64>);
+
+impl RecordPlaces {
+    /// The most places that are known.
+    const MOST: usize = 16;
+
+    /// The place of the last record. Zero if there is none.
+    pub fn last(&self) -> u64 {
+        self.0.first().copied().unwrap_or_default()
+    }
+
+    /// The places after a further record was written.
+    pub fn with(&self, place: u64) -> RecordPlaces {
+        RecordPlaces(std::iter::once(place).chain(self.0.iter().copied()).take(RecordPlaces::MOST).collect())
+    }
+}
+
 /// What the stream has of a channel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WrittenChannel {
-    /// The place of the last record in the stream. Zero if it has none.
-    pub last: u64,
+    /// The last records. Empty if the stream has none.
+    pub places: RecordPlaces,
     /// The newest messages. `None` if the stream has none.
     pub record: Option<ChannelRecord>,
 }

@@ -21,5 +21,4 @@ mod state;
 mod status;
 mod streams;
 
-pub(super) use message::size;
 pub(super) use state::Durable;

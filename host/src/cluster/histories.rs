@@ -14,13 +14,14 @@ use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{RawMessageError, RawMessageErrorKind};
 use async_nats::jetstream::{Error as StreamError, ErrorCode};
+use futures_util::future::join_all;
 
 use super::Cluster;
 use super::bucket::key;
-use super::durable::size;
 use super::jetstream::{JetStream, StreamSpec};
+use super::stored::size;
 use crate::call::text::{MESSAGE, line};
-use crate::call::{CallError, ChannelRecord, WriteError, WrittenChannel};
+use crate::call::{CallError, ChannelRecord, RecordPlaces, WriteError, WrittenChannel};
 use crate::config::HistoriesConfig;
 use crate::ports::{BoxFuture, Histories};
 
@@ -63,8 +64,13 @@ impl Cluster {
         Ok(jetstream.context)
     }
 
-    async fn write_record(&self, subject: String, after: u64, record: ChannelRecord) -> Result<u64, WriteError> {
-        let (headers, payload) = record::write(&record, after).map_err(CallError::Invalid)?;
+    async fn write_record(
+        &self,
+        subject: String,
+        after: RecordPlaces,
+        record: ChannelRecord,
+    ) -> Result<u64, WriteError> {
+        let (headers, payload) = record::write(&record, &after).map_err(CallError::Invalid)?;
         let (bytes, most) = (size(&headers, &payload), self.link.max_payload());
         if most > 0 && bytes > most {
             return Err(WriteError::Refused(CallError::Invalid(format!(
@@ -103,30 +109,33 @@ impl Cluster {
         let Some(newest) = found(stream.get_last_raw_message_by_subject(&subject).await)? else {
             return Ok(WrittenChannel::default());
         };
-        let last = newest.sequence;
         let parse = |message: &StreamMessage| {
             record::read(&message.headers, &message.payload)
                 .map_err(|error| format!("the record {} of {name} cannot be read: {error}", message.sequence))
         };
         let (ChannelRecord { epoch, messages }, mut before) = parse(&newest)?;
-        let (mut records, mut count) = (vec![messages], 0);
-        let mut bytes = newest.payload.len() as u64;
-        while before > 0 && bytes < max_bytes {
-            count += records.last().map_or(0, Vec::len);
-            if count >= most {
-                break;
+        let places = before.with(newest.sequence);
+        let (mut count, mut bytes) = (messages.len(), newest.payload.len() as u64);
+        let mut records = vec![messages];
+        while count < most && bytes < max_bytes && !before.0.is_empty() {
+            // As many as are likely to fit, so that few are read in vain.
+            let of_count = (most - count).div_ceil((count / records.len()).max(1));
+            let of_bytes = (max_bytes - bytes).div_ceil((bytes / records.len() as u64).max(1));
+            let wanted = of_count.min(usize::try_from(of_bytes).unwrap_or(of_count));
+            let reads = std::mem::take(&mut before.0).into_iter().take(wanted);
+            for read in join_all(reads.map(|place| stream.get_raw_message(place))).await {
+                let Some(message) = found(read)?.filter(|message| *message.subject == *subject) else { break };
+                let (record, earlier) = parse(&message)?;
+                if record.epoch != epoch {
+                    break;
+                }
+                (count, bytes) = (count + record.messages.len(), bytes.saturating_add(message.payload.len() as u64));
+                records.push(record.messages);
+                before = earlier;
             }
-            let Some(message) = found(stream.get_raw_message(before).await)? else { break };
-            let (record, earlier) = parse(&message)?;
-            if *message.subject != *subject || record.epoch != epoch {
-                break;
-            }
-            bytes = bytes.saturating_add(message.payload.len() as u64);
-            before = earlier;
-            records.push(record.messages);
         }
         let messages = records.into_iter().rev().flatten().collect();
-        Ok(WrittenChannel { last, record: Some(ChannelRecord { epoch, messages }) })
+        Ok(WrittenChannel { places, record: Some(ChannelRecord { epoch, messages }) })
     }
 }
 
@@ -165,7 +174,7 @@ impl Histories for Cluster {
         self.link.max_payload() as u64 / 2
     }
 
-    fn write(&self, channel: &str, after: u64, record: ChannelRecord) -> BoxFuture<Result<u64, WriteError>> {
+    fn write(&self, channel: &str, after: RecordPlaces, record: ChannelRecord) -> BoxFuture<Result<u64, WriteError>> {
         let (cluster, subject) = (self.me.clone(), self.history_subject(channel));
         Box::pin(async move {
             let cluster = cluster.upgrade().ok_or_else(CallError::stopping)?;

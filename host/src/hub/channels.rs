@@ -89,4 +89,4 @@ pub use replica::{Assigned, Mended};
 pub use reports::MemberReport;
 #[cfg(test)]
 pub use totals::ChannelInfo;
-pub use written_state::Written;
+pub use written_state::{ReadHistory, Written};

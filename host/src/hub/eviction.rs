@@ -92,7 +92,7 @@ pub fn shrink_all<T: HasRing>(
 fn shrink(memory: &Memory, counters: &Counters, ring: &mut Ring, next: u64, target: u64) {
     let mut dropped = 0;
     while !ring.is_empty() && ring.bytes() >= next && memory.history() > target {
-        ring.drop_oldest();
+        ring.evict_oldest();
         dropped += 1;
     }
     Counters::add(&counters.evicted, dropped);

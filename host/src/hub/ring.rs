@@ -15,6 +15,8 @@ pub struct Ring {
     /// The highest number that the ring has dropped. A client that has received less has missed
     /// messages.
     dropped: u64,
+    /// The highest number that it has dropped for other histories.
+    evicted: u64,
 }
 
 struct Entry {
@@ -83,6 +85,17 @@ impl Ring {
             self.entries = VecDeque::new();
         }
         frame.cost
+    }
+
+    /// Drops the oldest message to make room for other histories.
+    pub fn evict_oldest(&mut self) {
+        self.drop_oldest();
+        self.evicted = self.dropped;
+    }
+
+    /// Whether the last message that it has dropped made room for other histories.
+    pub fn is_shrunk(&self) -> bool {
+        self.evicted > 0 && self.evicted == self.dropped
     }
 
     /// Drops all messages.

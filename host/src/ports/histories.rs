@@ -1,7 +1,7 @@
 //! The port to the stream that keeps the histories of channels.
 
 use super::BoxFuture;
-use crate::call::{CallError, ChannelRecord, WriteError, WrittenChannel};
+use crate::call::{CallError, ChannelRecord, RecordPlaces, WriteError, WrittenChannel};
 
 /// The histories of channels with `"keep": "cluster"`.
 pub trait Histories: Send + Sync {
@@ -11,9 +11,9 @@ pub trait Histories: Send + Sync {
     /// The most bytes of messages that are written together, unless it is one message.
     fn max_bytes(&self) -> u64;
 
-    /// Writes a record, if the last one of the channel has the place `after`, or none if that is
-    /// zero. Returns its place. It waits for at most `cluster.timeout`.
-    fn write(&self, channel: &str, after: u64, record: ChannelRecord) -> BoxFuture<Result<u64, WriteError>>;
+    /// Writes a record, if `after` has the last one of the channel. Returns its place. It waits for
+    /// at most `cluster.timeout`.
+    fn write(&self, channel: &str, after: RecordPlaces, record: ChannelRecord) -> BoxFuture<Result<u64, WriteError>>;
 
     /// Reads the newest messages of a channel: this number of messages and bytes, or some more.
     fn read(&self, channel: &str, most: usize, max_bytes: u64) -> BoxFuture<Result<WrittenChannel, CallError>>;
@@ -39,7 +39,7 @@ impl Histories for NoHistories {
         0
     }
 
-    fn write(&self, _: &str, _: u64, _: ChannelRecord) -> BoxFuture<Result<u64, WriteError>> {
+    fn write(&self, _: &str, _: RecordPlaces, _: ChannelRecord) -> BoxFuture<Result<u64, WriteError>> {
         Box::pin(std::future::ready(Err(missing().into())))
     }
 

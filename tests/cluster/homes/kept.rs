@@ -1,5 +1,6 @@
 //! Channels whose history the cluster keeps: `"history": { "keep": "cluster" }`.
 
+mod each;
 mod faults;
 pub mod limits;
 
@@ -12,6 +13,7 @@ use super::faults::received;
 use super::{GUEST, agree, channel, place, with};
 use crate::channels::{Client, PATHS};
 use crate::cli::project::{Project, Serving};
+use crate::cluster::cable::Cable;
 use crate::harness::{Nats, Started, TestHost, eventually, node as settings, source_of};
 
 const ALL: [&str; 3] = ["a-1", "b-1", "c-1"];
@@ -22,6 +24,7 @@ fn channels() -> Value {
     json!({
         "channels/lasting/*": { "history": history(100) },
         "channels/few/*": { "history": history(3) },
+        "channels/told/*": { "path": "decide", "on": ["publish", "deliver"], "history": history(100) },
         "channels/asked/*": { "path": "decide", "on": ["publish"], "history": history(100) },
     })
 }
@@ -249,4 +252,27 @@ async fn a_client_that_has_missed_more_than_the_history_has_is_told() {
     assert_eq!(history(&mut client, &channel, "ffffffffffff-3").await, (kept, false));
     publish(&mut client, &channel, 6).await;
     check(&[all, received(&mut client, &json!(6)).await].concat(), 1);
+}
+
+#[tokio::test]
+async fn a_new_home_reads_many_records_at_once() {
+    let Some(nats) = Nats::start().await else { return };
+    // A round trip takes 100 ms, and `cluster.timeout` is a second.
+    let cable = Cable::to(nats.address(), Duration::from_millis(50)).await;
+    let far = settings("b-1", "node", &format!("nats://{}", cable.address));
+    let a = node(&nats, "a-1").await;
+    let channel = channel("lasting", &[("b-1", &["a-1", "b-1"])]);
+    let mut client = Client::subscribed(&a, 2, &channel).await;
+    for number in 1..=110 {
+        publish(&mut client, &channel, number).await;
+    }
+    let first = position(&received(&mut client, &json!(110)).await[9]);
+    let b = host(far).start().await;
+    agree(&[&a, &b], &["a-1", "b-1"]).await;
+    let mut client = Client::open(&b, 2).await;
+    let begun = Instant::now();
+    let subscribed = client.ok("#subscribe", json!({ "channel": channel })).await;
+    assert!(subscribed.is_null(), "{subscribed}");
+    assert_eq!(history(&mut client, &channel, &first).await, ((11..=110).map(Value::from).collect(), true));
+    assert!(begun.elapsed() < Duration::from_secs(4), "16 records at a time: {:?}", begun.elapsed());
 }

@@ -1,5 +1,4 @@
-//! A durable broadcast as the stream keeps it: the payload as it is, and everything else as JSON in
-//! a header. The stream outlives versions of the host, so the header has a format of its own.
+//! A durable broadcast as the stream keeps it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,19 +7,14 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::super::stored::{self, Header as _, Kind};
 use crate::call::{Envelope, Origin, Payload, PeerBroadcast, Trace, VERSION};
-
-/// The header with everything but the payload.
-pub(super) const BROADCAST: &str = "Fanfare-Broadcast";
 
 /// The header of a parked broadcast that says why.
 pub(super) const PARKED: &str = "Fanfare-Parked";
 
 /// The header by which the stream notices what it has already.
 pub(super) const ID: &str = "Nats-Msg-Id";
-
-/// The format of the header that this node writes, and the newest that it reads.
-const FORMAT: u32 = 1;
 
 /// A broadcast of the stream.
 #[derive(Debug, Clone)]
@@ -72,13 +66,13 @@ struct Header {
     only: Option<Only>,
 }
 
-/// What the payload is.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum Kind {
-    None,
-    Text,
-    Bytes,
+impl stored::Header for Header {
+    const NAME: &'static str = "Fanfare-Broadcast";
+    const FORMAT: u32 = 1;
+
+    fn format(&self) -> u32 {
+        self.format
+    }
 }
 
 impl Kept {
@@ -92,14 +86,10 @@ impl Kept {
         let id = self.id();
         let PeerBroadcast { envelope, module, name, id: number, payload } = self.broadcast;
         let header = Header {
-            format: FORMAT,
+            format: Header::FORMAT,
             module,
             name,
-            kind: match payload {
-                Payload::None => Kind::None,
-                Payload::Text(_) => Kind::Text,
-                Payload::Bytes(_) => Kind::Bytes,
-            },
+            kind: Kind::of(&payload),
             id: number,
             boot: self.boot,
             origin: envelope.origin,
@@ -110,7 +100,7 @@ impl Kept {
         };
         let mut headers = HeaderMap::new();
         headers.insert(ID, id);
-        headers.insert(BROADCAST, serde_json::to_string(&header).map_err(|error| error.to_string())?);
+        header.write(&mut headers)?;
         let bytes = match payload {
             Payload::None => Vec::new(),
             Payload::Text(text) => text.into_bytes(),
@@ -120,18 +110,8 @@ impl Kept {
     }
 
     pub(super) fn read(headers: &HeaderMap, payload: &[u8]) -> Result<Kept, String> {
-        let text = headers.get(BROADCAST).ok_or_else(|| format!("it has no header {BROADCAST}"))?;
-        let header: Header = serde_json::from_str(text.as_str()).map_err(|error| {
-            format!("its header {BROADCAST} cannot be read, which a later version may have written: {error}")
-        })?;
-        if header.format > FORMAT {
-            return Err(format!("it has the format {}, and this version reads {FORMAT}", header.format));
-        }
-        let payload = match header.kind {
-            Kind::None => Payload::None,
-            Kind::Text => Payload::Text(String::from_utf8(payload.to_vec()).map_err(|error| error.to_string())?),
-            Kind::Bytes => Payload::Bytes(payload.to_vec()),
-        };
+        let header = Header::read(headers)?;
+        let payload = header.kind.read(payload)?;
         let envelope = Envelope {
             version: VERSION,
             origin: header.origin,
@@ -145,16 +125,6 @@ impl Kept {
         let Header { module, name, id, boot, only, .. } = header;
         Ok(Kept { broadcast: PeerBroadcast { envelope, module, name, id, payload }, boot, only })
     }
-}
-
-/// The bytes of a message as NATS counts them.
-pub(in crate::cluster) fn size(headers: &HeaderMap, payload: &[u8]) -> usize {
-    let header = |(name, values): (&async_nats::header::HeaderName, &Vec<async_nats::HeaderValue>)| {
-        let name: &[u8] = name.as_ref();
-        values.iter().map(|value| name.len() + value.as_str().len() + 4).sum::<usize>()
-    };
-    // The line `NATS/1.0`, and the empty one at the end.
-    12 + headers.iter().map(header).sum::<usize>() + payload.len()
 }
 
 #[cfg(test)]
@@ -183,7 +153,7 @@ mod tests {
             let kept = kept(payload);
             let (headers, bytes) = kept.clone().write().unwrap();
             assert_eq!(headers.get(ID).unwrap().as_str(), "f00-7");
-            assert!(!headers.get(BROADCAST).unwrap().as_str().contains(['\r', '\n']));
+            assert!(!headers.get(Header::NAME).unwrap().as_str().contains(['\r', '\n']));
             let read = Kept::read(&headers, &bytes).unwrap();
             assert_eq!((read.broadcast, read.boot, read.only), (kept.broadcast, kept.boot, kept.only));
         }
@@ -192,8 +162,8 @@ mod tests {
     #[test]
     fn a_message_of_a_later_version_is_refused() {
         let (mut headers, bytes) = kept(Payload::None).write().unwrap();
-        let text = headers.get(BROADCAST).unwrap().as_str().replace("\"format\":1", "\"format\":2");
-        headers.insert(BROADCAST, text);
+        let text = headers.get(Header::NAME).unwrap().as_str().replace("\"format\":1", "\"format\":2");
+        headers.insert(Header::NAME, text);
         assert_eq!(Kept::read(&headers, &bytes).unwrap_err(), "it has the format 2, and this version reads 1");
         assert!(Kept::read(&HeaderMap::new(), &bytes).unwrap_err().contains("no header Fanfare-Broadcast"));
     }

@@ -10,12 +10,13 @@ use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErro
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::message::{Kept, size};
+use super::message::Kept;
 use super::outbox::Entry;
 use crate::call::text::{MESSAGE, line};
 use crate::call::{CallError, PeerBroadcast};
 use crate::cluster::Cluster;
 use crate::cluster::jetstream::JetStream;
+use crate::cluster::stored::size;
 use crate::ports::BoxFuture;
 
 /// The most broadcasts that are sent before the first of them is acknowledged.

@@ -15,9 +15,9 @@ use super::channel::{Channel, ChannelListener, State, limits};
 use super::joined::ChannelError;
 use super::map::Map;
 use super::renewal::renew;
-use super::written_state::Written;
+use super::written_state::{ReadHistory, Written};
 use crate::call::{
-    ChannelMessage, ChannelPlace, ChannelPosition, ChannelRecord, ChannelSettings, WrittenChannel, time,
+    ChannelMessage, ChannelPlace, ChannelPosition, ChannelRecord, ChannelSettings, RecordPlaces, WrittenChannel, time,
 };
 
 /// What members have missed when the history was read.
@@ -33,8 +33,22 @@ struct News {
 impl Channels {
     /// What this node knows of the history of a channel, and the position of its last message.
     pub fn written(&self, name: &str) -> (Written, ChannelPosition) {
-        let written = self.with(name, Map::get, |_, state| (state.written, state.position()));
+        let written = self.with(name, Map::get, |_, state| (state.written.clone(), state.position()));
         written.unwrap_or((Written::Unread, ChannelPosition { epoch: 0, offset: 0 }))
+    }
+
+    /// Whether the messages after a position, or the newest ones, are some that this node has
+    /// dropped for `hub.history`. The stream has them.
+    pub fn is_shrunk(&self, name: &str, after: Option<ChannelPosition>, most: usize) -> bool {
+        let shrunk = self.with(name, Map::get, |_, state| {
+            let ring = &state.ring;
+            let lacks = match after {
+                Some(after) => after.epoch != state.epoch || after.offset < ring.dropped(),
+                None => ring.len() < most.min(state.settings.count),
+            };
+            lacks && ring.is_shrunk()
+        });
+        shrunk.unwrap_or_default()
     }
 
     /// Another node may have written to the history of a channel.
@@ -104,7 +118,8 @@ impl Channels {
         let replica = state.replica.take();
         let is_known = replica.map_or(state.written != Written::Unread || state.last > 0, |replica| replica.is_known);
         (state.is_shared, state.is_busy) = (true, true);
-        state.written = Written::Read(history.last);
+        let first_read = (state.written == Written::Unread).then(Instant::now);
+        state.written = Written::Read(ReadHistory { places: history.places, first_read });
         let mut news = News::default();
         let record = history.record.filter(|record| !record.messages.is_empty());
         let Some(ChannelRecord { epoch, messages }) = record else {
@@ -178,15 +193,15 @@ impl Channels {
         });
     }
 
-    /// Keeps a message that the stream has, and queues it for all members and listeners. `last` is
-    /// the place of its record. `None` if the channel has moved to another node, or was read again
-    /// meanwhile: then the message comes from there.
+    /// Keeps a message that the stream has, and queues it for all members and listeners. `places`
+    /// are those of its record and of earlier ones. `None` if the channel has moved to another
+    /// node, or was read again meanwhile: then the message comes from there.
     pub fn publish_written(
         &self,
         name: &str,
         epoch: u64,
         message: ChannelMessage,
-        last: u64,
+        places: RecordPlaces,
         settings: &ChannelSettings,
     ) -> Option<ChannelPlace> {
         let mut wakers = Wakers::default();
@@ -197,7 +212,7 @@ impl Channels {
                 return None;
             }
             self.apply(channel, state, settings, Instant::now());
-            state.written = Written::Read(last);
+            state.written = Written::Read(ReadHistory { places, first_read: None });
             let added = self.add_placed(channel, state, message, Instant::now());
             self.pass_on(channel, state, added, &mut wakers);
             Some(ChannelPlace { position: state.position(), at: state.last_at })

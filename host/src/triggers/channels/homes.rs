@@ -230,9 +230,8 @@ impl ChannelService {
             ChannelAsk::History { after, most, max_bytes } if keeps => {
                 let service = self.clone();
                 Box::pin(async move {
-                    service.until_read(&channel, after, false).await?;
-                    let page = service.own_history(&channel, after, most.min(MOST_OF_PAGE), max_bytes, &actor);
-                    page.map(ChannelAnswer::Page)
+                    let page = service.kept_history(&channel, after, most.min(MOST_OF_PAGE), max_bytes, &actor);
+                    page.await.map(ChannelAnswer::Page)
                 })
             }
             ChannelAsk::Missed { after, max_bytes } if keeps => {
@@ -240,8 +239,7 @@ impl ChannelService {
                 Box::pin(async move {
                     service.until_read(&channel, after, true).await?;
                     let most = after.map_or(0, |_| MOST_OF_PAGE);
-                    let page = service.hub.channels.history(&channel, after, most, max_bytes);
-                    page.map(ChannelAnswer::Page).ok_or_else(|| moves(&channel))
+                    service.whole_history(&channel, after, most, max_bytes).await.map(ChannelAnswer::Page)
                 })
             }
             ChannelAsk::History { after, most, max_bytes } => {

@@ -17,10 +17,10 @@ use super::keeping_counts::KeepingTotals;
 use super::routed::Rule;
 use super::service::{ChannelService, Refusal};
 use crate::call::{
-    CallError, ChannelMessage, ChannelPlace, ChannelPosition, ChannelRecord, ChannelSettings, Payload, Post,
-    WriteError, time,
+    CallError, ChannelMessage, ChannelPage, ChannelPlace, ChannelPosition, ChannelRecord, ChannelSettings, Payload,
+    Post, RecordPlaces, WriteError, WrittenChannel, time,
 };
-use crate::hub::Written;
+use crate::hub::{ReadHistory, Written};
 use crate::ports::Acted;
 
 /// What a message counts besides its payload.
@@ -77,6 +77,29 @@ impl ChannelService {
         }
     }
 
+    /// The messages after a position, on the home, which has read the history. Those that it has
+    /// dropped for `hub.history` come from the stream.
+    pub(super) async fn whole_history(
+        &self,
+        channel: &Arc<str>,
+        after: Option<ChannelPosition>,
+        most: usize,
+        max_bytes: u64,
+    ) -> Result<ChannelPage, CallError> {
+        if most > 0 && self.hub.channels.is_shrunk(channel, after, most) {
+            let settings = self.own_rule(channel)?.settings;
+            let history = self.read_stream(channel, &settings).await?;
+            return Ok(page_of(history, after, (most, max_bytes), &settings));
+        }
+        self.hub.channels.history(channel, after, most, max_bytes).ok_or_else(|| moves(channel))
+    }
+
+    async fn read_stream(&self, channel: &str, settings: &ChannelSettings) -> Result<WrittenChannel, CallError> {
+        let Ok(_permit) = self.keeping.reads.acquire().await else { return Err(CallError::stopping()) };
+        let read = self.keeping.histories.read(channel, settings.count, settings.bytes).await;
+        read.inspect_err(|_| _ = self.keeping.counts.failed.inc()).inspect(|_| _ = self.keeping.counts.read.inc())
+    }
+
     fn is_read(&self, channel: &str, seen: Option<ChannelPosition>) -> bool {
         let (written, last) = self.hub.channels.written(channel);
         let is_behind =
@@ -130,21 +153,19 @@ impl ChannelService {
         self.own_rule(channel).is_ok()
     }
 
-    /// Reads the history of a channel, unless this node has. Returns the place of its last record,
-    /// and the position of its last message. `seen` is the latest position that somebody has
-    /// learned, and `by_node` another node.
+    /// Reads the history of a channel, unless this node has. Returns what it knows of it, and the
+    /// position of its last message. `seen` is the latest position that somebody has learned, and
+    /// `by_node` another node.
     async fn read_history(
         &self,
         channel: &Arc<str>,
         seen: Option<ChannelPosition>,
         by_node: Option<ChannelPosition>,
-    ) -> Result<(u64, ChannelPosition), CallError> {
+    ) -> Result<(ReadHistory, ChannelPosition), CallError> {
         let rule = self.own_rule(channel)?;
         if !self.is_read(channel, seen) {
-            let Ok(_permit) = self.keeping.reads.acquire().await else { return Err(CallError::stopping()) };
             let settings = &rule.settings;
-            let read = self.keeping.histories.read(channel, settings.count, settings.bytes).await;
-            let history = read.inspect_err(|_| _ = self.keeping.counts.failed.inc())?;
+            let history = self.read_stream(channel, settings).await?;
             // Another node may have become the home meanwhile.
             self.own_rule(channel)?;
             let (epoch, news) = self
@@ -152,14 +173,13 @@ impl ChannelService {
                 .channels
                 .read(channel, history, settings)
                 .map_err(|error| CallError::from(Refusal::from(error)))?;
-            self.keeping.counts.read.inc();
             self.tell_news(channel, epoch, news);
             if let Some(seen) = by_node {
                 self.hub.channels.renew_after(channel, seen);
             }
         }
         match self.hub.channels.written(channel) {
-            (Written::Read(record), last) => Ok((record, last)),
+            (Written::Read(read), last) => Ok((read, last)),
             (Written::Unread | Written::Doubtful, _) => Err(moves(channel)),
         }
     }
@@ -176,56 +196,69 @@ impl ChannelService {
     }
 
     /// Writes messages together. Their publishers learn the positions, or the error.
-    async fn write_all(&self, channel: &Arc<str>, messages: Vec<Waiting>) {
-        let timeout = self.keeping.limits.timeout;
-        let (messages, late): (Vec<_>, Vec<_>) = messages.into_iter().partition(|one| one.since.elapsed() < timeout);
-        let away = || CallError::Unavailable("the history of the channel has not accepted the message in time".into());
-        self.keeping.end_all(late, &away());
-        let Some(seen) = messages.iter().map(|one| one.seen).max() else { return };
-        let seen = (seen > 0).then_some(ChannelPosition { epoch: seen, offset: 0 });
-        let (after, last) = match self.read_history(channel, seen, seen).await {
-            Ok(read) => read,
-            Err(error) => return self.keeping.end_all(messages, &error),
-        };
-        let place = |(offset, one): (u64, &Waiting)| ChannelMessage {
-            offset,
-            at: time::now(),
-            session: one.session.clone(),
-            payload: one.payload.clone(),
-        };
-        let placed: Vec<_> = (last.offset.saturating_add(1)..).zip(&messages).map(place).collect();
-        let record = ChannelRecord { epoch: last.epoch, messages: placed.clone() };
-        match self.keeping.histories.write(channel, after, record).await {
-            Ok(written) => {
-                for (one, message) in messages.into_iter().zip(placed) {
-                    self.give_written(channel, last.epoch, (one, message), written);
+    async fn write_all(&self, channel: &Arc<str>, mut messages: Vec<Waiting>) {
+        loop {
+            let timeout = self.keeping.limits.timeout;
+            let late = messages.extract_if(.., |one| one.since.elapsed() >= timeout).collect();
+            let away = "the history of the channel has not accepted the message in time";
+            self.keeping.end_all(late, &CallError::Unavailable(away.to_owned()));
+            let Some(seen) = messages.iter().map(|one| one.seen).max() else { return };
+            let seen = (seen > 0).then_some(ChannelPosition { epoch: seen, offset: 0 });
+            let (read, last) = match self.read_history(channel, seen, seen).await {
+                Ok(read) => read,
+                Err(error) => return self.keeping.end_all(messages, &error),
+            };
+            let place = |(offset, one): (u64, &Waiting)| ChannelMessage {
+                offset,
+                at: time::now(),
+                session: one.session.clone(),
+                payload: one.payload.clone(),
+            };
+            let placed: Vec<_> = (last.offset.saturating_add(1)..).zip(&messages).map(place).collect();
+            let record = ChannelRecord { epoch: last.epoch, messages: placed.clone() };
+            let error = match self.keeping.histories.write(channel, read.places.clone(), record).await {
+                Ok(written) => {
+                    let places = read.places.with(written);
+                    for (one, message) in messages.into_iter().zip(placed) {
+                        self.give_written(channel, last.epoch, (one, message), &places);
+                    }
+                    return;
                 }
-            }
-            Err(error) => {
-                // What the stream has now is not known.
-                self.hub.channels.doubt(channel);
-                self.read_soon(channel);
-                let error = match error {
-                    WriteError::Overtaken => {
-                        self.keeping.counts.overtaken.inc();
-                        moves(channel)
+                Err(error) => error,
+            };
+            // What the stream has now is not known.
+            self.hub.channels.doubt(channel);
+            let error = match error {
+                WriteError::Overtaken => {
+                    self.keeping.counts.overtaken.inc();
+                    // The previous home has written when this one had just read.
+                    if read.first_read.is_some_and(|at| at.elapsed() < self.keeping.limits.gone_after / 2) {
+                        continue;
                     }
-                    WriteError::Unknown(reason) => {
-                        self.keeping.counts.failed.inc();
-                        CallError::Timeout(Some(format!("the history may have the message: {reason}")))
-                    }
-                    WriteError::Refused(error) => {
-                        self.keeping.counts.failed.inc();
-                        error
-                    }
-                };
-                self.keeping.end_all(messages, &error);
-            }
+                    moves(channel)
+                }
+                WriteError::Unknown(reason) => {
+                    self.keeping.counts.failed.inc();
+                    CallError::Timeout(Some(format!("the history may have the message: {reason}")))
+                }
+                WriteError::Refused(error) => {
+                    self.keeping.counts.failed.inc();
+                    error
+                }
+            };
+            self.read_soon(channel);
+            return self.keeping.end_all(messages, &error);
         }
     }
 
     /// Sends a message that the stream has to everybody.
-    fn give_written(&self, channel: &str, epoch: u64, (one, message): (Waiting, ChannelMessage), written: u64) {
+    fn give_written(
+        &self,
+        channel: &str,
+        epoch: u64,
+        (one, message): (Waiting, ChannelMessage),
+        places: &RecordPlaces,
+    ) {
         let Waiting { settings, prepared, bytes, done, .. } = one;
         let place = ChannelPlace { position: ChannelPosition { epoch, offset: message.offset }, at: message.at };
         let mut message = Some(message);
@@ -233,7 +266,7 @@ impl ChannelService {
             // It is called once.
             let Some(message) = message.take() else { return Acted::Failed };
             // If the channel has moved meanwhile, its new home learns of the message.
-            self.hub.channels.publish_written(channel, epoch, message, written, &settings);
+            self.hub.channels.publish_written(channel, epoch, message, places.clone(), &settings);
             Acted::Placed(place)
         });
         self.keeping.counts.written.inc();
@@ -297,4 +330,41 @@ impl ChannelService {
             }
         }
     }
+}
+
+/// The messages after a position, or the newest ones, of what the stream has of a channel.
+fn page_of(
+    history: WrittenChannel,
+    after: Option<ChannelPosition>,
+    (most, max_bytes): (usize, u64),
+    settings: &ChannelSettings,
+) -> ChannelPage {
+    let ChannelRecord { epoch, mut messages } =
+        history.record.unwrap_or(ChannelRecord { epoch: 0, messages: Vec::new() });
+    let latest = messages.last().map_or(0, |message| message.offset);
+    // As many as the channel keeps.
+    let oldest = time::now().saturating_sub(u64::try_from(settings.age.as_millis()).unwrap_or(u64::MAX));
+    messages.drain(..messages.len().saturating_sub(settings.count));
+    messages.retain(|message| message.at >= oldest);
+    let first = messages.first().map_or(latest.saturating_add(1), |message| message.offset);
+    let known = after.filter(|at| at.epoch == epoch && at.offset <= latest && at.offset.saturating_add(1) >= first);
+    messages.retain(|message| known.is_none_or(|at| message.offset > at.offset));
+    let mut bytes = 0u64;
+    let mut fits = |message: &&ChannelMessage| {
+        let is_first = bytes == 0;
+        bytes = bytes.saturating_add(message.payload.len() as u64).saturating_add(MESSAGE_BYTES);
+        is_first || bytes <= max_bytes
+    };
+    let messages: Vec<ChannelMessage> = match after {
+        Some(_) => messages.iter().take(most).take_while(&mut fits).cloned().collect(),
+        None => {
+            let newest: Vec<_> = messages.iter().rev().take(most).take_while(&mut fits).cloned().collect();
+            newest.into_iter().rev().collect()
+        }
+    };
+    let complete = match after {
+        Some(_) => known.is_some(),
+        None => latest == 0 || messages.first().is_some_and(|first| first.offset == 1),
+    };
+    ChannelPage { epoch, messages, latest, complete }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::actor::Actor;
 use super::after::After;
-use super::backend::moves;
+use super::routed::Rule;
 use super::service::{ChannelService, Request};
 use crate::call::channel::ListSize;
 use crate::call::text::{NAME, line};
@@ -55,8 +55,7 @@ impl ChannelService {
                 let (service, channel, actor) = (self.me.clone(), channel.clone(), actor.clone());
                 Box::pin(async move {
                     let service = service.upgrade().ok_or_else(CallError::stopping)?;
-                    service.until_read(&channel, after, false).await?;
-                    service.own_history(&channel, after, most, max_bytes, &actor)
+                    service.kept_history(&channel, after, most, max_bytes, &actor).await
                 })
             }
             Ok(None) => Box::pin(std::future::ready(self.own_history(channel, after, most, max_bytes, actor))),
@@ -69,7 +68,21 @@ impl ChannelService {
         self.rule(channel, actor).is_ok_and(|rule| rule.settings.is_in_cluster())
     }
 
-    /// The history that this node keeps.
+    /// The history of a channel that the cluster keeps, on its home.
+    pub(super) async fn kept_history(
+        &self,
+        channel: &Arc<str>,
+        after: Option<ChannelPosition>,
+        most: usize,
+        max_bytes: u64,
+        actor: &Actor,
+    ) -> Result<ChannelPage, CallError> {
+        self.history_rule(channel, actor)?;
+        self.until_read(channel, after, false).await?;
+        self.whole_history(channel, after, most, max_bytes).await
+    }
+
+    /// The history that this node keeps in memory.
     pub(super) fn own_history(
         &self,
         channel: &Arc<str>,
@@ -78,6 +91,16 @@ impl ChannelService {
         max_bytes: u64,
         actor: &Actor,
     ) -> Result<ChannelPage, CallError> {
+        let none = || ChannelPage { epoch: 0, messages: Vec::new(), latest: 0, complete: false };
+        if self.history_rule(channel, actor)?.settings.count == 0 {
+            return Ok(none());
+        }
+        let page = self.hub.channels.history(channel, after, most, max_bytes);
+        Ok(page.unwrap_or_else(|| ChannelPage { complete: after.is_none(), ..none() }))
+    }
+
+    /// The rule of a channel whose history an actor may read.
+    fn history_rule(&self, channel: &Arc<str>, actor: &Actor) -> Result<Rule, CallError> {
         let rule = self.rule(channel, actor)?;
         if actor.is_client() && rule.asks(ChannelAction::Deliver).is_some() {
             return Err(CallError::Invalid(format!(
@@ -85,15 +108,7 @@ impl ChannelService {
                 line(channel, NAME)
             )));
         }
-        let none = || ChannelPage { epoch: 0, messages: Vec::new(), latest: 0, complete: false };
-        if rule.settings.count == 0 {
-            return Ok(none());
-        }
-        let page = self.hub.channels.history(channel, after, most, max_bytes);
-        if page.is_none() && rule.settings.is_in_cluster() {
-            return Err(moves(channel));
-        }
-        Ok(page.unwrap_or_else(|| ChannelPage { complete: after.is_none(), ..none() }))
+        Ok(rule)
     }
 
     /// Returns the members of a channel with presence, on all nodes. Fails if their list is longer

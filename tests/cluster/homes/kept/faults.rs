@@ -3,7 +3,6 @@
 use rustix::process::Signal;
 
 use super::*;
-use crate::cluster::cable::Cable;
 
 /// Waits until a node does not reach NATS.
 async fn is_away(host: &Started) {
@@ -12,6 +11,25 @@ async fn is_away(host: &Started) {
         status["state"] == "down" && status["nodes"].as_array().unwrap().len() == 1
     })
     .await;
+}
+
+/// Writes a message after the first one, as a home does that these nodes do not know.
+async fn write_as_another_home(nats: &Nats, channel: &str, (epoch, number): &(String, u64), data: &str) {
+    let context = async_nats::jetstream::new(nats.client().await);
+    let stream = context.get_stream("fanfare_histories").await.unwrap();
+    let subject = format!("fanfare.history.{}", channel.replace('/', "=2f"));
+    let before = stream.get_last_raw_message_by_subject(&subject).await.unwrap().sequence;
+    let payload = json!(data).to_string();
+    let header = json!({
+        "format": 1,
+        "epoch": u64::from_str_radix(epoch, 16).unwrap(),
+        "before": before,
+        "first": number + 1,
+        "messages": [[1, null, "text", payload.len()]],
+    });
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Fanfare-History", header.to_string());
+    context.publish_with_headers(subject, headers, payload.into()).await.unwrap().await.unwrap();
 }
 
 #[tokio::test]
@@ -150,22 +168,8 @@ async fn a_home_that_was_overtaken_is_refused_and_all_receive_what_the_stream_ha
         for member in &mut members {
             orders.push(received(member, &json!("first")).await);
         }
-        // What another home writes, which this one does not know.
-        let context = async_nats::jetstream::new(nats.client().await);
-        let stream = context.get_stream("fanfare_histories").await.unwrap();
-        let subject = format!("fanfare.history.{}", channel.replace('/', "=2f"));
-        let before = stream.get_last_raw_message_by_subject(&subject).await.unwrap().sequence;
-        let payload = "\"other\"";
-        let header = json!({
-            "format": 1,
-            "epoch": u64::from_str_radix(&orders[0][0].0, 16).unwrap(),
-            "before": before,
-            "first": 2,
-            "messages": [[1, null, "text", payload.len()]],
-        });
-        let mut headers = async_nats::HeaderMap::new();
-        headers.insert("Fanfare-History", header.to_string());
-        context.publish_with_headers(subject, headers, payload.into()).await.unwrap().await.unwrap();
+        let (epoch, number, _) = &orders[0][0];
+        write_as_another_home(&nats, &channel, &(epoch.clone(), *number), "other").await;
         let error = try_publish(&mut publisher, &channel, json!("refused")).await;
         assert!(error.to_string().contains("unavailable"), "{error}");
         assert_eq!(b.metric("fanfare_histories_overtaken_total", &[]).await, 1.0);
@@ -178,6 +182,35 @@ async fn a_home_that_was_overtaken_is_refused_and_all_receive_what_the_stream_ha
             check(&order, 1);
             assert_eq!(data(&order), ["first", "other", "last"]);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_new_home_writes_after_what_the_previous_one_had_on_its_way() {
+    for nats in Nats::all().await {
+        // The time within which a new home expects it.
+        let config = json!({ "cluster": { "goneAfter": "20s" } });
+        let a = host(nats.node("a-1", "node")).config(config.clone()).start().await;
+        let channel = channel("lasting", &[("b-1", &["a-1", "b-1"])]);
+        let mut members = vec![Client::subscribed(&a, 2, &channel).await];
+        publish(&mut members[0], &channel, "first").await;
+        let b = host(nats.node("b-1", "node")).config(config).start().await;
+        agree(&[&a, &b], &["a-1", "b-1"]).await;
+        // It reads the stream for its member.
+        members.push(Client::subscribed(&b, 2, &channel).await);
+        let first = history(&mut members[1], &channel, "0-0").await;
+        assert_eq!(first.0, ["first"]);
+        let first = members[0].message().await;
+        write_as_another_home(&nats, &channel, &place(&first), "late").await;
+        let mut publisher = Client::open(&a, 2).await;
+        let error = try_publish(&mut publisher, &channel, json!("last")).await;
+        assert!(error.is_null(), "{error}");
+        for member in &mut members {
+            let all = received(member, &json!("last")).await;
+            check(&all, 2);
+            assert_eq!(data(&all), ["late", "last"]);
+        }
+        assert_eq!(b.metric("fanfare_histories_overtaken_total", &[]).await, 1.0);
     }
 }
 

@@ -127,6 +127,43 @@ pub async fn the_stream_has_the_age_the_bytes_and_the_messages_of_the_settings()
 }
 
 #[tokio::test]
+async fn what_the_home_has_dropped_for_other_histories_comes_from_the_stream() {
+    let Some(nats) = Nats::start().await else { return };
+    let small = |id| host(nats.node(id, "node")).config(json!({ "hub": { "history": "64KiB" } }));
+    let (a, b) = (small("a-1").start().await, small("b-1").start().await);
+    agree(&[&a, &b], &["a-1", "b-1"]).await;
+    let names = (0..).map(|number| format!("channels/lasting/{number}"));
+    let channels: Vec<String> =
+        names.filter(|name| super::super::home(name, &["a-1", "b-1"]) == "b-1").take(3).collect();
+    let mut members = Vec::new();
+    for channel in &channels {
+        members.push(Client::subscribed(&a, 2, channel).await);
+        for number in 0..40 {
+            publish(members.last_mut().unwrap(), channel, format!("{number} {}", "x".repeat(900))).await;
+        }
+    }
+    assert!(b.metric("fanfare_channel_evicted_total", &[]).await > 40.0, "two of three do not fit");
+    for (member, channel) in members.iter_mut().zip(&channels) {
+        let first = member.message().await;
+        let (epoch, number) = place(&first);
+        let mut others = [Client::subscribed(&a, 2, channel).await, Client::subscribed(&b, 2, channel).await];
+        for other in others.iter_mut().chain([member]) {
+            let (messages, complete) = history(other, channel, &format!("{epoch}-{number}")).await;
+            assert_eq!((messages.len(), complete), (39, true));
+            let newest = other.ok("#history", json!({ "channel": channel, "limit": 30 })).await;
+            let newest = newest["messages"].as_array().unwrap();
+            assert_eq!((newest.len(), place(&newest[0]).1), (30, 11));
+            let before = other.ok("#history", json!({ "channel": channel, "after": "1-1" })).await;
+            assert_eq!((&before["complete"], before["messages"].as_array().unwrap().len()), (&json!(false), 40));
+        }
+    }
+    // A later message is kept after those that were dropped.
+    publish(&mut members[0], &channels[0], "last").await;
+    let page = members[0].ok("#history", json!({ "channel": channels[0] })).await;
+    assert_eq!((&page["complete"], page["messages"].as_array().unwrap().len()), (&json!(true), 41));
+}
+
+#[tokio::test]
 async fn a_message_that_is_too_large_for_nats_is_refused_and_has_no_number() {
     let Some(nats) = Nats::configured("max_payload: 20000").await else { return };
     let hosts = three(&nats).await;

@@ -43,15 +43,7 @@ impl Check<'_> {
             if let Some(on) = member.node.get("on") {
                 self.actions(&raw, on, &at);
             }
-            let channel = Channel::new(route, &raw);
-            let is_of_each_node = channel.asks(ChannelAction::Deliver).is_some();
-            let kept = member.node.get("history").filter(|_| channel.settings.is_in_cluster() && is_of_each_node);
-            if let Some(history) = kept {
-                let message = "the cluster keeps no history of a channel whose route is asked about `deliver`: remove \
-                    `keep`, or `deliver` from `on`";
-                self.fault(&history.origin, &at.key("history").key("keep"), message.to_owned());
-            }
-            channels.insert(member.name.clone(), channel);
+            channels.insert(member.name.clone(), Channel::new(route, &raw));
         }
         Channels::new(channels)
     }
