@@ -113,7 +113,18 @@ impl Stay {
     }
 }
 
-/// A client was told that it may have lost messages of the channel with a history.
+/// A channel with a history: what each client has got, and all that is at each place.
+#[derive(Default)]
+pub struct LogBook {
+    pub got: Vec<Got>,
+    pub places: BTreeMap<(String, u64), BTreeSet<String>>,
+    /// When clients were told that they have lost messages.
+    pub losses: Vec<Loss>,
+    /// All epochs of the run.
+    pub epochs: BTreeSet<String>,
+}
+
+/// A client was told that it may have lost messages of a channel with a history.
 #[derive(Debug)]
 pub struct Loss {
     pub client: usize,
@@ -130,11 +141,8 @@ pub struct Books {
     pub room: Vec<Got>,
     pub pushed: Vec<Got>,
     pub news: Vec<Got>,
-    /// What each client has got of the channel with a history, and all that is at each place.
-    pub log: Vec<Got>,
-    pub places: BTreeMap<(String, u64), BTreeSet<String>>,
-    /// When clients were told that they have lost messages of that channel.
-    pub losses: Vec<Loss>,
+    /// The channels with a history.
+    pub logs: BTreeMap<&'static str, LogBook>,
     /// When a reader was told that it may have missed something.
     pub resets: Vec<(usize, Instant)>,
     pub stays: Vec<Stay>,
@@ -166,7 +174,7 @@ pub struct Allows {
     pub misses: bool,
     /// A push does not reach a frontend, which is silent, or which the backend has not met.
     pub silence: bool,
-    /// The channel with a history has another home.
+    /// The channels with a history have another home.
     pub moves: bool,
 }
 

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use super::books::{Books, End, Got, Key, Message, Shared, Stay};
+use super::books::{Books, End, Got, Key, LogBook, Message, Shared, Stay};
+use super::log::LOGS;
 use super::topology::{FRONTENDS, NODES, Topology};
 
 /// The workers of each node.
@@ -59,7 +60,7 @@ impl Checks<'_> {
         self.pushes(&books, &mut faults);
         self.room(&books, &mut faults);
         self.news(&books, &mut faults);
-        self.log(&books, &mut faults);
+        LOGS.iter().for_each(|log| self.log(log, &books, &mut faults));
         faults.end()
     }
 
@@ -68,7 +69,8 @@ impl Checks<'_> {
         let books = self.shared.books();
         let messages = || books.said.values().chain(books.noted.values());
         counts[0] += messages().count();
-        counts[1] += books.room.len() + books.pushed.len() + books.news.len() + books.log.len();
+        counts[1] += books.room.len() + books.pushed.len() + books.news.len();
+        counts[1] += books.logs.values().map(|log| log.got.len()).sum::<usize>();
         counts[2] += messages().filter(|message| message.error().is_some()).count();
     }
 
@@ -95,9 +97,9 @@ impl Checks<'_> {
         books.room.clear();
         books.pushed.clear();
         books.news.clear();
-        books.log.clear();
-        books.places.clear();
-        books.losses.clear();
+        for log in books.logs.values_mut() {
+            *log = LogBook { epochs: std::mem::take(&mut log.epochs), ..LogBook::default() };
+        }
         books.resets.clear();
     }
 
@@ -196,7 +198,9 @@ impl Checks<'_> {
             let allowed = self.shared.allowed(message.span(), |allows| match error {
                 "timeout" => allows.timeouts,
                 // While a channel moves, a publish to it fails (docs/channels.md, Several nodes).
-                "crashed" | "unavailable" => allows.errors || allows.moves && message.act == "log",
+                "crashed" | "unavailable" => {
+                    allows.errors || allows.moves && LOGS.iter().any(|log| log.act == message.act)
+                }
                 _ => false,
             });
             faults.expect(allowed, || format!("an error without a fault: {key:?}: {message:?}"));

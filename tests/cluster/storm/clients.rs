@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::books::{Doors, End, Got, Message, Shared, Stay};
-use super::log::{ASKED, LOG, Log};
+use super::log::{LOGS, Log};
 use super::topology::{FRONTENDS, NODES, PATHS};
 use crate::harness::websocket::{TEXT, masked};
 use crate::harness::{Random, Received, WebSocket};
@@ -60,7 +60,7 @@ pub struct Member {
     pub setting: Setting,
     pub random: Random,
     connections: u32,
-    log: Log,
+    logs: Vec<Log>,
 }
 
 /// An open connection, and what waits on it.
@@ -80,14 +80,7 @@ struct Open {
 
 impl Member {
     pub fn new(index: usize, members: usize, setting: Setting) -> Member {
-        Member {
-            index,
-            members,
-            setting,
-            random: Random::new(1_000 + index as u64),
-            connections: 0,
-            log: Log::default(),
-        }
+        Member { index, members, setting, random: Random::new(1_000 + index as u64), connections: 0, logs: Log::all() }
     }
 
     fn name(&self) -> String {
@@ -165,7 +158,8 @@ impl Member {
     async fn enter(&mut self, open: &mut Open) -> Option<()> {
         let uid = format!("u{}", self.index);
         let channel = |name: &str| ("#subscribe", json!({ "channel": name }));
-        for (name, data) in [("ledger.enter", json!(uid)), channel("ledger/room"), channel(LOG)] {
+        let logs = LOGS.iter().map(|log| channel(log.name));
+        for (name, data) in [("ledger.enter", json!(uid)), channel("ledger/room")].into_iter().chain(logs) {
             loop {
                 let packet = json!({ "event": name, "data": data, "cid": 2 });
                 if !write(open, &packet.to_string()).await {
@@ -184,7 +178,7 @@ impl Member {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
-        self.log.begin();
+        self.logs.iter_mut().for_each(Log::begin);
         Some(())
     }
 
@@ -195,9 +189,8 @@ impl Member {
         let mut home = self.setting.home.clone();
         home.mark_unchanged();
         loop {
-            if let Some(question) = self.log.question()
-                && !write(&mut open, &question).await
-            {
+            let questions: Vec<String> = self.logs.iter_mut().filter_map(Log::question).collect();
+            if !questions.is_empty() && !write_all(&mut open, &questions).await {
                 break;
             }
             if open.leaves && open.waiting.is_empty() {
@@ -208,7 +201,7 @@ impl Member {
                 _ = pace.tick() => {
                     let rests = *self.setting.order.borrow() == Order::Rest;
                     if rests {
-                        self.log.look();
+                        self.logs.iter_mut().for_each(Log::look);
                     }
                     let sends = !rests && !open.leaves;
                     if sends && open.waiting.len() < WINDOW && !self.send(&mut open).await {
@@ -237,7 +230,7 @@ impl Member {
     }
 
     async fn send(&mut self, open: &mut Open) -> bool {
-        let acts = ["", "", "room", "log", "news", "durable", "push", "push", "group"];
+        let acts = ["", "", "room", "log", "kept", "news", "durable", "push", "push", "group"];
         let act = acts[self.random.below(acts.len() as u64) as usize];
         let to = self.random.below(self.members as u64) as usize;
         let number = open.sent;
@@ -253,8 +246,8 @@ impl Member {
         let shared = self.setting.shared.clone();
         let from = open.from.clone();
         let key = |number: u64| (from.clone(), number);
-        if packet["rid"] == ASKED {
-            return self.log.answer(self.index, packet, &shared);
+        if let Some(log) = self.logs.iter_mut().find(|log| packet["rid"] == log.channel.asked) {
+            return log.answer(self.index, packet, &shared);
         }
         if let Some(number) = packet["rid"].as_u64() {
             let number = number - 10;
@@ -286,10 +279,11 @@ impl Member {
                 assert_eq!(message.told, 1, "{} got it twice: {packet}", open.from);
             }
             Some("pushed") => shared.books().pushed.push(got(&packet["data"])),
-            Some("#publish") if packet["data"]["channel"] == LOG => {
-                self.log.message(self.index, &packet["data"], &shared);
-            }
             Some("#publish") => {
+                let data = &packet["data"];
+                if let Some(log) = self.logs.iter_mut().find(|log| data["channel"] == log.channel.name) {
+                    return log.message(self.index, data, &shared);
+                }
                 let got = got(&packet["data"]["data"]);
                 let is_last = open.heard.note(&got.text);
                 if is_last && !self.setting.is_at_once && open.since.is_none() {
@@ -314,6 +308,15 @@ fn code_of(error: &Value) -> String {
 async fn write(open: &mut Open, text: &str) -> bool {
     let frame = masked(true, TEXT, text.as_bytes());
     open.socket.try_raw(&frame).await.is_ok()
+}
+
+async fn write_all(open: &mut Open, texts: &[String]) -> bool {
+    for text in texts {
+        if !write(open, text).await {
+            return false;
+        }
+    }
+    true
 }
 
 /// The next packet. Answers pings. `None` if the connection has ended.

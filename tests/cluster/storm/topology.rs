@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::context::{Context, ContextBuilder};
+use async_nats::jetstream::stream::Config;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::process::Child;
@@ -25,7 +26,7 @@ pub const GUEST: &str = "ledger";
 pub const PATHS: [&str; 2] = ["/v1/", "/socketcluster/"];
 
 /// The streams of the nodes.
-const STREAMS: [&str; 3] = ["KV_fanfare", "fanfare_broadcasts", "fanfare_parked"];
+const STREAMS: [&str; 4] = ["KV_fanfare", "fanfare_broadcasts", "fanfare_parked", "fanfare_histories"];
 
 /// How long the cluster may take to become whole, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -271,8 +272,12 @@ impl Topology {
         if self.nats.len() == 1 {
             return;
         }
+        // Nodes make it when they need it, with further limits.
+        let [.., name] = STREAMS.map(str::to_owned);
+        let histories = Config { name, subjects: vec!["fanfare.history.>".to_owned()], ..Config::default() };
         self.becomes("the streams have three copies", async || {
             let context = self.jetstream().await?;
+            context.get_or_create_stream(histories.clone()).await.map_err(|error| error.to_string())?;
             for name in STREAMS {
                 let stream = context.get_stream(name).await.map_err(|error| format!("{name}: {error}"))?;
                 let mut config = stream.cached_info().config.clone();

@@ -8,8 +8,10 @@ use fanfare_sdk::prelude::*;
 use fanfare_sdk::sessions::{self, Recipient, WhenTaken};
 use fanfare_sdk::types::{Identity, Target};
 
-/// The channels and the stream key that this module publishes to. `LOG` has a history.
+/// The channels and the stream key that this module publishes to. `LOG` has a history, and `KEPT`
+/// one that the cluster keeps.
 const LOG: &str = "ledger/log";
+const KEPT: &str = "ledger/kept";
 const ROOM: &str = "ledger/room";
 const NEWS: &str = "ledger/news";
 const GROUP: &str = "all";
@@ -19,7 +21,7 @@ const GROUP: &str = "all";
 struct Said {
     from: String,
     number: u64,
-    /// What it causes: `room`, `log`, `news`, `durable`, `push`, `group`, or nothing else.
+    /// What it causes: `room`, `log`, `kept`, `news`, `durable`, `push`, `group`, or nothing else.
     #[serde(default)]
     act: String,
     /// The user that a push is for.
@@ -67,10 +69,8 @@ async fn say(session: Session, said: Json<Said>) -> Result<Json<Value>> {
     session.send("told", json!(said.number))?;
     let act = match said.act.as_str() {
         "room" => result(channels::publish(ROOM, json!(said.signed())).map(|()| Value::Null)),
-        "log" => {
-            let published = channels::publish_and_wait(LOG, json!(said.signed())).await;
-            result(published.map(|position| json!(position.map(|position| position.to_string()))))
-        }
+        "log" => publish(LOG, &said).await,
+        "kept" => publish(KEPT, &said).await,
         "news" => result(sse::publish(NEWS, said.signed()).map(Value::from)),
         "durable" => result(broadcast::emit_durable("told", said.signed()).await.map(|receipt| json!(receipt.seq))),
         "push" => result(push(Recipient::Uid(said.to.clone()), &said).await),
@@ -78,6 +78,12 @@ async fn say(session: Session, said: Json<Said>) -> Result<Json<Value>> {
         _ => Value::Null,
     };
     Ok(Json(json!({ "node": host::whoami().node, "version": config::get::<u64>("/version")?, "act": act })))
+}
+
+/// Publishes to a channel with a history, and returns the position.
+async fn publish(channel: &str, said: &Said) -> Value {
+    let published = channels::publish_and_wait(channel, json!(said.signed())).await;
+    result(published.map(|position| json!(position.map(|position| position.to_string()))))
 }
 
 async fn push(to: Recipient, said: &Said) -> Result<Value, CallError> {
