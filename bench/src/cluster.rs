@@ -1,10 +1,11 @@
-//! Calls and broadcasts between nodes, beside bare `async-nats` through the same server.
+//! Calls, broadcasts and kept channels between nodes, beside bare `async-nats` through the same server.
 //!
 //! The server is a process of its own. All nodes and clients are in this process, each with threads
 //! of its own.
 
 mod durable;
 mod hops;
+mod kept;
 
 use std::fs;
 use std::path::Path;
@@ -79,6 +80,7 @@ pub fn run(effort: Effort) -> Report {
     let of_cluster = (0..effort.rounds).map(|_| idle(effort)).collect();
     drop(nodes);
     durable::measure(&mut report, &server.url("nats"), effort);
+    kept::measure(&mut report, &server.url("nats"), effort);
     let alone = start(&modules, None, &started);
     let without = (0..effort.rounds).map(|_| idle(effort)).collect();
     drop(alone);

@@ -24,7 +24,7 @@ pub fn measure(report: &mut Report, url: &str, effort: Effort) {
     let settings = json!({ "node": { "id": "d-1" }, "cluster": { "nats": url, "name": "durable" } });
     let node = Node::with(&modules, 1, settings, None);
     until_kept(&node);
-    let bare = Bare::connect(url);
+    let bare = Bare::connect(url, "bare");
     let (few, many) = (4_000 / effort.divisor, 40_000 / effort.divisor);
     let [bare_one, one, bare_many, in_64] = interleaved(
         effort.rounds,
@@ -60,33 +60,34 @@ fn rate(node: &Node, count: u32, in_flight: u32) -> f64 {
     f64::from(count) / begun.elapsed().as_secs_f64()
 }
 
-/// The baseline: a client of NATS and a stream like that of durable broadcasts.
-struct Bare {
+/// The baseline: a client of NATS and a stream of its own.
+pub(super) struct Bare {
     runtime: Runtime,
     jetstream: Context,
+    subject: String,
 }
 
 impl Bare {
-    fn connect(url: &str) -> Bare {
-        let runtime = bare::runtime();
+    pub(super) fn connect(url: &str, stream: &str) -> Bare {
+        let (runtime, subject) = (bare::runtime(), format!("{stream}.kept"));
         let jetstream = runtime.block_on(async {
             let jetstream = jetstream::new(async_nats::connect(url).await.unwrap());
             let config = stream::Config {
-                name: "bare".to_owned(),
-                subjects: vec!["bare.kept".to_owned()],
+                name: stream.to_owned(),
+                subjects: vec![subject.clone()],
                 duplicate_window: Duration::from_secs(120),
                 ..stream::Config::default()
             };
             jetstream.create_stream(config).await.unwrap();
             jetstream
         });
-        Bare { runtime, jetstream }
+        Bare { runtime, jetstream, subject }
     }
 
-    fn rate(&self, count: u32, in_flight: u32) -> f64 {
+    pub(super) fn rate(&self, count: u32, in_flight: u32) -> f64 {
         let begun = Instant::now();
         let publish = || async {
-            let kept = self.jetstream.publish("bare.kept", PAYLOAD.into()).await.unwrap();
+            let kept = self.jetstream.publish(self.subject.clone(), PAYLOAD.into()).await.unwrap();
             assert!(kept.await.is_ok());
         };
         self.runtime.block_on(in_flight_at_once(count, in_flight, publish));
