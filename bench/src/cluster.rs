@@ -1,4 +1,5 @@
-//! Calls, broadcasts and kept channels between nodes, beside bare `async-nats` through the same server.
+//! Calls, broadcasts and kept channels between nodes, beside bare `async-nats` through the same
+//! server.
 //!
 //! The server is a process of its own. All nodes and clients are in this process, each with threads
 //! of its own.

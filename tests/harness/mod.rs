@@ -309,10 +309,19 @@ fn merge(into: &mut Value, patch: Value) {
 }
 
 /// Waits until `condition` is true. Fails after ten seconds with its description.
-pub async fn eventually<F: Future<Output = bool>>(description: &str, mut condition: impl FnMut() -> F) {
+pub async fn eventually<F: Future<Output = bool>>(description: &str, condition: impl FnMut() -> F) {
+    eventually_within(10, description, condition).await;
+}
+
+/// The same, for what takes longer, such as an election of NATS servers.
+pub async fn eventually_within<F: Future<Output = bool>>(
+    seconds: u64,
+    description: &str,
+    mut condition: impl FnMut() -> F,
+) {
     let begun = Instant::now();
     while !condition().await {
-        assert!(begun.elapsed() < Duration::from_secs(10), "not true within ten seconds: {description}");
+        assert!(begun.elapsed().as_secs() < seconds, "not true within {seconds} s: {description}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -148,9 +148,13 @@ impl WebSocket {
         }
     }
 
-    /// Returns the next message as JSON.
+    /// Returns the next message as JSON. Answers the pings of SocketCluster, which are empty.
     pub async fn json(&mut self) -> Value {
-        let text = self.text().await;
+        let mut text = self.text().await;
+        while text.is_empty() {
+            self.send("").await;
+            text = self.text().await;
+        }
         serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"))
     }
 

@@ -7,7 +7,8 @@ async fn a_stream_that_was_made_with_one_copy_gets_three_when_all_servers_are_th
     let Some(mut servers) = Nats::three().await else { return };
     servers[2].kill();
     let context = jetstream(&servers[0]).await;
-    eventually("the others have a leader", || async { context.query_account().await.is_ok() }).await;
+    let led = || async { context.query_account().await.is_ok() };
+    eventually_within(30, "the others have a leader", led).await;
     let url = servers.iter().map(Nats::url).collect::<Vec<_>>().join(",");
     let a = host(&url, "a-1").start().await;
     reads(&a).await;
@@ -25,7 +26,7 @@ async fn a_stream_that_was_made_with_one_copy_gets_three_when_all_servers_are_th
     assert!(warned.contains("has 1 copy on 3 NATS servers, so that its messages may be lost"), "{warned}");
     servers[2].run().await;
     for stream in streams {
-        eventually("it has three copies", || async { copies(stream).await == 3 }).await;
+        eventually_within(30, "it has three copies", || async { copies(stream).await == 3 }).await;
     }
     let told = doctor().await;
     assert!(!told.contains("1 copy") && told.contains("ok  ") && told.contains("_broadcasts has 3 copies"), "{told}");

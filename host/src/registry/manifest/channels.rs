@@ -214,8 +214,6 @@ mod tests {
         assert!(!kept(r#"{ "count": 0, "keep": "cluster" }"#).is_in_cluster());
         let unknown = faults(r#"{ "history": { "keep": "disk" } }"#);
         assert!(unknown.len() == 1 && unknown[0].contains("history.keep"), "{unknown:?}");
-        let each = faults(r#"{ "path": "ask", "on": ["deliver"], "history": { "keep": "cluster" } }"#);
-        assert!(each.len() == 1 && each[0].contains("`deliver`"), "{each:?}");
         let over = faults(r#"{ "history": 1000001 }"#);
         assert_eq!(over, ["channels.news.history: must be at most 1000000, found 1000001"]);
         let list = faults(r#"{ "history": { "count": 1000001, "age": "25h", "bytes": 1 } }"#);
