@@ -122,7 +122,7 @@ impl Cluster {
         let Forward { message, turn, acts } = forward;
         self.link.counts.forwarded.inc();
         let (cluster, id, session) = (self.me.clone(), node.to_owned(), message.session.id.clone());
-        let ready = self.ready_for(MOST_ACTS + 1, node, |from| Request::Message(from, message));
+        let ready = self.ready_for(MOST_ACTS + 1, node, |from| Request::Message(from, Box::new(message)));
         Box::pin(async move {
             let mut sent = ready?.send().await?;
             drop(turn);

@@ -93,7 +93,7 @@ impl Cluster {
                 }
             }
             Request::Call(from, call) => self.serve_request(&from.node, reply, |_| dispatch.on_peer_call(call)),
-            Request::Message(from, message) => self.serve_message(&from, reply, message, &dispatch),
+            Request::Message(from, message) => self.serve_message(&from, reply, *message, &dispatch),
             Request::Apply(from, values) => self.serve_request(&from.node, reply, |cluster| {
                 let applied = cluster.check_waits(values.answer.as_deref());
                 let applied = applied.and_then(|()| dispatch.on_peer_apply(values)).map(|()| Vec::new());

@@ -30,7 +30,7 @@ pub(super) enum Request {
     /// Reload a module, or roll it back.
     Step(Sender, RolloutStep),
     /// Run a message of a client.
-    Message(Sender, PeerMessage),
+    Message(Sender, Box<PeerMessage>),
     /// Write back the values of a session's copy.
     Apply(Sender, AppliedValues),
     /// Use a channel that has its home on the node.
