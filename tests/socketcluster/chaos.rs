@@ -191,7 +191,7 @@ async fn packet(client: &mut WebSocket, version: usize) -> Value {
     }
 }
 
-/// A client in each worker, to crash the instances there.
+/// A client in each worker, to crash the instances there. Between crashes, they answer no pings.
 async fn crashers(host: &Started) -> [WebSocket; 2] {
     let (mut first, mut second) = (None, None);
     while first.is_none() || second.is_none() {
@@ -249,7 +249,7 @@ async fn clients_keep_connection_session_order_and_answers_over_swaps_kills_and_
 }
 
 async fn round(number: u64) {
-    let host = with(json!({ "sessionSize": "1MiB", "pingInterval": "500ms", "pingTimeout": "10s" }))
+    let host = with(json!({ "sessionSize": "1MiB", "pingInterval": "500ms", "pingTimeout": "1m" }))
         .config(json!({ "isolate": { "maxRestarts": 10_000, "restartBackoff": "1ms", "restartBackoffMax": "20ms" } }))
         // The list of numbers becomes long, and the host may be unoptimised.
         .limit(GUEST, "cpu", "5s")
