@@ -1,7 +1,6 @@
 //! Durable broadcasts: what the stream has acknowledged runs in every worker of every node, in one
 //! order, whatever is killed or cut.
 
-mod copies;
 pub mod faults;
 mod leader;
 pub mod limits;
@@ -18,7 +17,7 @@ use serde_json::{Value, json};
 use super::cable::Cable;
 use super::sees;
 use crate::cli::project::{Project, Serving};
-use crate::harness::{Nats, Started, TempDir, TestHost, eventually, eventually_within, node};
+use crate::harness::{Nats, Started, TempDir, TestHost, eventually, node};
 
 /// The guest of these tests.
 const GUEST: &str = "durable";
