@@ -20,7 +20,7 @@ impl RecordPlaces {
     /// The most places that are known.
     const MOST: usize = 16;
 
-    /// The place of the last record. Zero if there is none.
+    /// The place of the last record, or zero for a channel without one.
     pub fn last(&self) -> u64 {
         self.0.first().copied().unwrap_or_default()
     }
