@@ -1,6 +1,7 @@
 //! Durable broadcasts: what the stream has acknowledged runs in every worker of every node, in one
 //! order, whatever is killed or cut.
 
+mod copies;
 pub mod faults;
 mod leader;
 pub mod limits;
