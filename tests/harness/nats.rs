@@ -259,6 +259,12 @@ impl Nats {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
+    /// The address of the monitoring port of one of three servers.
+    pub fn monitor(&self) -> String {
+        let port = self.args.iter().skip_while(|arg| *arg != MONITOR).nth(1).expect("one of three");
+        format!("127.0.0.1:{port}")
+    }
+
     pub fn url(&self) -> String {
         format!("nats://{}", self.address())
     }

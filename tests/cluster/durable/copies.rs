@@ -6,21 +6,36 @@ use super::*;
 async fn a_stream_with_one_copy_gets_three_on_three_servers() {
     let Some(servers) = Nats::three().await else { return };
     let url = servers.iter().map(Nats::url).collect::<Vec<_>>().join(",");
-    let a = host(&url, "a-1").start().await;
-    reads(&a).await;
-    let told = a.reload(GUEST).await;
-    assert!(told.to_string().contains("swapped"), "it uses the bucket: {told}");
+    let a = start_at(&url).await;
     let context = jetstream(&servers[0]).await;
     let streams = ["KV_fanfare", "fanfare_broadcasts", "fanfare_parked"];
     let config = async |stream: &str| context.get_stream(stream).await.unwrap().cached_info().config.clone();
     assert!(keep(&a, "before").await["seq"].is_u64());
+    a.stop().await;
     for stream in streams {
         let fewer = jetstream::stream::Config { num_replicas: 1, ..config(stream).await };
         assert_eq!(context.update_stream(fewer).await.unwrap().config.num_replicas, 1, "{stream}");
     }
+    let project = Project::with(&[GUEST]).config(node("x", "node", &servers[0].url()));
+    let doctor = async || project.run(&["doctor", "--nats-monitor", &servers[0].monitor()]).await.out;
+    let told = doctor().await;
+    assert_eq!(told.matches("has 1 copy on 3 NATS servers, so that its messages may be lost").count(), 3, "{told}");
+    let a = start_at(&url).await;
     for stream in streams {
         eventually("it has three copies", || async { config(stream).await.num_replicas == 3 }).await;
     }
+    // A server tells of a copy once it has begun to write it.
+    let is_told = |told: String| !told.contains("1 copy") && told.matches("has 3 copies").count() == 3;
+    eventually("doctor says so", || async { is_told(doctor().await) }).await;
     eventually("it accepts", || async { keep(&a, "after").await["seq"].is_u64() }).await;
-    all_hear(&a, &["before", "after"].map(str::to_owned)).await;
+    all_hear(&a, &["after".to_owned()]).await;
+}
+
+/// A node that uses all streams of the test.
+async fn start_at(url: &str) -> Started {
+    let started = host(url, "a-1").start().await;
+    reads(&started).await;
+    let told = started.reload(GUEST).await;
+    assert_eq!(told["outcome"], "swapped", "it uses the bucket: {told}");
+    started
 }
