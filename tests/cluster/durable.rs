@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::cable::Cable;
 use super::sees;
 use crate::cli::project::{Project, Serving};
-use crate::harness::{Nats, Started, TempDir, TestHost, eventually, node};
+use crate::harness::{Nats, Started, TempDir, TestHost, eventually, eventually_within, node};
 
 /// The guest of these tests.
 const GUEST: &str = "durable";

@@ -22,11 +22,11 @@ async fn a_stream_with_one_copy_gets_three_on_three_servers() {
     assert_eq!(told.matches("has 1 copy on 3 NATS servers, so that its messages may be lost").count(), 3, "{told}");
     let a = start_at(&url).await;
     for stream in streams {
-        eventually("it has three copies", || async { config(stream).await.num_replicas == 3 }).await;
+        eventually_within(20, "it has three copies", || async { config(stream).await.num_replicas == 3 }).await;
     }
     // A server tells of a copy once it has begun to write it.
     let is_told = |told: String| !told.contains("1 copy") && told.matches("has 3 copies").count() == 3;
-    eventually("doctor says so", || async { is_told(doctor().await) }).await;
+    eventually_within(20, "doctor says so", || async { is_told(doctor().await) }).await;
     eventually("it accepts", || async { keep(&a, "after").await["seq"].is_u64() }).await;
     all_hear(&a, &["after".to_owned()]).await;
 }
