@@ -43,6 +43,7 @@ mod rollouts;
 mod serve;
 mod session_request;
 mod sessions;
+mod settle;
 mod status;
 mod stored;
 mod subjects;
@@ -85,6 +86,7 @@ use former::Former;
 use link::{Link, Outgoing};
 use posting::AllPosting;
 use presence::{Heartbeat, Phase, Presence, View};
+use settle::{Reading, Sending};
 use subjects::Subjects;
 use waiting::Waiting;
 
@@ -118,6 +120,10 @@ pub struct Cluster {
     histories: jetstream::Opened,
     /// The runtime of the connection. Set by [`Cluster::open`].
     links: OnceLock<Handle>,
+    /// What reads heartbeats, and calls of other nodes.
+    beats: Reading,
+    calls: Reading,
+    sending: Sending,
     /// The calls of other nodes that run.
     serving: AtomicU32,
     /// The number of the last broadcast of each module.
@@ -212,6 +218,9 @@ impl Cluster {
             changes: watch::Sender::default(),
             waiting: Arc::default(),
             links: OnceLock::new(),
+            beats: Reading::default(),
+            calls: Reading::default(),
+            sending: Sending::default(),
             serving: AtomicU32::new(0),
             numbers: Mutex::default(),
             posting: AllPosting::new(),
@@ -274,12 +283,8 @@ impl Cluster {
     /// knows which durable broadcasts have run here.
     pub async fn drain(&self) {
         self.settle().await;
-        loop {
-            // What has arrived counts in `serving` when this task runs again.
+        while self.serving.load(Acquire) > 0 {
             tokio::time::sleep(POLL).await;
-            if self.serving.load(Acquire) == 0 {
-                break;
-            }
         }
         self.durable.leaving.cancel();
         let ended = async {

@@ -1,11 +1,15 @@
 //! Nodes that stop in order while others call them, and read what they publish.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::cable::Cable;
+use super::nodes::answer_as;
+use super::presence::publish;
 use super::streams::{streams, until_state};
 use super::{sees, start};
 use crate::cli::project::Project;
@@ -45,9 +49,41 @@ async fn no_call_fails_when_nodes_stop_in_order_one_after_another() {
 }
 
 async fn knows(host: &Started, id: &str) -> bool {
+    listed(host, id).await.is_some_and(|node| node["modules"].get("echo").is_some())
+}
+
+async fn listed(host: &Started, id: &str) -> Option<Value> {
     let nodes = host.admin("GET", "/v1/nodes", "").await.json();
-    let listed = nodes["nodes"].as_array().unwrap();
-    listed.iter().any(|node| node["id"] == id && node["modules"].get("echo").is_some())
+    nodes["nodes"].as_array().unwrap().iter().find(|node| node["id"] == id).cloned()
+}
+
+#[tokio::test]
+async fn a_node_answers_one_that_stops_once_it_has_read_that() {
+    let Some(nats) = Nats::start().await else { return };
+    let a = start(&nats, "a-1", "alpha", &[]).await;
+    let facts = json!({ "id": "z-1", "boot": "x", "server": "zeta", "revision": 1, "workers": 1 });
+    let _z = answer_as(&nats, "z-1", facts);
+    let beat = |phase: &str| {
+        json!({ "version": 2, "node": "z-1", "boot": "x", "since": 1, "revision": 1, "phase": phase }).to_string()
+    };
+    eventually("a knows z", || async {
+        publish(&nats, "fanfare.nodes", &beat("here"));
+        listed(&a, "z-1").await.is_some()
+    })
+    .await;
+    let publishes = |subject: &str, payload: &str| format!("PUB {subject} {}\r\n{payload}\r\n", payload.len());
+    let many = publishes("fanfare.nodes", &beat("here")).repeat(20_000);
+    let last = publishes("fanfare.nodes", &beat("leaving")) + &publishes("fanfare.info.a-1 answer", "settles");
+    let answered = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(nats.address()).unwrap();
+        let text = format!("CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\n{many}{last}");
+        stream.write_all(text.as_bytes()).unwrap();
+        let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+        let answer = lines.find(|line| line.starts_with("MSG answer")).unwrap();
+        (nats, answer)
+    });
+    let (_nats, _answer) = answered.await.unwrap();
+    assert_eq!(listed(&a, "z-1").await, None);
 }
 
 #[tokio::test]

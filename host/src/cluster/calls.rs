@@ -11,6 +11,7 @@ use async_nats::{Message, StatusCode};
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Cluster;
 use super::gathering::{collect, entries_of};
@@ -34,6 +35,7 @@ pub(super) struct Ready {
     answers: Answers,
     node: Reachable,
     lost: CancellationToken,
+    sending: TaskTrackerToken,
 }
 
 impl Cluster {
@@ -91,6 +93,7 @@ impl Cluster {
         request: impl FnOnce(Sender) -> Request,
     ) -> Result<Ready, CallError> {
         let client = self.client()?.clone();
+        let sending = self.sending.begin();
         let (lost, node) = (self.link.lost(), self.reachable(node)?);
         let sender = self.sender();
         let subject = self.subjects.calls(&node.peer.id);
@@ -99,7 +102,7 @@ impl Cluster {
         self.too_large(&bytes)?;
         let answers = self.waits(answers)?;
         let reply = self.subjects.answer(&boot, answers.token);
-        Ok(Ready { client, subject, reply, bytes, answers, node, lost })
+        Ok(Ready { client, subject, reply, bytes, answers, node, lost, sending })
     }
 
     /// Queues a request. Requests to a node arrive in the order of these calls.
@@ -120,6 +123,7 @@ impl Cluster {
         queue: impl FnOnce(String) -> Result<(), CallError>,
     ) -> Result<Sent, CallError> {
         self.client()?;
+        let _sending = self.sending.begin();
         let (lost, node) = (self.link.lost(), self.reachable(node)?);
         let answers = self.waits(1)?;
         queue(self.subjects.answer(&self.boot(), answers.token))?;
@@ -167,7 +171,7 @@ impl Ready {
     }
 
     pub(super) async fn send(self) -> Result<Sent, CallError> {
-        let Ready { client, subject, reply, bytes, answers, node, lost } = self;
+        let Ready { client, subject, reply, bytes, answers, node, lost, sending } = self;
         let in_flight = InFlight::begin(&node);
         let begun = Instant::now();
         let sent = client.publish_with_reply(subject, reply, bytes);
@@ -178,6 +182,7 @@ impl Ready {
                 return Err(CallError::Unavailable("the connection to NATS was lost".to_owned()));
             }
         }
+        drop(sending);
         node.counts.sent.fetch_add(1, Relaxed);
         Ok(Sent { answers, node, lost, begun, _in_flight: in_flight })
     }
@@ -292,6 +297,7 @@ impl Peers for Cluster {
 
     fn notify(&self, node: &str, call: PeerCall) -> Result<(), CallError> {
         self.client()?;
+        let _sending = self.sending.begin();
         let node = self.reachable(node)?;
         let subject = self.subjects.calls(&node.peer.id);
         let bytes = Request::Notify(self.sender(), call).write()?;

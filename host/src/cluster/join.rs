@@ -8,16 +8,15 @@ use std::time::{Duration, Instant};
 use async_nats::{Message, RequestErrorKind};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::time::MissedTickBehavior;
 
 use super::known::fits;
 use super::presence::{Heartbeat, Phase, Step};
-use super::{Cluster, LAST_MESSAGES, heartbeat, subjects};
+use super::{Cluster, heartbeat, subjects};
 use crate::api::NodeInfo;
+use crate::call::VERSION;
 use crate::call::text::{NAME, line};
-use crate::call::{Payload, VERSION};
 use crate::config::MAX_SERVERS;
 use crate::events::HostEvent;
 
@@ -120,7 +119,7 @@ impl Cluster {
     }
 
     /// Asks a node for its facts.
-    async fn ask(&self, node: &str, question: &'static [u8]) -> Option<NodeInfo> {
+    pub(super) async fn ask(&self, node: &str, question: &'static [u8]) -> Option<NodeInfo> {
         let client = self.link.up_client()?;
         match client.request(self.subjects.info(node), Bytes::from_static(question)).await {
             Ok(answer) => {
@@ -138,19 +137,6 @@ impl Cluster {
                 None
             }
         }
-    }
-
-    /// Waits until each other node has read what this node has sent before: its phase, and answers.
-    pub(super) async fn settle(&self) {
-        let Some(client) = self.link.up_client() else { return };
-        self.send_heartbeat().await;
-        // A message stands for what was queued before it.
-        let others: Vec<String> = self.view.load().nodes.keys().cloned().collect();
-        let asked = async {
-            _ = client.flush().await;
-            join_all(others.iter().map(|node| self.ask(node, b""))).await
-        };
-        _ = tokio::time::timeout(LAST_MESSAGES, asked).await;
     }
 
     /// Sends heartbeats, reads those of others, and serves their calls, until the host ends.
@@ -269,15 +255,18 @@ impl Cluster {
             Ok(beats) => beats,
             Err(error) => return tracing::error!(%error, "cannot hear other nodes"),
         };
-        while let Some(Message { payload, .. }) = beats.next().await {
-            let read = (payload.len() <= MAX_HEARTBEAT).then(|| serde_json::from_slice::<Heartbeat>(&payload).ok());
-            let Some(beat) = read.flatten() else {
-                self.link.counts.malformed.inc();
-                continue;
-            };
-            let steps = self.presence.lock().heard(beat, Instant::now());
-            self.take(steps);
-        }
+        let take = |message: Message| self.on_heartbeat(&message.payload);
+        self.beats.read(&mut beats, take).await;
+    }
+
+    fn on_heartbeat(self: &Arc<Self>, payload: &[u8]) {
+        let read = (payload.len() <= MAX_HEARTBEAT).then(|| serde_json::from_slice::<Heartbeat>(payload).ok());
+        let Some(beat) = read.flatten() else {
+            self.link.counts.malformed.inc();
+            return;
+        };
+        let steps = self.presence.lock().heard(beat, Instant::now());
+        self.take(steps);
     }
 
     /// Does what a change of the nodes asks for.
@@ -349,7 +338,7 @@ impl Cluster {
     }
 
     /// The facts about this node, for the nodes that ask.
-    pub(super) fn facts(&self) -> Payload {
-        Payload::Bytes(serde_json::to_vec(&*self.info.lock()).unwrap_or_default())
+    pub(super) fn facts(&self) -> Bytes {
+        serde_json::to_vec(&*self.info.lock()).unwrap_or_default().into()
     }
 }

@@ -11,9 +11,10 @@ use super::Cluster;
 use super::census_request::CensusRequest;
 use super::counted::COUNTS;
 use super::join::MEETS;
+use super::settle::SETTLES;
 use super::wire::{Answer, Entries, Request};
 use crate::call::text::{MESSAGE, line};
-use crate::call::{CallError, GatherEntry, Payload};
+use crate::call::{CallError, GatherEntry};
 use crate::ports::BoxFuture;
 
 impl Cluster {
@@ -30,29 +31,29 @@ impl Cluster {
         *self.stop_serving.lock() = stop.clone();
         let end = stop.clone();
         tokio::spawn(async move {
-            let receive = async {
-                while let Some(message) = calls.next().await {
-                    cluster.on_call(message);
-                }
-            };
+            let receive = cluster.calls.read(&mut calls, |message| cluster.on_call(message));
             end.run_until_cancelled(receive).await
         });
         let cluster = self.clone();
         tokio::spawn(async move {
             let receive = async {
                 while let Some(message) = questions.next().await {
-                    let Some(reply) = message.reply else { continue };
+                    let Some(reply) = message.reply.map(|reply| reply.to_string()) else { continue };
                     if let Some(boot) = message.payload.strip_prefix(COUNTS) {
                         let (cluster, boot) = (cluster.clone(), message.payload.slice_ref(boot));
-                        tokio::spawn(async move { cluster.answer_whether_it_counts(&boot, reply.to_string()).await });
+                        tokio::spawn(async move { cluster.answer_whether_it_counts(&boot, reply).await });
+                        continue;
+                    }
+                    if &*message.payload == SETTLES {
+                        let cluster = cluster.clone();
+                        tokio::spawn(async move { cluster.answer_settled(reply).await });
                         continue;
                     }
                     if &*message.payload == MEETS {
                         cluster.met.store(true, Release);
                         cluster.repeat_last();
                     }
-                    let Payload::Bytes(facts) = cluster.facts() else { continue };
-                    cluster.send(reply.to_string(), facts.into()).await;
+                    cluster.send(reply, cluster.facts()).await;
                 }
             };
             stop.run_until_cancelled(receive).await
