@@ -272,19 +272,77 @@ fn printable(text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
+
+    /// The inputs of each target.
+    fn corpus() -> Vec<(&'static str, FuzzTarget, Vec<(PathBuf, Vec<u8>)>)> {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+        let inputs = |name: &str| {
+            let inputs = std::fs::read_dir(corpus.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let mut inputs: Vec<PathBuf> = inputs.map(|entry| entry.unwrap().path()).collect();
+            assert!(!inputs.is_empty(), "{name} has no corpus");
+            inputs.sort();
+            inputs.into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+        };
+        TARGETS.map(|(name, target)| (name, target, inputs(name))).into()
+    }
+
+    fn passes(target: FuzzTarget, bytes: &[u8]) -> bool {
+        std::panic::catch_unwind(|| target(bytes)).is_ok()
+    }
 
     #[test]
     fn every_input_of_the_corpus_passes() {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
-        for (name, target) in TARGETS {
-            let inputs = std::fs::read_dir(corpus.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-            let inputs: Vec<_> = inputs.map(|entry| entry.unwrap().path()).collect();
-            assert!(!inputs.is_empty(), "{name} has no corpus");
-            for input in inputs {
-                let bytes = std::fs::read(&input).unwrap();
-                let result = std::panic::catch_unwind(|| target(&bytes));
-                assert!(result.is_ok(), "{}", input.display());
+        for (_, target, inputs) in corpus() {
+            for (path, bytes) in inputs {
+                assert!(passes(target, &bytes), "{}", path.display());
+            }
+        }
+    }
+
+    /// Changes some bytes: sets, removes, repeats or inserts them, or takes them from another
+    /// input.
+    fn changed(random: &mut fastrand::Rng, bytes: &[u8], other: &[u8]) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        for _ in 0..random.usize(1..=4) {
+            let from = random.usize(0..=bytes.len());
+            let until = bytes.len().min(from + random.usize(0..=16));
+            match random.u8(0..5) {
+                0 => bytes[from..until].fill_with(|| random.u8(..)),
+                1 => _ = bytes.drain(from..until),
+                2 => _ = bytes.splice(from..from, bytes[from..until].to_vec()),
+                3 => {
+                    _ = bytes.splice(from..until, (0..random.usize(1..=16)).map(|_| random.u8(..)).collect::<Vec<_>>())
+                }
+                _ => {
+                    let begin = random.usize(0..=other.len());
+                    let end = other.len().min(begin + random.usize(0..=64));
+                    _ = bytes.splice(from..until, other[begin..end].iter().copied());
+                }
+            }
+        }
+        bytes
+    }
+
+    /// What `.ci/fuzz` does for longer, and guided by the coverage. `FANFARE_TEST_SEED` repeats a
+    /// run.
+    #[test]
+    fn inputs_that_are_like_those_of_the_corpus_pass() {
+        let seed = std::env::var("FANFARE_TEST_SEED").ok().map(|seed| seed.parse().unwrap());
+        let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+        let mut random = fastrand::Rng::with_seed(seed);
+        for (name, target, inputs) in corpus() {
+            for _ in 0..1_000 {
+                let mut any = || &inputs[random.usize(0..inputs.len())].1;
+                let (one, other) = (any(), any());
+                let bytes = changed(&mut random, one, other);
+                assert!(
+                    passes(target, &bytes),
+                    "FANFARE_TEST_SEED={seed}, {name}: {:?}",
+                    bytes.escape_ascii().to_string()
+                );
             }
         }
     }
