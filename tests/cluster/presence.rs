@@ -145,7 +145,7 @@ async fn nodes_with_another_version_of_the_protocol_are_named_and_not_called() {
 }
 
 /// What the node answers to a message of another program, which it has received whole.
-fn answered(nats: &Nats, subject: &str, message: &str) -> String {
+pub fn answered(nats: &Nats, subject: &str, message: &str) -> String {
     let mut stream = TcpStream::connect(nats.address()).unwrap();
     let size = message.len();
     let text = format!("CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {size}\r\n{message}\r\n");

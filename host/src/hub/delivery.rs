@@ -84,6 +84,7 @@ impl Delivery {
         self.turn = self.turn.wrapping_add(1);
         self.steps = 0;
         self.cut_blocked(now);
+        self.excuse_silence(now);
         self.ping(now);
         self.end_lost(now);
     }
@@ -292,7 +293,6 @@ impl Delivery {
     /// turn, since the thread polls its sockets between turns, and then it is read once more.
     fn end_lost(&mut self, now: Instant) {
         let Some(previous) = self.previous.replace(now) else { return };
-        self.excuse_silence(now, previous);
         for (queue, why) in LOST {
             while !self.is_over()
                 && let Some((index, due)) = self.connections.front(queue).filter(|(_, due)| *due <= previous)
@@ -310,14 +310,16 @@ impl Delivery {
         }
     }
 
-    /// Gives all clients the whole time again if this thread has sent no pings for a while, such as
-    /// in a process that was stopped: clients that are silent otherwise answer only pings.
-    fn excuse_silence(&mut self, now: Instant, previous: Instant) {
+    /// Gives clients the whole time again if pings are late, such as in a process that was stopped.
+    /// A client that is silent otherwise answers only pings, and has some time for each answer.
+    fn excuse_silence(&mut self, now: Instant) {
         let settings = &self.namespace.settings;
-        let (ping, until) = (settings.ping, now + settings.silence);
-        if ping.is_zero() || now.duration_since(previous) <= ping * 2 {
+        let for_answer = settings.silence.saturating_sub(settings.ping);
+        let late = self.connections.front(Queue::Ping).map(|(_, due)| now.saturating_duration_since(due));
+        if late.is_none_or(|late| late <= for_answer / 2) {
             return;
         }
+        let until = now + for_answer;
         while let Some((index, _)) = self.connections.front(Queue::Silent).filter(|(_, due)| *due < until) {
             self.restart(Queue::Silent, index, now);
         }

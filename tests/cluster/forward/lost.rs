@@ -10,7 +10,8 @@ use super::limits::release;
 use super::{all_see, call, chat, client, client_at, gate, here, pair, seen, send, set, there};
 use crate::cli::project::{freeze, pid_of};
 use crate::cluster::cable::Cable;
-use crate::cluster::presence::publish;
+use crate::cluster::presence::{answered, publish};
+use crate::cluster::streams::until_state;
 use crate::harness::{Connection, Nats, eventually, metric_of};
 
 #[tokio::test]
@@ -186,4 +187,17 @@ async fn a_message_for_a_node_with_another_version_of_the_protocol_is_unavailabl
     let mut client = client.lock().await;
     assert_eq!(here(&mut client, set("chatServer", &json!("chat-1"))).await, Value::Null);
     assert_eq!(call(&mut client, "sessions.echo", json!(2)).await["data"], 2);
+}
+
+#[tokio::test]
+async fn an_act_of_a_message_that_has_ended_is_refused() {
+    let Some(nats) = Nats::start().await else { return };
+    let gate = gate(&nats, "gate-1").start().await;
+    until_state(&gate, "up").await;
+    let facts = answered(&nats, "fanfare.info.gate-1", "");
+    let facts: Value = serde_json::from_str(facts.lines().last().unwrap()).unwrap();
+    let boot = facts["boot"].as_str().unwrap();
+    // A late answer with a subject for the result of its act. No message waits for it.
+    let refused = answered(&nats, &format!("fanfare.answer.{boot}.1000000"), "");
+    assert!(refused.contains("the message has ended meanwhile: its session was not changed"), "{refused}");
 }

@@ -97,6 +97,32 @@ fn a_silent_client_is_not_lost_because_the_host_has_sent_no_pings() {
 }
 
 #[test]
+fn a_client_has_time_to_answer_a_ping_that_was_late() {
+    let mut bench = Bench::with(|setup| {
+        setup.streams.silence = Duration::from_secs(20);
+        setup.streams.ping = Duration::from_secs(8);
+    });
+    let [answers, silent] = [bench.open("a", 0), bench.open("a", 0)];
+    bench.run();
+    bench.now += Duration::from_secs(8);
+    answers.say("pong");
+    silent.say("pong");
+    bench.run();
+    // The process was stopped just before the next ping.
+    bench.now += Duration::from_secs(7);
+    bench.run();
+    bench.now += Duration::from_secs(14);
+    bench.run();
+    assert_eq!((answers.is_open(), silent.is_open()), (true, true), "they were pinged only now");
+    for _ in 0..5 {
+        bench.now += Duration::from_secs(4);
+        answers.say("pong");
+        bench.run();
+    }
+    assert_eq!((answers.is_open(), silent.is_open()), (true, false));
+}
+
+#[test]
 fn a_client_has_a_time_for_each_message_from_its_first_part_to_its_last() {
     let mut bench = Bench::with(|setup| {
         setup.streams.message = Duration::from_secs(30);
