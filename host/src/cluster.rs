@@ -38,6 +38,7 @@ mod order;
 mod posting;
 mod posts;
 mod presence;
+mod progress;
 mod pushes;
 mod rollouts;
 mod serve;
@@ -86,7 +87,7 @@ use former::Former;
 use link::{Link, Outgoing};
 use posting::AllPosting;
 use presence::{Heartbeat, Phase, Presence, View};
-use settle::{Reading, Sending};
+use progress::{Reading, Sending};
 use subjects::Subjects;
 use waiting::Waiting;
 

@@ -2,11 +2,6 @@
 //! it had for the node that stops.
 
 use futures_util::future::join_all;
-use futures_util::{Stream, StreamExt};
-use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
-use tokio_util::task::TaskTracker;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Cluster;
 use super::link::Outgoing;
@@ -14,61 +9,6 @@ use super::link::Outgoing;
 /// What a question for facts says if its answer shall follow everything that the node which asks
 /// has sent before, and that the other one has sent to it.
 pub(super) const SETTLES: &[u8] = b"settles";
-
-/// The most questions that wait for a task. Others wait until there is room.
-const MOST_WAITING: usize = 64;
-
-/// A task that reads messages. Others ask it whether it has read what had arrived.
-#[derive(Default)]
-pub(super) struct Reading(Mutex<Option<mpsc::Sender<oneshot::Sender<()>>>>);
-
-impl Reading {
-    /// Reads messages until they end.
-    pub(super) async fn read<T>(&self, mut messages: impl Stream<Item = T> + Unpin, mut take: impl FnMut(T)) {
-        let (sender, mut questions) = mpsc::channel(MOST_WAITING);
-        *self.0.lock() = Some(sender);
-        loop {
-            tokio::select! {
-                biased;
-                message = messages.next() => match message {
-                    Some(message) => take(message),
-                    None => return,
-                },
-                Some(asked) = questions.recv() => {
-                    _ = asked.send(());
-                }
-            }
-        }
-    }
-
-    /// Waits until all messages are read that have arrived before. Returns at once without a task
-    /// that reads.
-    pub(super) async fn catch_up(&self) {
-        let Some(sender) = self.0.lock().clone() else { return };
-        let (asked, caught_up) = oneshot::channel();
-        if sender.send(asked).await.is_ok() {
-            _ = caught_up.await;
-        }
-    }
-}
-
-/// Requests between the choice of their node and the moment at which they are sent.
-#[derive(Default)]
-pub(super) struct Sending(Mutex<TaskTracker>);
-
-impl Sending {
-    /// Begins before the node is chosen. The request is sent when the token is dropped.
-    pub(super) fn begin(&self) -> TaskTrackerToken {
-        self.0.lock().token()
-    }
-
-    /// Waits until all requests are sent that have begun before.
-    async fn sent(&self) {
-        let begun = std::mem::take(&mut *self.0.lock());
-        begun.close();
-        begun.wait().await;
-    }
-}
 
 impl Cluster {
     /// Waits until each other node has read what this node has sent before, its phase and answers,
@@ -102,48 +42,5 @@ impl Cluster {
         if !self.link.queue(Outgoing { subject: reply.clone(), reply: None, bytes: bytes.clone() }) {
             self.send(reply, bytes).await;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-    use futures_util::FutureExt;
-    use futures_util::stream::poll_fn;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_task_has_caught_up_when_it_has_read_all_that_had_arrived() {
-        let (reading, count) = (Arc::new(Reading::default()), Arc::new(AtomicUsize::new(0)));
-        assert!(reading.catch_up().now_or_never().is_some(), "nobody reads");
-        let (sender, mut messages) = mpsc::unbounded_channel();
-        let (reads, counts) = (reading.clone(), count.clone());
-        let task = tokio::spawn(async move {
-            let messages = poll_fn(|context| messages.poll_recv(context));
-            reads.read(messages, |()| _ = counts.fetch_add(1, Relaxed)).await;
-        });
-        tokio::task::yield_now().await;
-        for round in 1..=10 {
-            (0..1_000).for_each(|_| sender.send(()).unwrap());
-            reading.catch_up().await;
-            assert_eq!(count.load(Relaxed), round * 1_000);
-        }
-        drop(sender);
-        task.await.unwrap();
-        reading.catch_up().await;
-    }
-
-    #[tokio::test]
-    async fn requests_that_have_begun_are_waited_for_and_later_ones_are_not() {
-        let sending = Sending::default();
-        let first = sending.begin();
-        let mut sent = Box::pin(sending.sent());
-        assert!(sent.as_mut().now_or_never().is_none());
-        let _later = sending.begin();
-        drop(first);
-        assert!(sent.now_or_never().is_some());
     }
 }
