@@ -14,6 +14,9 @@ use super::topology::FRONTENDS;
 /// The connection of a client, and the number of a message of it.
 pub type Key = (String, u64);
 
+/// The code of a message that has failed without an answer.
+pub const SILENCE: &str = "silence";
+
 /// The end of a message, as its client knows it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum End {

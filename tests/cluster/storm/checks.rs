@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use super::books::{Books, End, Got, Key, LogBook, Message, Shared, Stay};
+use super::books::{Books, End, Got, Key, LogBook, Message, SILENCE, Shared, Stay};
 use super::log::LOGS;
 use super::topology::{FRONTENDS, NODES, Topology};
 
@@ -140,7 +140,7 @@ impl Checks<'_> {
             let count = runs.get(key).copied().unwrap_or_default();
             let right = match (&message.ended, message.error()) {
                 (None, _) => false,
-                (Some((_, End::Lost)), _) | (_, Some("crashed" | "timeout")) => count <= 1,
+                (Some((_, End::Lost)), _) | (_, Some("crashed" | "timeout" | SILENCE)) => count <= 1,
                 (Some((_, End::Refused { .. })), Some(_)) => count == 0,
                 // The call of `note` was refused.
                 (_, Some(_)) if kind == "noted" => count == 0,
@@ -197,6 +197,7 @@ impl Checks<'_> {
             let Some(error) = message.error() else { continue };
             let allowed = self.shared.allowed(message.span(), |allows| match error {
                 "timeout" => allows.timeouts,
+                SILENCE => allows.errors || allows.timeouts,
                 // While a channel moves, a publish to it fails (docs/channels.md, Several nodes).
                 "crashed" | "unavailable" => {
                     allows.errors || allows.moves && LOGS.iter().any(|log| log.act == message.act)

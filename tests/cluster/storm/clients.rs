@@ -76,6 +76,8 @@ struct Open {
     since: Option<Instant>,
     /// The member leaves of its own accord when nothing waits any more.
     leaves: bool,
+    /// How the connection has ended.
+    ended: Option<Received>,
 }
 
 impl Member {
@@ -135,9 +137,10 @@ impl Member {
             heard: Heard::default(),
             since: None,
             leaves: false,
+            ended: None,
         };
         if self.enter(&mut open).await.is_none() {
-            assert!(self.setting.doors.was_shut(frontend, turn), "{} was closed", open.from);
+            assert!(self.setting.doors.was_shut(frontend, turn), "{} was closed: {:?}", open.from, open.ended);
             return None;
         }
         if self.setting.is_at_once {
@@ -217,7 +220,7 @@ impl Member {
             }
         }
         let shut = self.setting.doors.was_shut(open.frontend, open.turn);
-        assert!(shut, "{} was closed, although its frontend runs", open.from);
+        assert!(shut, "{} was closed, although its frontend runs: {:?}", open.from, open.ended);
         self.setting.shared.books().closed += 1;
         open
     }
@@ -326,7 +329,10 @@ async fn packet_of(open: &mut Open) -> Option<Value> {
             Received::Text(text) if text == "#1" => _ = write(open, "#2").await,
             Received::Text(text) if text.is_empty() => _ = write(open, "").await,
             Received::Text(text) => return Some(serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"))),
-            _ => return None,
+            other => {
+                open.ended = Some(other);
+                return None;
+            }
         }
     }
 }

@@ -1,11 +1,12 @@
-//! Plain WebSockets, whose frontend calls backends for them, and readers of a live stream.
+//! Plain WebSockets, whose frontend calls backends for them or forwards their messages, and readers
+//! of a live stream.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::books::{End, Got, Message, Stay};
+use super::books::{End, Got, Message, SILENCE, Stay};
 use super::clients::{Heard, Order, Setting};
 use crate::harness::websocket::{TEXT, masked};
 use crate::harness::{EventStream, Received, WebSocket};
@@ -14,18 +15,32 @@ use crate::harness::{EventStream, Received, WebSocket};
 const WINDOW: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The same of a client whose messages are forwarded. One that fails has no answer
+/// (docs/websockets.md): it has failed if a later one was answered this long ago.
+const FAR_WINDOW: usize = 256;
+const OVERTAKEN: Duration = Duration::from_secs(4);
+
 /// A client with a plain WebSocket.
 pub struct Plain {
     pub index: usize,
     pub setting: Setting,
 }
 
+/// The messages that wait for their answers, and since when a later one has its answer.
+type Waiting = BTreeMap<u64, Option<Instant>>;
+
 impl Plain {
+    /// Whether its messages are forwarded.
+    fn is_far(&self) -> bool {
+        self.index % 2 == 1
+    }
+
     pub async fn run(self) {
         let shared = self.setting.shared.clone();
         for connection in 1_u32.. {
             let (frontend, turn, address) = self.setting.doors.enter(self.index % 2).await;
-            let opened = tokio::spawn(async move { WebSocket::open(address, "/api/gate/relay").await });
+            let path = if self.is_far() { "/api/gate/far" } else { "/api/gate/relay" };
+            let opened = tokio::spawn(async move { WebSocket::open(address, path).await });
             let was_shut = || self.setting.doors.was_shut(frontend, turn);
             let socket = match opened.await {
                 Ok(socket) => socket,
@@ -39,7 +54,7 @@ impl Plain {
             assert!(left || was_shut(), "{from} was closed, although its frontend runs");
             let mut books = shared.books();
             books.closed += usize::from(!left);
-            for number in waiting {
+            for number in waiting.into_keys() {
                 books.noted.get_mut(&(from.clone(), number)).unwrap().ended = Some((Instant::now(), End::Lost));
             }
         }
@@ -47,8 +62,8 @@ impl Plain {
 
     /// Sends and receives until the connection ends. Returns what has got no answer, and whether
     /// the client has left of its own accord.
-    async fn live(&self, mut socket: WebSocket, from: &str, frontend: usize) -> (BTreeSet<u64>, bool) {
-        let (shared, mut waiting, mut sent, mut leaves) = (&self.setting.shared, BTreeSet::new(), 0, false);
+    async fn live(&self, mut socket: WebSocket, from: &str, frontend: usize) -> (Waiting, bool) {
+        let (shared, mut waiting, mut sent, mut leaves) = (&self.setting.shared, Waiting::new(), 0, false);
         let mut pace = tokio::time::interval(self.setting.pace);
         pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut home = self.setting.home.clone();
@@ -60,18 +75,24 @@ impl Plain {
             }
             tokio::select! {
                 _ = pace.tick() => {
-                    let sends = *self.setting.order.borrow() == Order::Send && !leaves && waiting.len() < WINDOW;
-                    if sends {
+                    if self.is_far() {
+                        self.give_up(from, &mut waiting);
+                    }
+                    let window = if self.is_far() { FAR_WINDOW } else { WINDOW };
+                    let sends = *self.setting.order.borrow() == Order::Send && !leaves;
+                    // Its answer shows whether the others have failed.
+                    let asks = self.is_far() && waiting.values().any(Option::is_none);
+                    if (sends || asks) && waiting.len() < window {
                         let message = Message { act: "", to: 0, sent: Instant::now(), ended: None, told: 0 };
                         shared.books().noted.insert((from.to_owned(), sent), message);
-                        waiting.insert(sent);
+                        waiting.insert(sent, None);
                         let text = json!({ "from": from, "number": sent }).to_string();
                         sent += 1;
                         if socket.try_raw(&masked(true, TEXT, text.as_bytes())).await.is_err() {
                             return (waiting, false);
                         }
                     }
-                    if let Some(oldest) = waiting.first() {
+                    if let Some(oldest) = waiting.keys().next() {
                         let sent = shared.books().noted[&(from.to_owned(), *oldest)].sent;
                         assert!(sent.elapsed() < PATIENCE, "{from} has got no answer to {oldest}");
                     }
@@ -81,7 +102,8 @@ impl Plain {
                     Received::Text(text) => {
                         let reply: Value = serde_json::from_str(&text).unwrap();
                         let number = reply["number"].as_u64().unwrap_or_else(|| panic!("{from}: {reply}"));
-                        assert!(waiting.remove(&number), "{from} got a second answer: {reply}");
+                        assert!(waiting.remove(&number).is_some(), "{from} got a second answer: {reply}");
+                        waiting.range_mut(..number).for_each(|(_, since)| _ = since.get_or_insert_with(Instant::now));
                         if reply["act"].is_null() {
                             shared.mark(&format!("p{}", self.index), "noted");
                         }
@@ -92,6 +114,17 @@ impl Plain {
                     _ => return (waiting, false),
                 },
             }
+        }
+    }
+
+    /// Takes messages for failed that were overtaken.
+    fn give_up(&self, from: &str, waiting: &mut Waiting) {
+        let is_over = |since: &mut Option<Instant>| since.is_some_and(|since| since.elapsed() > OVERTAKEN);
+        for (number, _) in waiting.extract_if(.., |_, since| is_over(since)) {
+            let mut books = self.setting.shared.books();
+            let message = books.noted.get_mut(&(from.to_owned(), number)).unwrap();
+            let end = End::Refused { code: SILENCE.to_owned(), message: "there was no answer".to_owned() };
+            message.ended = Some((Instant::now(), end));
         }
     }
 }

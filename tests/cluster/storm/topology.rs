@@ -74,12 +74,13 @@ fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// The manifest of the guest on frontends: it receives plain WebSockets there.
+/// The manifest of the guest on frontends: it receives plain WebSockets there, and leaves the
+/// messages of those at `far` to backends.
 fn manifest_of_gate() -> Value {
     json!({
         "component": "ledger.wasm",
         "routes": [{ "path": "relay", "handler": "relay", "middlewares": "session" }],
-        "sockets": { "relay": { "path": "relay" } },
+        "sockets": { "relay": { "path": "relay" }, "far": { "module": GUEST, "path": "receive" } },
         "capabilities": { "sessions": true, "rpc": [GUEST] },
     })
 }

@@ -102,6 +102,13 @@ async fn relay(said: Json<Said>) -> Json<Value> {
     Json(json!({ "from": from, "number": number, "act": result(noted.map(|_| Value::Null)) }))
 }
 
+/// A message over a plain WebSocket that a frontend forwards: records it, and replies like `relay`.
+#[handler]
+fn receive(said: Json<Said>) -> Result<Json<Value>> {
+    record("noted", &said.text())?;
+    Ok(Json(json!({ "from": said.from, "number": said.number, "act": null })))
+}
+
 /// Records a message of `relay`.
 #[handler]
 fn note(said: Json<Said>) -> Result<()> {
@@ -123,4 +130,4 @@ fn hear(body: Text, cx: Context) -> Result<()> {
     record("heard", &format!("{} {}", broadcast.seq, *body))
 }
 
-fanfare_sdk::module!(enter, say, relay, note, probe, hear);
+fanfare_sdk::module!(enter, say, relay, receive, note, probe, hear);
