@@ -209,7 +209,11 @@ async fn a_node_that_is_gone_has_no_sessions_although_it_is_listed() {
 async fn a_read_that_is_on_its_way_when_the_connection_is_lost_is_unavailable() {
     for finds in [false, true] {
         let Some(mut nats) = Nats::start().await else { return };
-        let slow = json!({ "cluster": { "goneAfter": "1m" } });
+        // It ends neither because the node is gone nor at its deadline.
+        let slow = json!({
+            "cluster": { "goneAfter": "1m" },
+            "modules": { "sessions": { "limits": { "timeout": "1m" } } },
+        });
         let a = host("a-1", &nats.url()).config(slow).start().await;
         let (_project, b) = process("b-1", &nats.url()).await;
         meet(&[&a], &["a-1", "b-1"]).await;
