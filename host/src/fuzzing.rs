@@ -276,8 +276,11 @@ mod tests {
 
     use super::*;
 
+    /// Inputs with their files.
+    type Inputs = Vec<(PathBuf, Vec<u8>)>;
+
     /// The inputs of each target.
-    fn corpus() -> Vec<(&'static str, FuzzTarget, Vec<(PathBuf, Vec<u8>)>)> {
+    fn corpus() -> [(&'static str, FuzzTarget, Inputs); TARGETS.len()] {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
         let inputs = |name: &str| {
             let inputs = std::fs::read_dir(corpus.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -286,7 +289,7 @@ mod tests {
             inputs.sort();
             inputs.into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
         };
-        TARGETS.map(|(name, target)| (name, target, inputs(name))).into()
+        TARGETS.map(|(name, target)| (name, target, inputs(name)))
     }
 
     fn passes(target: FuzzTarget, bytes: &[u8]) -> bool {
