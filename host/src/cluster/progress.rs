@@ -46,17 +46,22 @@ impl Reading {
 
 /// Requests between the choice of their node and the moment at which they are sent.
 #[derive(Default)]
-pub(super) struct Sending(Mutex<TaskTracker>);
+pub(super) struct Sending {
+    begun: Mutex<TaskTracker>,
+    /// Held by the one that waits, because it has taken the requests that others would wait for.
+    waits: tokio::sync::Mutex<()>,
+}
 
 impl Sending {
     /// Begins before the node is chosen. The request is sent when the token is dropped.
     pub(super) fn begin(&self) -> TaskTrackerToken {
-        self.0.lock().token()
+        self.begun.lock().token()
     }
 
     /// Waits until all requests are sent that have begun before.
     pub(super) async fn sent(&self) {
-        let begun = std::mem::take(&mut *self.0.lock());
+        let _waits = self.waits.lock().await;
+        let begun = std::mem::take(&mut *self.begun.lock());
         begun.close();
         begun.wait().await;
     }
@@ -98,9 +103,11 @@ mod tests {
         let sending = Sending::default();
         let first = sending.begin();
         let mut sent = Box::pin(sending.sent());
+        let mut of_another_node = Box::pin(sending.sent());
         assert!(sent.as_mut().now_or_never().is_none());
-        let _later = sending.begin();
+        assert!(of_another_node.as_mut().now_or_never().is_none());
         drop(first);
+        let _later = sending.begin();
         assert!(sent.now_or_never().is_some());
     }
 }
