@@ -73,8 +73,7 @@ impl Cluster {
     /// Queues a request of the host itself. Each node gets one at a time. It counts neither
     /// as a call nor in `cluster.maxWaiting`.
     pub(super) fn ask_beside(&self, question: Question) -> Result<Asked, CallError> {
-        let answers = self.waiting.begin(1, u32::MAX).ok_or_else(CallError::stopping)?;
-        self.ask_with(answers, vec![question])
+        self.ask_with(self.waiting.begin_beside(), vec![question])
     }
 
     fn ask_with(&self, answers: Answers, questions: Vec<Question>) -> Result<Asked, CallError> {

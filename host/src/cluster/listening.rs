@@ -74,7 +74,8 @@ impl Cluster {
     /// Resolves when NATS has done what this node has asked of it so far, with false if the
     /// connection is lost before. What a node sends to itself has made the whole way.
     async fn is_in_step(&self) -> bool {
-        let (Some(client), Ok(mut answers)) = (self.link.client(), self.waits(1)) else { return false };
+        let Some(client) = self.link.client() else { return false };
+        let mut answers = self.waiting.begin_beside();
         let lost = self.link.lost();
         let subject = self.subjects.answer(&self.boot(), answers.token);
         let arrives = async { client.publish(subject, Bytes::new()).await.is_ok() && answers.next().await.is_some() };

@@ -101,7 +101,7 @@ impl Cluster {
             sure: self.is_sure(),
             queued_messages,
             queued_bytes,
-            waiting: self.waiting.len() as u64,
+            waiting: self.waiting.calls().into(),
             serving: self.serving.load(Relaxed).into(),
             durable: self.durable.outbox.len(),
             counters: self.link.counts.snapshot().into_iter().chain(self.durable.counters()).collect(),

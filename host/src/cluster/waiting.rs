@@ -8,37 +8,55 @@ use async_nats::Message;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-/// The calls that wait, by the number of their answer's subject.
+/// What waits, by the number of its answer's subject.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    calls: Mutex<HashMap<u64, mpsc::Sender<Message>>>,
+    receivers: Mutex<Receivers>,
     next: AtomicU64,
 }
 
-/// A call that waits. It ends when this is dropped.
+#[derive(Debug, Default)]
+struct Receivers {
+    by_token: HashMap<u64, mpsc::Sender<Message>>,
+    /// How many of them are calls.
+    calls: u32,
+}
+
+/// A call, or a request of the host itself, that waits. It ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Answers {
     all: Arc<Waiting>,
     pub(super) token: u64,
+    is_call: bool,
     received: mpsc::Receiver<Message>,
 }
 
 impl Waiting {
-    /// Begins to wait for `count` answers. `None` if `most` calls wait already.
+    /// Begins a call that waits for `count` answers. `None` if `most` calls wait already.
     pub(super) fn begin(self: &Arc<Self>, count: usize, most: u32) -> Option<Answers> {
-        let (sender, received) = mpsc::channel(count.max(1));
-        let mut calls = self.calls.lock();
-        if calls.len() >= usize::try_from(most).unwrap_or(usize::MAX) {
+        let mut receivers = self.receivers.lock();
+        if receivers.calls >= most {
             return None;
         }
+        receivers.calls += 1;
+        Some(self.insert(&mut receivers, count, true))
+    }
+
+    /// Begins a request of the host itself for one answer. It takes no room of calls.
+    pub(super) fn begin_beside(self: &Arc<Self>) -> Answers {
+        self.insert(&mut self.receivers.lock(), 1, false)
+    }
+
+    fn insert(self: &Arc<Self>, receivers: &mut Receivers, count: usize, is_call: bool) -> Answers {
+        let (sender, received) = mpsc::channel(count.max(1));
         let token = self.next.fetch_add(1, Relaxed);
-        calls.insert(token, sender);
-        Some(Answers { all: self.clone(), token, received })
+        receivers.by_token.insert(token, sender);
+        Answers { all: self.clone(), token, is_call, received }
     }
 
     /// Hands an answer to its call. Returns one that no call waits for, because it is late.
     pub(super) fn answered(&self, token: u64, message: Message) -> Option<Message> {
-        match self.calls.lock().get(&token) {
+        match self.receivers.lock().by_token.get(&token) {
             // A full queue has all the answers that were asked for.
             Some(sender) => _ = sender.try_send(message),
             None => return Some(message),
@@ -48,11 +66,12 @@ impl Waiting {
 
     /// Whether a call waits for an answer.
     pub(super) fn has(&self, token: u64) -> bool {
-        self.calls.lock().contains_key(&token)
+        self.receivers.lock().by_token.contains_key(&token)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.calls.lock().len()
+    /// How many calls wait.
+    pub(super) fn calls(&self) -> u32 {
+        self.receivers.lock().calls
     }
 }
 
@@ -64,6 +83,28 @@ impl Answers {
 
 impl Drop for Answers {
     fn drop(&mut self) {
-        self.all.calls.lock().remove(&self.token);
+        let mut receivers = self.all.receivers.lock();
+        receivers.by_token.remove(&self.token);
+        receivers.calls -= u32::from(self.is_call);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_of_the_host_take_no_room_of_calls() {
+        let waiting = Arc::new(Waiting::default());
+        let beside = waiting.begin_beside();
+        let call = waiting.begin(1, 1).expect("the request of the host is no call");
+        assert!(waiting.begin(1, 1).is_none());
+        let second = waiting.begin_beside();
+        assert_eq!(waiting.calls(), 1);
+        assert!(waiting.has(beside.token) && waiting.has(call.token) && waiting.has(second.token));
+        drop((beside, call));
+        assert_eq!(waiting.calls(), 0);
+        assert!(waiting.begin(1, 1).is_some());
+        assert!(waiting.has(second.token));
     }
 }

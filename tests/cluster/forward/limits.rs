@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{all_see, call, chat, client, gate, pair, send, there};
-use crate::harness::{Nats, Started, eventually};
+use crate::harness::{EventStream, Nats, Started, TestHost, eventually};
 
 #[tokio::test]
 async fn messages_beyond_max_serving_are_refused() {
@@ -50,7 +50,29 @@ async fn messages_beyond_max_waiting_are_refused() {
     assert_eq!(call(&mut second, "gate.echo", json!(1)).await["data"], 1);
     release(&back).await;
     assert_eq!(first.json().await["data"], 1);
-    assert_eq!(call(&mut second, "sessions.echo", json!(2)).await["data"], 2);
+    let echoed = call(&mut second, "sessions.echo", json!(2)).await;
+    assert_eq!(echoed["data"], 2, "{echoed}");
+}
+
+#[tokio::test]
+async fn readers_follow_other_nodes_while_max_waiting_is_reached() {
+    let Some(nats) = Nats::start().await else { return };
+    let sse = json!({ "capabilities": { "sse": ["*"] } });
+    let of =
+        |host: TestHost| host.and("streams").manifest("streams", sse.clone()).grant("streams", json!({ "sse": ["*"] }));
+    let front =
+        of(gate(&nats, "gate-1")).config(json!({ "cluster": { "maxWaiting": 1, "timeout": "30s" } })).start().await;
+    let back = of(chat(&nats, 1)).start().await;
+    all_see(&[&front, &back], &["chat-1"]).await;
+    let mut client = client(&front).await;
+    send(&mut client, 1, "sessions.hold", json!(1)).await;
+    eventually("it waits", || async { front.metric("fanfare_cluster_waiting", &[]).await == 1.0 }).await;
+    let mut stream = EventStream::open(front.http, "/stream?connectKey=key").await;
+    let event = json!({ "key": "key", "data": "from another node" }).to_string();
+    assert_eq!(back.post("/api/streams/publish", event).await.status, 200);
+    assert_eq!(stream.data().await, "from another node");
+    release(&back).await;
+    assert_eq!(client.json().await["data"], 1);
 }
 
 #[tokio::test]
