@@ -281,18 +281,14 @@ impl Presence {
         entry.gone.cancel();
         self.full = false;
         let info = entry.facts?.info;
-        for (module, channels) in &info.channels {
-            for channel in channels.iter().take(MOST_PATTERNS.saturating_sub(self.former_channels.len())) {
-                self.former_channels.insert(channel.pattern.clone(), module.clone());
-            }
-        }
+        remember_channels(&mut self.former_channels, &info);
         self.former.add(&info);
         Some(Step::Down { node: info.id.clone(), server: info.server.clone(), reason: reason.to_owned() })
     }
 
     /// The nodes that can be called now.
     pub(super) fn view(&self) -> View {
-        let mut view = View::default();
+        let (mut view, mut former) = (View::default(), self.former_channels.clone());
         for entry in self.entries.values() {
             let Some(Facts { info, known }) = entry.facts.clone() else { continue };
             let peer = Peer { id: info.id.as_str().into(), server: info.server.as_str().into(), workers: info.workers };
@@ -302,6 +298,7 @@ impl Presence {
                 view.frontends.insert(node.info.id.clone(), node.clone());
             }
             if entry.beat.phase == Phase::Leaving {
+                remember_channels(&mut former, &node.info);
                 continue;
             }
             view.channels.add(&node.peer, &node.info.channels);
@@ -311,7 +308,7 @@ impl Presence {
             }
             view.nodes.insert(node.info.id.clone(), node);
         }
-        view.channels.set_former(self.former_channels.clone());
+        view.channels.set_former(former);
         view
     }
 
@@ -319,6 +316,15 @@ impl Presence {
     pub(super) fn incompatible(&self) -> Vec<(String, u8)> {
         let other = self.entries.values().filter(|entry| entry.beat.version != VERSION);
         other.map(|entry| (entry.beat.node.clone(), entry.beat.version)).collect()
+    }
+}
+
+/// Adds what a node declares that is gone, or about to be.
+fn remember_channels(former: &mut BTreeMap<String, String>, info: &NodeInfo) {
+    for (module, channels) in &info.channels {
+        for channel in channels.iter().take(MOST_PATTERNS.saturating_sub(former.len())) {
+            former.insert(channel.pattern.clone(), module.clone());
+        }
     }
 }
 

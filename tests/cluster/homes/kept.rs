@@ -113,6 +113,19 @@ async fn try_publish(client: &mut Client, channel: &str, data: Value) -> Value {
 }
 
 #[tokio::test]
+async fn a_kept_channel_has_a_position_on_every_node_before_its_first_message() {
+    let Some(nats) = Nats::start().await else { return };
+    let hosts = three(&nats).await;
+    let channel = channel("lasting", &[("c-1", &ALL)]);
+    for host in &hosts {
+        let mut client = Client::subscribed(host, 2, &channel).await;
+        let page = client.ok("#history", json!({ "channel": channel })).await;
+        assert!(page["position"].as_str().is_some_and(|position| position.ends_with("-0")), "{page}");
+        assert_eq!(page["complete"], true);
+    }
+}
+
+#[tokio::test]
 async fn a_channel_has_one_order_on_all_nodes_and_the_stream_has_its_messages() {
     for nats in Nats::all().await {
         let hosts = three(&nats).await;

@@ -67,6 +67,33 @@ async fn the_messages_of_all_nodes_have_one_order_and_those_of_a_publisher_keep_
 }
 
 #[tokio::test]
+async fn a_channel_has_a_position_on_every_node_before_its_first_message() {
+    let Some(nats) = Nats::start().await else { return };
+    let hosts = three(&nats).await;
+    let channel = channel("history", &[("c-1", &ALL)]);
+    let asked = json!({ "do": "history", "channel": channel, "after": null, "most": 3 });
+    let of_guest = used(&hosts[0], asked).await;
+    let epoch = of_guest["epoch"].as_u64().unwrap();
+    assert!(epoch > 0 && of_guest["complete"] == true, "{of_guest}");
+    let first = json!(format!("{epoch:x}-0"));
+    for host in &hosts {
+        let mut client = Client::subscribed(host, 2, &channel).await;
+        let page = client.ok("#history", json!({ "channel": channel })).await;
+        assert_eq!((&page["position"], &page["complete"]), (&first, &json!(true)));
+        let same = client.ok("#history", json!({ "channel": channel, "after": first })).await;
+        assert_eq!((&same["position"], &same["complete"]), (&first, &json!(true)));
+        let other = client.ok("#history", json!({ "channel": channel, "after": "1-7" })).await;
+        assert_eq!((&other["position"], &other["complete"]), (&first, &json!(false)));
+    }
+    let mut client = Client::subscribed(&hosts[0], 2, &channel).await;
+    client.publish(&channel, json!("first")).await;
+    let message = client.message().await;
+    assert_eq!(message["position"], first.as_str().unwrap().replace("-0", "-1"));
+    let page = client.ok("#history", json!({ "channel": channel, "after": first })).await;
+    assert_eq!((&page["complete"], page["messages"].as_array().unwrap().len()), (&json!(true), 1));
+}
+
+#[tokio::test]
 async fn a_client_resumes_on_any_node_and_guests_and_programs_read_the_same_history() {
     let Some(nats) = Nats::start().await else { return };
     let hosts = three(&nats).await;

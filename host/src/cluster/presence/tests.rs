@@ -1,4 +1,6 @@
 use super::*;
+use crate::api::ChannelPatternStatus;
+use crate::call::CallError;
 
 fn beat(node: &str, boot: &str, since: u64) -> Heartbeat {
     let (node, boot) = (node.to_owned(), boot.to_owned());
@@ -149,4 +151,20 @@ fn a_node_with_another_version_is_named_once_and_never_called() {
     assert_eq!(presence.heard(other.clone(), now), [named]);
     assert_eq!(presence.heard(other, now), []);
     assert_eq!((ids(&presence).len(), presence.incompatible()), (0, vec![("b".to_owned(), VERSION + 1)]));
+}
+
+#[test]
+fn the_channels_of_a_node_that_stops_or_has_stopped_are_unavailable_and_not_open() {
+    let now = Instant::now();
+    let mut presence = presence();
+    presence.heard(beat("b", "1", 10), now);
+    let room = ChannelPatternStatus { pattern: "room/*".to_owned(), ..ChannelPatternStatus::default() };
+    let channels = BTreeMap::from([("m".to_owned(), vec![room])]);
+    presence.learned(NodeInfo { channels, ..info("b", "1", 1) });
+    let rule = |presence: &Presence| presence.view().channels.rule("room/1").expect("it is declared");
+    assert!(rule(&presence).is_ok());
+    presence.heard(Heartbeat { phase: Phase::Leaving, ..beat("b", "1", 10) }, now);
+    assert!(matches!(rule(&presence), Err(CallError::Unavailable(_))));
+    presence.heard(Heartbeat { phase: Phase::Left, ..beat("b", "1", 10) }, now);
+    assert!(matches!(rule(&presence), Err(CallError::Unavailable(_))));
 }

@@ -69,6 +69,13 @@ impl Channels {
         Some(ChannelPage { epoch, messages, latest, complete })
     }
 
+    /// The page of a channel that does not exist on this node, its home: readers on other nodes ask
+    /// for its history before its first message, too. `None` if it exists, or if there are no other
+    /// nodes.
+    pub fn first_page(&self, name: &str, after: Option<ChannelPosition>) -> Option<ChannelPage> {
+        self.map.begins_at(name).map(|last| ended(last, after))
+    }
+
     /// Announces the numbers of members that are due, drops messages of one part of the channels
     /// that are too old, and channels that nobody uses. Returns when to do it again.
     pub fn sweep(&self, now: Instant) -> Duration {
@@ -119,7 +126,8 @@ impl Channels {
 /// The page of a channel that has ended with this message, because nothing of it was left.
 fn ended(last: ChannelPosition, after: Option<ChannelPosition>) -> ChannelPage {
     let (epoch, latest) = (last.epoch, last.offset);
-    ChannelPage { epoch, messages: Vec::new(), latest, complete: after == Some(last) }
+    let complete = after.map_or(latest == 0, |after| after == last);
+    ChannelPage { epoch, messages: Vec::new(), latest, complete }
 }
 
 impl Histories for Channels {

@@ -85,6 +85,24 @@ impl Map {
         self.ended.lock().get(name).copied()
     }
 
+    /// The position from which a channel that does not exist begins, also later. `None` if it
+    /// exists, or if there are no other nodes, which may ask for it.
+    pub fn begins_at(&self, name: &str) -> Option<ChannelPosition> {
+        if !self.is_shared.load(Relaxed) {
+            return None;
+        }
+        let channels = self.shards.of(name)?.map.lock();
+        if channels.contains_key(name) {
+            return None;
+        }
+        let last = self.ended(name);
+        Some(last.unwrap_or_else(|| {
+            let first = ChannelPosition { epoch: epoch(), offset: 0 };
+            self.remember(&name.into(), first);
+            first
+        }))
+    }
+
     /// The channels that have ended, with their last positions.
     pub fn all_ended(&self) -> Vec<(Arc<str>, ChannelPosition)> {
         self.ended.lock().iter().map(|(name, last)| (name.clone(), *last)).collect()

@@ -95,7 +95,9 @@ impl ChannelService {
         if self.history_rule(channel, actor)?.settings.count == 0 {
             return Ok(none());
         }
-        let page = self.hub.channels.history(channel, after, most, max_bytes);
+        let kept = || self.hub.channels.history(channel, after, most, max_bytes);
+        // It may begin meanwhile.
+        let page = kept().or_else(|| self.hub.channels.first_page(channel, after)).or_else(kept);
         Ok(page.unwrap_or_else(|| ChannelPage { complete: after.is_none(), ..none() }))
     }
 
