@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::context::{Context, ContextBuilder};
 use async_nats::jetstream::stream::Config;
+use futures_util::StreamExt;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::process::Child;
@@ -190,9 +191,36 @@ impl Topology {
     pub async fn becomes(&self, what: &str, mut holds: impl AsyncFnMut() -> Result<(), String>) {
         let begun = Instant::now();
         while let Err(why) = holds().await {
-            assert!(begun.elapsed() < PATIENCE, "not true after {PATIENCE:?}: {what}: {why}");
+            if begun.elapsed() > PATIENCE {
+                panic!("not true after {PATIENCE:?}: {what}: {why}\n{}", self.report().await);
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// What the backends and the NATS servers say about durable broadcasts, and the last lines of
+    /// each log.
+    async fn report(&self) -> String {
+        let mut report = String::new();
+        for index in FRONTENDS..NODES.len() {
+            report += &format!("{}: {:?}\n", NODES[index], self.operator(index, "GET", "/v1/broadcasts", "").await);
+        }
+        if let Ok(context) = self.jetstream().await
+            && let Ok(stream) = context.get_stream("fanfare_broadcasts").await
+        {
+            report += &format!("{:?}\n", stream.cached_info());
+            let mut consumers = stream.consumers();
+            while let Some(consumer) = consumers.next().await {
+                report += &format!("{consumer:?}\n");
+            }
+        }
+        for (node, name) in self.nodes.iter().zip(NODES) {
+            let log = node.process.as_ref().and_then(|process| fs::read_to_string(&process.log).ok());
+            for line in log.iter().flat_map(|text| text.lines().rev().take(30)) {
+                report += &format!("{name}: {line}\n");
+            }
+        }
+        report
     }
 
     /// Asks the admin listener of a node. `None` if it does not answer.
