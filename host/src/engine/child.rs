@@ -5,7 +5,7 @@
 //! program that does not call it would start itself again and again.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::functions::Functions;
 use super::{compatibility, format};
-use crate::files;
+use crate::files::{self, ReadError};
 
 /// The first argument of a child process that compiles. No other program should have a command of
 /// this name.
@@ -189,7 +189,11 @@ fn run(args: &CompileJob) -> u8 {
 /// The exit code after an error of the compiler. What the limit of memory causes is not the fault
 /// of the component.
 fn code_of(error: &wasmtime::Error) -> u8 {
-    if error.is::<wasmtime::OutOfMemory>() { OUT_OF_MEMORY } else { REFUSED }
+    let has_no_room = match error.downcast_ref() {
+        Some(ReadError::Io(error)) => error.kind() == io::ErrorKind::OutOfMemory,
+        _ => error.is::<wasmtime::OutOfMemory>(),
+    };
+    if has_no_room { OUT_OF_MEMORY } else { REFUSED }
 }
 
 /// Returns the artefact of a component, and its functions if they are kept.
@@ -244,6 +248,9 @@ mod tests {
     #[test]
     fn the_limit_of_memory_is_not_the_fault_of_the_component() {
         assert_eq!(code_of(&wasmtime::OutOfMemory::new(500_000).into()), OUT_OF_MEMORY);
+        let read = |kind: io::ErrorKind| wasmtime::Error::from(ReadError::Io(kind.into()));
+        assert_eq!(code_of(&read(io::ErrorKind::OutOfMemory)), OUT_OF_MEMORY);
+        assert_eq!(code_of(&read(io::ErrorKind::NotFound)), REFUSED);
         assert_eq!(code_of(&wasmtime::format_err!("no component")), REFUSED);
     }
 
