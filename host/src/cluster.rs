@@ -166,7 +166,7 @@ struct Node {
     dispatch: OnceLock<Weak<Dispatch>>,
     roster: OnceLock<Weak<Roster>>,
     reloads: OnceLock<Weak<dyn Reloads>>,
-    sessions: OnceLock<Arc<dyn Sessions>>,
+    sessions: OnceLock<Weak<dyn Sessions>>,
     census: OnceLock<Weak<dyn CensusReceiver>>,
     channels: OnceLock<Arc<dyn HomeChannels>>,
 }
@@ -178,6 +178,10 @@ impl Node {
 
     fn roster(&self) -> Option<Arc<Roster>> {
         self.roster.get().and_then(Weak::upgrade)
+    }
+
+    fn sessions(&self) -> Option<Arc<dyn Sessions>> {
+        self.sessions.get().and_then(Weak::upgrade)
     }
 
     fn reloads(&self) -> Option<Arc<dyn Reloads>> {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -46,6 +47,25 @@ async fn no_call_fails_when_nodes_stop_in_order_one_after_another() {
         stop.store(true, Relaxed);
     };
     tokio::join!(stops, calls(0), calls(0), calls(0), calls(1), calls(1), calls(1));
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_node_that_has_ended() {
+    let Some(nats) = Nats::start().await else { return };
+    let b = start(&nats, "b-1", "beta", &["echo"]).await;
+    for stops in [false, true] {
+        let a = start(&nats, "a-1", "alpha", &["echo"]).await;
+        sees(&a, &[("a-1", "echo"), ("b-1", "echo")]).await;
+        let told = a.nested(0, json!({ "route": "echo/who", "target": { "server": "beta" } })).await;
+        assert_eq!(end(&told), "ok", "{told}");
+        let left = Arc::downgrade(a.running().dispatch());
+        match stops {
+            true => _ = a.stop().await,
+            false => drop(a),
+        }
+        eventually("nothing is left", || async { left.strong_count() == 0 }).await;
+        eventually("b misses it", || async { listed(&b, "a-1").await.is_none() }).await;
+    }
 }
 
 async fn knows(host: &Started, id: &str) -> bool {

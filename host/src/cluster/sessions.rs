@@ -34,8 +34,9 @@ pub struct ClusterSessions {
 impl ClusterSessions {
     /// `own` are the sessions of this node.
     pub fn new(own: Arc<dyn Sessions>, cluster: &Arc<Cluster>, ack_timeout: Duration) -> ClusterSessions {
-        // The host calls this once.
-        _ = cluster.node.sessions.set(own.clone());
+        // The host calls this once. The sessions hold the calls, and these the cluster.
+        let weak = Arc::downgrade(&own);
+        _ = cluster.node.sessions.set(weak);
         ClusterSessions { own, cluster: cluster.clone(), ack_timeout }
     }
 }
@@ -122,8 +123,8 @@ impl Cluster {
     /// Does what another node asks about the sessions of this one. A push is done when this
     /// returns.
     pub(super) fn on_session_request(&self, request: SessionRequest) -> BoxFuture<Result<Vec<GatherEntry>, CallError>> {
-        let Some(sessions) = self.node.sessions.get() else { return failed(CallError::stopping()) };
-        let outcome = served(&**sessions, request);
+        let Some(sessions) = self.node.sessions() else { return failed(CallError::stopping()) };
+        let outcome = served(&*sessions, request);
         // As part of an entry, the data of a failure crosses as they are.
         Box::pin(async move {
             let outcome = outcome.await;
