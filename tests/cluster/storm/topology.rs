@@ -202,8 +202,8 @@ impl Topology {
     /// each log.
     async fn report(&self) -> String {
         let mut report = String::new();
-        for index in FRONTENDS..NODES.len() {
-            report += &format!("{}: {:?}\n", NODES[index], self.operator(index, "GET", "/v1/broadcasts", "").await);
+        for (index, name) in NODES.iter().enumerate().skip(FRONTENDS) {
+            report += &format!("{name}: {:?}\n", self.operator(index, "GET", "/v1/broadcasts", "").await);
         }
         if let Ok(context) = self.jetstream().await
             && let Ok(stream) = context.get_stream("fanfare_broadcasts").await
