@@ -32,7 +32,7 @@ async fn the_first_restart_is_immediate_and_the_second_one_backs_off() {
 #[tokio::test]
 async fn a_module_that_waits_to_restart_says_for_how_long() {
     let host = TestHost::empty().and_as("traps", "patient").one_restart().workers(1);
-    let host = host.limit("patient", "timeout", "1s").limit("patient", "mailbox", 1).start().await;
+    let host = host.limit("patient", "timeout", "4s").limit("patient", "mailbox", 1).start().await;
     let trap = async || assert_eq!(host.call("any", "patient", "trap", "").await["code"], "crashed");
     trap().await;
     assert_eq!(host.count("any", "patient").await, 1);
