@@ -38,12 +38,15 @@ impl Cluster {
     async fn until_all_count_it(&self) {
         let begun = Instant::now();
         while self.link.is_up() {
-            let asked = self.fence.now();
+            self.fence.begin_to_ask(self.fence.now());
             let others = self.others();
             let counted = self.has_heard_all(&others, begun.elapsed())
                 && !join_all(others.iter().map(|(node, _)| self.is_counted_by(node))).await.contains(&false);
             if counted && self.others().iter().all(|other| others.contains(other)) {
-                return self.fence.all_count_it(asked);
+                self.fence.all_count_it();
+            }
+            if self.fence.holds() {
+                return;
             }
             tokio::time::sleep(self.config.heartbeat / 4).await;
         }

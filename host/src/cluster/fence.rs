@@ -20,6 +20,8 @@ pub(super) struct Fence {
     since: AtomicU64,
     /// 0 until the first heartbeat has come back.
     until: AtomicU64,
+    /// Until when it is sure if all other nodes answer that they count it.
+    if_counted: AtomicU64,
     /// Whether the other nodes are being asked.
     pub(super) asks: AtomicBool,
     /// The nodes when this one was sure last.
@@ -33,6 +35,7 @@ impl Fence {
             gone_after: millis(gone_after),
             since: AtomicU64::new(0),
             until: AtomicU64::new(0),
+            if_counted: AtomicU64::new(0),
             asks: AtomicBool::new(false),
             view: ArcSwap::default(),
         }
@@ -60,18 +63,29 @@ impl Fence {
     /// A heartbeat that this node has sent at this time has come back. Returns whether the other
     /// nodes have to be asked.
     pub(super) fn came_back(&self, sent: u64, now: u64) -> bool {
+        let until = sent.saturating_add(self.gone_after);
         let is_first = self.until.load(Acquire) == 0;
         let is_new = is_first && sent < self.since.load(Acquire).saturating_add(self.gone_after);
         if is_new || self.holds_at(now) {
-            self.all_count_it(sent);
+            self.until.fetch_max(until, AcqRel);
             return false;
+        }
+        // A node that counts this one when it is asked hears its heartbeats from then on.
+        if now < self.if_counted.load(Acquire) {
+            self.if_counted.fetch_max(until, AcqRel);
         }
         true
     }
 
-    /// All other nodes have counted this one at this time, or later.
-    pub(super) fn all_count_it(&self, at: u64) {
-        self.until.fetch_max(at.saturating_add(self.gone_after), AcqRel);
+    /// The other nodes are asked at this time whether they count this one.
+    pub(super) fn begin_to_ask(&self, now: u64) {
+        self.if_counted.store(now.saturating_add(self.gone_after), Release);
+    }
+
+    /// All of them have answered that they do. An answer may take longer than the time in which a
+    /// node counts as gone.
+    pub(super) fn all_count_it(&self) {
+        self.until.fetch_max(self.if_counted.load(Acquire), AcqRel);
     }
 }
 
@@ -94,10 +108,29 @@ mod tests {
         // What was sent before the node was frozen comes back late.
         assert!(fence.came_back(4_000, 9_000), "others may have taken it for gone");
         assert!(!fence.holds_at(9_000));
-        fence.all_count_it(9_500);
+        fence.begin_to_ask(9_500);
+        assert!(!fence.holds_at(9_600), "nobody has answered");
+        fence.all_count_it();
         assert!(fence.holds_at(12_000));
         assert!(!fence.came_back(10_000, 12_000));
         assert!(fence.holds_at(12_999));
+    }
+
+    #[test]
+    fn a_home_that_gets_late_answers_is_sure_because_of_its_heartbeats_since_it_has_asked() {
+        let fence = Fence::new(Duration::from_secs(3));
+        assert!(fence.came_back(4_000, 9_000));
+        fence.begin_to_ask(9_500);
+        for sent in [9_400, 10_000, 12_000, 14_000] {
+            assert!(fence.came_back(sent, sent + 100));
+        }
+        fence.all_count_it();
+        assert!(fence.holds_at(16_999) && !fence.holds_at(17_000));
+        // Others may have taken it for gone between two of its heartbeats.
+        fence.begin_to_ask(20_000);
+        assert!(fence.came_back(22_900, 23_000));
+        fence.all_count_it();
+        assert!(!fence.holds_at(23_000));
     }
 
     #[test]

@@ -205,6 +205,35 @@ async fn a_node_that_was_cut_off_serves_its_own_clients_and_all_agree_again_afte
     assert_ne!(on_b[1].0, on_b[2].0, "the home has been away: its channels begin anew");
 }
 
+/// Each question to `b-1` takes longer than the time in which a node counts as gone.
+#[tokio::test]
+async fn a_home_that_was_cut_off_accepts_messages_again_although_others_answer_late() {
+    let Some(nats) = Nats::start().await else { return };
+    let (near, far) = (Duration::ZERO, Duration::from_millis(350));
+    let mut cables = Vec::new();
+    let mut hosts = Vec::new();
+    for (id, delay) in [("a-1", near), ("b-1", far)] {
+        let cable = Cable::to(nats.address(), delay).await;
+        let mut config = settings(id, "node", &format!("nats://{}", cable.address));
+        config["cluster"]["timeout"] = json!("5s");
+        hosts.push(with(config).start().await);
+        cables.push(cable);
+    }
+    let ids = ["a-1", "b-1"];
+    agree(&[&hosts[0], &hosts[1]], &ids).await;
+    let channel = channel("history", &[("a-1", &ids)]);
+    let mut member = Client::subscribed(&hosts[1], 2, &channel).await;
+    let mut publisher = Client::open(&hosts[0], 2).await;
+    publish_at_last(&mut publisher, &channel, json!("before")).await;
+    cables[0].pull();
+    agree(&[&hosts[1]], &["b-1"]).await;
+    is_alone(&hosts[0]).await;
+    cables[0].plug_in();
+    agree(&[&hosts[0], &hosts[1]], &ids).await;
+    publish_at_last(&mut publisher, &channel, json!("again")).await;
+    assert_eq!(data_of(received(&mut member, &json!("again")).await), [json!("before"), json!("again")]);
+}
+
 #[tokio::test]
 async fn without_nats_each_node_serves_its_clients_and_the_channel_has_one_order_afterwards() {
     let Some(mut nats) = Nats::start().await else { return };
