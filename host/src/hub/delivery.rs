@@ -210,15 +210,20 @@ impl Delivery {
         }
     }
 
-    /// Sends the last notice, and ends the connection. Returns false if its client still waits for
-    /// an answer, so that it must end later.
+    /// Sends the last notice, and ends the connection behind the answers in the inbox. Returns
+    /// false if its client still waits for one, so that it must end later.
     pub fn stop(&mut self, index: u32) -> bool {
         self.notify(index, Notice::Stop);
-        if self.connections.get(index).is_some_and(|connection| connection.client.is_busy()) {
-            return false;
+        let ends = !self.is_busy(index);
+        if ends {
+            self.inbox.push_stop_of(index);
         }
-        self.close(index);
-        true
+        ends
+    }
+
+    /// Whether the client of a connection waits for an answer.
+    pub fn is_busy(&mut self, index: u32) -> bool {
+        self.connections.get(index).is_some_and(|connection| connection.client.is_busy())
     }
 
     /// Ends a connection once its queue was sent.

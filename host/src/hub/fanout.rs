@@ -194,6 +194,16 @@ impl Fanout {
                 }
                 (Act::Stop, None)
             }
+            // Another one may have the number meanwhile.
+            Item::StopOne(index) if self.delivery.is_busy(index) => {
+                self.batches.left.push_back(index);
+                self.batches.due.get_or_insert(now);
+                return 0;
+            }
+            Item::StopOne(index) => {
+                self.delivery.close(index);
+                return 0;
+            }
         };
         let connections = &self.delivery.connections;
         match topic {

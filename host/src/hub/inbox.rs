@@ -58,6 +58,8 @@ pub enum Item {
     CloseAll,
     /// All connections end, and those that follow.
     Stop,
+    /// This connection ends because of that, behind the last answers to its client.
+    StopOne(u32),
 }
 
 /// A new connection.
@@ -247,6 +249,12 @@ impl Inbox {
     /// calls it.
     pub fn push_stop(&self) {
         self.state.lock().items.push_back(Item::Stop);
+    }
+
+    /// Tells the fan-out to end a connection after everything that was added before, as the answer
+    /// that its client has waited for. Only the fan-out itself calls it.
+    pub fn push_stop_of(&self, index: u32) {
+        self.state.lock().items.push_back(Item::StopOne(index));
     }
 
     /// Moves up to `max` items and all ready connections to the fan-out. If there are none, the

@@ -311,3 +311,19 @@ fn a_stop_ends_connections_in_batches_and_those_that_wait_for_an_answer_last() {
     node.bench.run();
     assert!(clients[0].ended());
 }
+
+#[test]
+fn the_last_answer_to_a_client_comes_before_the_end_of_its_connection() {
+    let mut node = Node::new();
+    let (session, reader) = node.open();
+    reader.change(|wire| wire.is_busy = true);
+    node.bench.run();
+    node.bench.fanouts[0].stop();
+    node.bench.run();
+    assert!(reader.is_open());
+    node.sessions.send(&Recipient::Session(session.id.to_string()), text("answer"));
+    reader.change(|wire| wire.is_busy = false);
+    node.bench.now += Duration::from_millis(50);
+    node.bench.run();
+    assert!(reader.ended() && reader.received().ends_with("answer "), "{}", reader.received());
+}
