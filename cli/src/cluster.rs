@@ -24,9 +24,9 @@ pub enum ClusterCommand {
     Up(up::UpArgs),
     /// Show the nodes of the cluster, as a running host knows them.
     List(ListArgs),
-    /// Stop all nodes of the cluster in order.
+    /// Let all nodes of the cluster drain and stop.
     Stop(stop::StopArgs),
-    /// Stop some nodes of the cluster in order.
+    /// Let some nodes of the cluster drain and stop.
     Remove(stop::RemoveArgs),
     /// Call a route of a module on one node.
     Send(send::SendArgs),

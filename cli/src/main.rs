@@ -77,7 +77,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Make a folder a project: fanfare.json, modules/ and .gitignore.
     Init(init::InitArgs),
-    /// Create a module in one of five languages that builds and passes its tests.
+    /// Create a module that builds and passes its tests.
     New(new::NewArgs),
     /// Build modules with the build.command of their module.json, and check the components.
     Build(build::BuildArgs),

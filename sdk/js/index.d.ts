@@ -388,7 +388,7 @@ export namespace sessions {
     /** Signs a token with these claims for the client. `expires` is in milliseconds. */
     function authenticate(claims: object, options?: Of & { expires?: number }): void;
     function deauthenticate(options?: Of): void;
-    /** Queues a message for sessions of this node, and returns their number. */
+    /** Sends a message to sessions of all nodes. Returns the number of those of this node. */
     function send(to: Recipient, name: string, payload?: Sendable): number;
     function disconnect(options?: Of & { code?: number; reason?: string }): void;
     /** Adds sessions to a group. Returns how many were not in it. */

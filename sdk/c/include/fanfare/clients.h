@@ -124,7 +124,7 @@ typedef struct {
     const char *node;
 } ff_recipient;
 
-// Queues a message for sessions of this node. Returns their number, or -1.
+// Sends a message to sessions of all nodes without waiting. Returns how many this node has, or -1.
 int64_t ff_sessions_send(ff_recipient to, const char *name, ff_body body);
 
 // Ends a session after everything queued is sent. The code is 1000, or 4000 to 4999.

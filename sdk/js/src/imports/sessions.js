@@ -60,7 +60,7 @@ export function deauthenticate({ session } = {}) {
     now(wit.sessions.deauthenticate, me(), own(session));
 }
 
-/** Queues a message for sessions of this node, and returns their number. `null`: that of the call. */
+/** Sends a message to sessions of all nodes without waiting, and returns how many this node has. `null`: that of the call. */
 export function send(to, name, payload) {
     return now(wit.sessions.send, me(), toRecipient(to), toText(name, "the name of a message"), toPayload(payload));
 }
