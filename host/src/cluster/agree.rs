@@ -1,5 +1,7 @@
 //! How nodes agree: by changing values of the bucket, and by knowing which nodes are there.
 
+use std::sync::atomic::Ordering::Acquire;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -21,6 +23,16 @@ impl Cluster {
     /// Whether this node has taken part for long enough to have heard from all others.
     pub(super) fn knows_all(&self) -> bool {
         self.here_since.lock().is_some_and(|since| since.elapsed() >= self.config.gone_after)
+    }
+
+    /// Whether a node that knows no others is alone, so that it is the home for its own clients:
+    /// others that this node reaches would have answered to its first heartbeat.
+    pub(super) fn is_alone_for_sure(&self) -> bool {
+        if !self.link.is_up() || self.conflict.load(Acquire) {
+            return true;
+        }
+        let is_here = self.here_since.lock().is_some_and(|since| since.elapsed() >= self.config.heartbeat);
+        is_here && self.presence.lock().has_met_all()
     }
 
     /// Whether a start of a host takes part in the cluster, as far as this node knows.

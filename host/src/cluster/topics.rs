@@ -136,8 +136,10 @@ impl Prepared for Ready {
 
 impl Topics for Cluster {
     fn is_sure(&self) -> bool {
-        // Alone, a node is the home for its own clients.
-        self.fence.holds() || self.view.load().nodes.is_empty()
+        match self.view.load().nodes.is_empty() {
+            true => self.is_alone_for_sure(),
+            false => self.fence.holds(),
+        }
     }
 
     fn prepare(&self, posts: Vec<Post>) -> Result<Box<dyn Prepared>, CallError> {

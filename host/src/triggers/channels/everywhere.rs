@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::after::After;
-use super::backend::unsure;
 use super::routed::Rule;
 use super::service::{ChannelService, Refusal};
 use crate::call::{CallError, ChannelMessage, ChannelPlace, ChannelPosition, ChannelSettings, Payload, Post};
@@ -31,8 +30,9 @@ impl ChannelService {
         self.topics.prepare(vec![post])?.send(&mut || {
             // It is called once.
             let Some(message) = message.take() else { return Acted::Failed };
-            if has_home && !self.topics.is_sure() {
-                published = Err(unsure(name));
+            // The channel may have moved while the publish waited.
+            if has_home && let Err(error) = self.is_still_home(name) {
+                published = Err(error);
                 return Acted::Failed;
             }
             let here = self.publish_here(name, message, has_home);

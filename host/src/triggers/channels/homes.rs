@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::actor::Actor;
 use super::after::After;
-use super::backend::{StartedCall, moves};
+use super::backend::{StartedCall, moves, unsure};
 use super::lines::Kind;
 use super::routed::{Rule, decision};
 use super::service::{ChannelService, Request};
@@ -48,6 +48,17 @@ impl ChannelService {
         match self.topics.is_alone() {
             true => Ok(None),
             false => self.other_home(channel),
+        }
+    }
+
+    /// Fails unless this node may give a message its place now.
+    pub(super) fn is_still_home(&self, channel: &str) -> Result<(), CallError> {
+        if !self.topics.is_sure() {
+            return Err(unsure(channel));
+        }
+        match self.other_home(channel)? {
+            None => Ok(()),
+            Some(_) => Err(moves(channel)),
         }
     }
 

@@ -283,19 +283,23 @@ impl ChannelService {
         let channel = channel.clone();
         self.runtime.spawn(async move {
             let mut pause = PAUSES.0;
-            while service.hub.channels.has_listeners(&channel) && service.is_own_and_kept(&channel) {
-                if service.is_read(&channel, None) {
-                    break;
-                }
+            while service.has_to_read(&channel) {
                 _ = service.until_read(&channel, None, false).await;
-                if service.is_read(&channel, None) {
-                    break;
+                if service.has_to_read(&channel) {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSES.1);
                 }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSES.1);
             }
             service.keeping.soon.lock().remove(&channel);
+            // It may have come into doubt just before.
+            if service.has_to_read(&channel) {
+                service.read_soon(&channel);
+            }
         });
+    }
+
+    fn has_to_read(&self, channel: &Arc<str>) -> bool {
+        self.hub.channels.has_listeners(channel) && self.is_own_and_kept(channel) && !self.is_read(channel, None)
     }
 
     /// Another node has given a message of a channel this place. If this node is the home and does

@@ -193,7 +193,7 @@ async fn without_jetstream_or_without_nats_a_publish_and_a_check_say_what_is_mis
     let error = client.error("#history", json!({ "channel": "channels/lasting/1" })).await.to_string();
     assert!(error.contains("unavailable") && error.contains("is JetStream enabled"), "{error}");
     // Other channels are not concerned.
-    client.publish("channels/history/1", json!(1)).await;
+    publish(&mut client, "channels/history/1", 1).await;
     let alone = host(json!({})).start().await;
     let mut client = Client::subscribed(&alone, 2, "channels/lasting/1").await;
     let error = try_publish(&mut client, "channels/lasting/1", json!(1)).await.to_string();

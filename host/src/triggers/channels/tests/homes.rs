@@ -94,3 +94,16 @@ async fn the_next_home_is_told_what_this_one_has_placed_until_it_knows() {
     bench.service.settle_all().await;
     assert_eq!(*bench.modules.asked.lock(), []);
 }
+
+#[tokio::test]
+async fn a_channel_that_moves_while_a_route_decides_accepts_nothing_here() {
+    let bench = Bench::among_others();
+    let kept = ChannelSettings { count: 9, age: Duration::from_secs(60), bytes: 1_000, ..ChannelSettings::default() };
+    bench.route(&[ChannelAction::Publish], kept);
+    bench.publish("late");
+    bench.until_calls(1).await;
+    *bench.modules.home.lock() = Some("h");
+    bench.end(0, pass(None));
+    bench.until_done(&["late: unavailable"]).await;
+    assert_eq!(bench.heard(), Vec::<String>::new());
+}
