@@ -149,6 +149,25 @@ pub async fn a_node_starts_without_nats_and_joins_later() {
     }
 }
 
+/// The question whether another node has its id gets no answer.
+#[tokio::test]
+async fn a_node_whose_connection_ends_while_it_joins_tries_again() {
+    let Some(mut nats) = Nats::start().await else { return };
+    let b = start(&nats, "b-1", "beta", &["echo"]).await;
+    let cable = Cable::losing(nats.address(), "fanfare.info.a-1").await;
+    let mut far = node("a-1", "alpha", &format!("nats://{}", cable.address));
+    far["cluster"]["timeout"] = json!("2s");
+    let a = TestHost::waits_for(&[]).config(far).start().await;
+    eventually("it is connected", || async { a.log.contains(&["connected to NATS"]) }).await;
+    nats.kill();
+    eventually("it says so", || async { a.log.contains(&["the node cannot take part in the cluster"]) }).await;
+    nats.run().await;
+    for host in [&a, &b] {
+        sees(host, &[("a-1", "waits"), ("b-1", "echo")]).await;
+    }
+    assert_eq!(end(&b.nested(0, on("a-1", "waits/ok")).await), "ok");
+}
+
 #[tokio::test]
 pub async fn a_frozen_node_is_gone_and_comes_back() {
     let Some(nats) = Nats::start().await else { return };

@@ -237,6 +237,7 @@ impl Presence {
             return Vec::new();
         };
         self.former.remove(&info.id);
+        self.former_channels.retain(|_, module| !info.modules.contains_key(module));
         let (known, info) = (Arc::new(known(&info)), Arc::new(info));
         let earlier = entry.facts.replace(Facts { info: info.clone(), known });
         vec![if earlier.is_none() { Step::Up(info) } else { Step::Changed }]
@@ -308,6 +309,8 @@ impl Presence {
             }
             view.nodes.insert(node.info.id.clone(), node);
         }
+        // A node that serves the module knows which channels it still has.
+        former.retain(|_, module| !view.holders.contains_key(module));
         view.channels.set_former(former);
         view
     }

@@ -20,7 +20,7 @@ use crate::ports::BoxFuture;
 impl Cluster {
     /// Begins to receive calls, and questions for the facts about this node.
     pub(super) async fn serve_calls(self: &Arc<Self>) -> Result<(), async_nats::Error> {
-        let Some(client) = self.link.up_client() else { return Ok(()) };
+        let client = self.link.up_client().ok_or("the connection to NATS was lost meanwhile")?;
         let id = self.info.lock().id.clone();
         let mut calls = client.subscribe(self.subjects.calls(&id)).await?;
         let mut questions = client.subscribe(self.subjects.info(&id)).await?;

@@ -154,6 +154,31 @@ fn a_node_with_another_version_is_named_once_and_never_called() {
 }
 
 #[test]
+fn channels_that_the_next_version_of_a_module_does_not_have_are_forgotten() {
+    let now = Instant::now();
+    let mut presence = presence();
+    let patterns = |patterns: &[&str]| {
+        let one = |pattern: &&str| ChannelPatternStatus { pattern: (*pattern).to_owned(), ..Default::default() };
+        BTreeMap::from([("m".to_owned(), patterns.iter().map(one).collect())])
+    };
+    presence.heard(beat("b", "1", 10), now);
+    presence.learned(NodeInfo { channels: patterns(&["room/*", "room/vip"]), ..info("b", "1", 1) });
+    presence.heard(beat("b", "2", 20), now);
+    let rule = |presence: &Presence, channel: &str| presence.view().channels.rule(channel);
+    assert!(matches!(rule(&presence, "room/vip"), Some(Err(CallError::Unavailable(_)))), "the module is away");
+    presence.learned(NodeInfo { channels: patterns(&["room/*"]), ..info("b", "2", 1) });
+    assert!(matches!(rule(&presence, "room/vip"), Some(Ok(_))), "room/* has it");
+    // Nor while another node stops that has it.
+    presence.heard(beat("c", "1", 10), now);
+    presence.learned(NodeInfo { channels: patterns(&["room/vip"]), ..info("c", "1", 1) });
+    presence.heard(Heartbeat { phase: Phase::Leaving, ..beat("c", "1", 10) }, now);
+    assert!(matches!(rule(&presence, "room/vip"), Some(Ok(_))), "room/* has it");
+    // Also once no node has the module.
+    presence.heard(Heartbeat { phase: Phase::Left, ..beat("b", "2", 20) }, now);
+    assert_eq!(presence.former_channels.keys().collect::<Vec<_>>(), ["room/*"]);
+}
+
+#[test]
 fn the_channels_of_a_node_that_stops_or_has_stopped_are_unavailable_and_not_open() {
     let now = Instant::now();
     let mut presence = presence();
