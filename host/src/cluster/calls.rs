@@ -24,6 +24,7 @@ use crate::call::{
     CallError, CallResult, ChannelAnswer, ChannelRequest, DeclaredChannel, GatherEntry, IsolateId, Peer, PeerBroadcast,
     PeerCall, Skipped,
 };
+use crate::config::MAX_SERVERS;
 use crate::ports::{BoxFuture, Forward, Peers, Reached, Wanted};
 
 /// A call that is ready to be sent.
@@ -36,6 +37,13 @@ pub(super) struct Ready {
     node: Reachable,
     lost: CancellationToken,
     sending: TaskTrackerToken,
+}
+
+/// Finds a node that a request is for.
+pub(super) type Find = fn(&Cluster, &str) -> Result<Reachable, CallError>;
+
+fn was_lost(node: &str) -> CallError {
+    CallError::Unavailable(format!("node {} was lost", line(node, NAME)))
 }
 
 impl Cluster {
@@ -67,9 +75,15 @@ impl Cluster {
         )))
     }
 
-    fn reachable(&self, node: &str) -> Result<Reachable, CallError> {
-        let lost = || CallError::Unavailable(format!("node {} was lost", line(node, NAME)));
-        self.view.load().nodes.get(node).cloned().ok_or_else(lost)
+    pub(super) fn reachable(&self, node: &str) -> Result<Reachable, CallError> {
+        self.view.load().nodes.get(node).cloned().ok_or_else(|| was_lost(node))
+    }
+
+    /// Another node, also a frontend that is about to stop.
+    pub(super) fn neighbor(&self, node: &str) -> Result<Reachable, CallError> {
+        let view = self.view.load();
+        let found = view.nodes.get(node).or_else(|| view.frontends.get(node)).cloned();
+        found.ok_or_else(|| was_lost(node))
     }
 
     pub(super) fn waits(&self, count: usize) -> Result<Answers, CallError> {
@@ -82,19 +96,19 @@ impl Cluster {
 
     /// Prepares a request that is answered.
     pub(super) fn ready_with(&self, node: &str, request: impl FnOnce(Sender) -> Request) -> Result<Ready, CallError> {
-        self.ready_for(1, node, request)
+        self.ready_for(1, (node, Cluster::reachable), request)
     }
 
     /// Prepares a request that has up to `answers` answers.
     pub(super) fn ready_for(
         &self,
         answers: usize,
-        node: &str,
+        (node, find): (&str, Find),
         request: impl FnOnce(Sender) -> Request,
     ) -> Result<Ready, CallError> {
         let client = self.client()?.clone();
         let sending = self.sending.begin();
-        let (lost, node) = (self.link.lost(), self.reachable(node)?);
+        let (lost, node) = (self.link.lost(), find(self, node)?);
         let sender = self.sender();
         let subject = self.subjects.calls(&node.peer.id);
         let boot = sender.boot.clone();
@@ -107,7 +121,7 @@ impl Cluster {
 
     /// Queues a request. Requests to a node arrive in the order of these calls.
     pub(super) fn queue_request(&self, node: &str, request: impl FnOnce(Sender) -> Request) -> Result<Sent, CallError> {
-        self.expect_answer(node, |reply| {
+        self.expect_answer((node, Cluster::reachable), |reply| {
             let bytes = request(self.sender()).write()?;
             self.too_large(&bytes)?;
             let outgoing = Outgoing { subject: self.subjects.calls(node), reply: Some(reply), bytes };
@@ -119,12 +133,12 @@ impl Cluster {
     /// Waits for the answer to what `queue` queues for a node. It gets the subject of the answer.
     pub(super) fn expect_answer(
         &self,
-        node: &str,
+        (node, find): (&str, Find),
         queue: impl FnOnce(String) -> Result<(), CallError>,
     ) -> Result<Sent, CallError> {
         self.client()?;
         let _sending = self.sending.begin();
-        let (lost, node) = (self.link.lost(), self.reachable(node)?);
+        let (lost, node) = (self.link.lost(), find(self, node)?);
         let answers = self.waits(1)?;
         queue(self.subjects.answer(&self.boot(), answers.token))?;
         node.counts.sent.fetch_add(1, Relaxed);
@@ -354,7 +368,8 @@ impl Peers for Cluster {
             return Box::pin(std::future::ready(Vec::new()));
         }
         let lost = self.link.lost();
-        let answers = match self.waits(holders.len()) {
+        // A node that is about to stop, or has just begun, may answer, too.
+        let answers = match self.waits(MAX_SERVERS) {
             Ok(answers) => answers,
             Err(error) => return all(error),
         };

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use super::Cluster;
 use super::census_request::{CensusRequest, number_of};
-use super::presence::{Reachable, View};
+use super::presence::View;
 use super::sessions::{Effect, as_json, failed, from_json, unanswered};
 use super::wire::{Request, Sender};
-use crate::call::text::{NAME, line};
 use crate::call::{CallError, CensusBatch, CensusPage, ChannelHome, GatherEntry, IsolateId, Payload, Reply};
 use crate::ports::{BoxFuture, Neighbors, NodesSeen, Peers};
 
@@ -17,13 +16,6 @@ use crate::ports::{BoxFuture, Neighbors, NodesSeen, Peers};
 const HEAD: usize = 1_024;
 
 impl Cluster {
-    /// Another node, also one that is about to stop.
-    fn neighbor(&self, node: &str) -> Result<Reachable, CallError> {
-        let view = self.view.load();
-        let found = view.nodes.get(node).or_else(|| view.frontends.get(node)).cloned();
-        found.ok_or_else(|| CallError::Unavailable(format!("node {} was lost", line(node, NAME))))
-    }
-
     fn ask_neighbor(&self, node: &str, request: CensusRequest) -> BoxFuture<Result<Reply, CallError>> {
         let is_batch = matches!(request, CensusRequest::Batch { .. });
         let asked = self.neighbor(node).and_then(|node| {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::Cluster;
-use super::calls::{Received, Sent};
+use super::calls::{Find, Received, Sent};
 use super::link::{Link, Room};
 use super::serve::Serving;
 use super::sessions::{as_json, from_json};
@@ -50,6 +50,11 @@ struct Posted {
 }
 
 impl Home {
+    /// It waits for the call, also when it is about to stop.
+    fn frontend(&self) -> (&str, Find) {
+        (&self.node, Cluster::neighbor)
+    }
+
     fn post(&self, act: SessionAct, reply: Option<String>) -> Result<(), CallError> {
         if !self.link.is_up() {
             return Err(CallError::Unavailable("this node is not connected to NATS".to_owned()));
@@ -81,7 +86,8 @@ impl SessionHome for Home {
 
     fn ask(&self, act: SessionAct, within: Duration) -> Acted {
         let cluster = self.cluster.upgrade().ok_or_else(CallError::stopping);
-        let sent = cluster.and_then(|cluster| cluster.expect_answer(&self.node, |reply| self.post(act, Some(reply))));
+        let sent =
+            cluster.and_then(|cluster| cluster.expect_answer(self.frontend(), |reply| self.post(act, Some(reply))));
         Box::pin(changed_by(sent, within))
     }
 
@@ -89,7 +95,8 @@ impl SessionHome for Home {
         let stopping = CallError::stopping;
         let values = AppliedValues { answer: self.reply.clone(), ..values };
         let ready = self.cluster.upgrade().ok_or_else(stopping);
-        let ready = ready.and_then(|cluster| cluster.ready_with(&self.node, |from| Request::Apply(from, values)));
+        let ready =
+            ready.and_then(|cluster| cluster.ready_for(1, self.frontend(), |from| Request::Apply(from, values)));
         Box::pin(async move { ready?.outcome().await.map(drop) })
     }
 }
@@ -122,7 +129,8 @@ impl Cluster {
         let Forward { message, turn, acts } = forward;
         self.link.counts.forwarded.inc();
         let (cluster, id, session) = (self.me.clone(), node.to_owned(), message.session.id.clone());
-        let ready = self.ready_for(MOST_ACTS + 1, node, |from| Request::Message(from, Box::new(message)));
+        let ready =
+            self.ready_for(MOST_ACTS + 1, (node, Cluster::reachable), |from| Request::Message(from, Box::new(message)));
         Box::pin(async move {
             let mut sent = ready?.send().await?;
             drop(turn);

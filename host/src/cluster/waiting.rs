@@ -57,7 +57,7 @@ impl Waiting {
     /// Hands an answer to its call. Returns one that no call waits for, because it is late.
     pub(super) fn answered(&self, token: u64, message: Message) -> Option<Message> {
         match self.receivers.lock().by_token.get(&token) {
-            // A full queue has all the answers that were asked for.
+            // Nodes give no more answers than they were asked for.
             Some(sender) => _ = sender.try_send(message),
             None => return Some(message),
         }

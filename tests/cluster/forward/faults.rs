@@ -11,10 +11,33 @@ use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::process::Child;
 
-use super::{PATH, call, client, client_at, here, pair, send};
+use super::limits::release;
+use super::{PATH, call, chat, client, client_at, gate, here, pair, pair_of, send, set};
 use crate::cli::project::{Project, pid_of};
+use crate::cluster::sees;
 use crate::cluster::up::free_ports;
 use crate::harness::{Connection, Nats, WebSocket, eventually, metric_of, source_of};
+
+#[tokio::test]
+async fn a_call_changes_its_session_while_its_frontend_stops_in_order() {
+    let Some(nats) = Nats::start().await else { return };
+    let front = gate(&nats, "gate-1").config(json!({ "shutdown": { "drain": "1m" } }));
+    let (front, back) = pair_of(front, chat(&nats, 1)).await;
+    let mut client = client(&front).await;
+    let bind = json!({ "do": "bind", "uid": "ada", "taken": "refuse" });
+    let steps =
+        json!([{ "hold": null }, { "use": set("k", &json!(1)) }, { "use": { "do": "apply" } }, { "use": bind }]);
+    send(&mut client, 7, "sessions.steps", steps).await;
+    eventually("it runs", || async { back.metric("fanfare_cluster_serving", &[]).await == 1.0 }).await;
+    let ends = async {
+        sees(&back, &[("chat-1", "sessions")]).await;
+        release(&back).await;
+        let answer = client.json().await;
+        assert!(answer["rid"] == 7 && !answer.to_string().contains("error"), "{answer}");
+        client.ended().await;
+    };
+    tokio::join!(front.stop(), ends);
+}
 
 #[tokio::test]
 async fn without_nats_messages_fail_at_once_and_local_modules_go_on() {
