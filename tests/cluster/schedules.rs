@@ -152,6 +152,24 @@ async fn a_schedule_continues_when_one_of_three_servers_ends() {
 }
 
 #[tokio::test]
+async fn nodes_that_claim_at_once_take_no_race_for_a_failure() {
+    let Some(servers) = Nats::three().await else { return };
+    let mut hosts = Vec::new();
+    for (id, server) in ["a-1", "b-1", "c-1", "d-1"].into_iter().zip(servers.iter().cycle()) {
+        let once = json!({ "path": "tick", "interval": "50ms", "overlap": "allow", "whenAlone": "fire" });
+        hosts.push(scheduled(server, id, json!({ "once": once })).await);
+    }
+    for host in &hosts {
+        sees(host, &["a-1", "b-1", "c-1", "d-1"].map(|id| (id, "schedules"))).await;
+    }
+    let before = all_ended(&hosts, "once").await.len();
+    eventually("it has run often", || async { all_ended(&hosts, "once").await.len() >= before + 60 }).await;
+    for host in &hosts {
+        assert_eq!(host.metric("fanfare_cluster_bucket_failed_total", &[]).await, 0.0);
+    }
+}
+
+#[tokio::test]
 async fn claims_that_nats_does_not_answer_are_limited() {
     // A server that accepts connections, and has no JetStream.
     let Some(nats) = Nats::without_jetstream().await else { return };

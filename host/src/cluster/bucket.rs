@@ -2,6 +2,7 @@
 //! compare-and-set.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::jetstream::kv::{Operation, Store, UpdateErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
@@ -9,12 +10,15 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::jetstream::JetStream;
+use super::jetstream::{JetStream, came_late};
 use super::link::Link;
 use crate::call::CallError;
 
 /// How often a node tries to change a value that others change at the same time.
 const ATTEMPTS: u32 = 64;
+
+/// The pause before the next attempt while another node's change is being written.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The bucket.
 pub(super) struct Bucket {
@@ -29,6 +33,12 @@ pub(super) struct Bucket {
 pub(super) enum Edit {
     Write,
     Keep,
+}
+
+impl Edit {
+    pub(super) fn or(self, other: Edit) -> Edit {
+        if self == Edit::Write { self } else { other }
+    }
 }
 
 impl Bucket {
@@ -78,6 +88,8 @@ impl Bucket {
             match store.update(key, bytes.into(), revision).await {
                 Ok(_) => return Ok(result),
                 Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {}
+                // That of another node is not written yet.
+                Err(error) if came_late(&error) => tokio::time::sleep(PAUSE).await,
                 Err(error) => return Err(error.to_string()),
             }
         }

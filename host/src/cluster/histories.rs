@@ -13,12 +13,11 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{RawMessageError, RawMessageErrorKind};
-use async_nats::jetstream::{Error as StreamError, ErrorCode};
 use futures_util::future::join_all;
 
 use super::Cluster;
 use super::bucket::key;
-use super::jetstream::{JetStream, StreamSpec};
+use super::jetstream::{JetStream, StreamSpec, came_late};
 use super::stored::size;
 use crate::call::text::{MESSAGE, line};
 use crate::call::{CallError, ChannelRecord, RecordPlaces, WriteError, WrittenChannel};
@@ -153,14 +152,8 @@ fn unwritten(error: &PublishError) -> WriteError {
         PublishErrorKind::WrongLastSequence => WriteError::Overtaken,
         PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => WriteError::Unknown(error.to_string()),
         PublishErrorKind::MaxPayloadExceeded => WriteError::Refused(CallError::Invalid(error.to_string())),
-        _ => {
-            let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<StreamError>());
-            match source.map(StreamError::error_code) {
-                // Servers that form a cluster say it in this way, too.
-                Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT) => WriteError::Overtaken,
-                _ => WriteError::Refused(unavailable(&error.to_string())),
-            }
-        }
+        _ if came_late(error) => WriteError::Overtaken,
+        _ => WriteError::Refused(unavailable(&error.to_string())),
     }
 }
 

@@ -1,12 +1,13 @@
 //! The way to JetStream, and its streams.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::time::Duration;
 
 use async_nats::Client;
-use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
+use async_nats::jetstream::{Context, Error as StreamError, ErrorCode};
 
 use super::link::Link;
 
@@ -24,6 +25,13 @@ pub(super) struct JetStream {
     named: usize,
     pub(super) context: Context,
     domain: Option<String>,
+}
+
+/// Whether a write was refused because another one has come first. Servers of a cluster have a
+/// further code for it, which the client does not know.
+pub(super) fn came_late(error: &(dyn Error + 'static)) -> bool {
+    let is_late = |error: &StreamError| error.error_code() == ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT;
+    error.downcast_ref().is_some_and(is_late) || error.source().is_some_and(came_late)
 }
 
 impl JetStream {
@@ -140,5 +148,27 @@ impl StreamSpec {
             allow_direct: true,
             ..Config::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+    use async_nats::jetstream::kv::{UpdateError, UpdateErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn a_write_that_comes_while_another_one_is_being_written_is_late() {
+        let updating = |code: u64| {
+            let text = format!(r#"{{ "code": 400, "err_code": {code}, "description": "no" }}"#);
+            let refused: StreamError = serde_json::from_str(&text).unwrap();
+            UpdateError::with_source(
+                UpdateErrorKind::Other,
+                PublishError::with_source(PublishErrorKind::Other, refused),
+            )
+        };
+        assert!(came_late(&updating(10_164)));
+        assert!(!came_late(&updating(10_077)));
     }
 }

@@ -14,10 +14,15 @@ use serde::{Deserialize, Serialize};
 use super::Cluster;
 use super::bucket::{Edit, key};
 use crate::call::{CallError, DueRecord, MOST_AHEAD, Making};
-use crate::ports::{BoxFuture, Claim, Tick, Ticks};
+use crate::ports::{BoxFuture, Claim, Peers, Tick, Ticks};
 
 /// How often a node asks again when it does not know whether its claim was written.
 const RETRIES: u32 = 2;
+
+/// How often a node tries to write the end of a run, and the pauses: for longer than NATS servers
+/// need to choose a leader.
+const MOST_ENDS: u32 = 10;
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What the nodes know about a schedule.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,9 +76,10 @@ impl Claims {
             // Written by an attempt whose answer was lost.
             return (Edit::Keep, Claim::Granted { after: 0 });
         }
+        let edit = self.forget_own(boot, tick.due.saturating_sub(1));
         let is_wrong = self.due > now.saturating_add(MOST_AHEAD);
         if self.due >= tick.due && !is_wrong || self.has_begun(tick, claimant) {
-            return (Edit::Keep, Claim::Taken { runs: false });
+            return (edit, Claim::Taken { runs: false });
         }
         self.record = None;
         (self.due, self.boot) = (tick.due, boot.to_owned());
@@ -94,12 +100,10 @@ impl Claims {
     fn claim_owed(&mut self, tick: &Tick, making: &Making, claimant: &Claimant<'_>) -> (Edit, Claim) {
         let Claimant { boot, now, .. } = *claimant;
         let begun = self.has_begun(tick, claimant);
-        let mut changed = DueRecord::learn(&mut self.record, making, tick.due, now);
+        let changed = DueRecord::learn(&mut self.record, making, tick.due, now);
         let after = self.record.as_ref().map_or(0, |record| record.done);
-        // A node that claims runs nothing.
-        let own = self.run.take_if(|run| run.boot == boot && run.due <= after);
-        changed |= own.is_some();
         let edit = if changed { Edit::Write } else { Edit::Keep };
+        let edit = edit.or(self.forget_own(boot, after));
         if after >= tick.due || begun {
             return (edit, Claim::Taken { runs: self.run.is_some() });
         }
@@ -118,6 +122,15 @@ impl Claims {
         (self.due, self.boot) = (tick.due, boot.to_owned());
         self.run = Some(Run { boot: boot.to_owned(), due: tick.due });
         (Edit::Write, Claim::Granted { after })
+    }
+
+    /// Forgets the run of this node up to a due time: a node that claims runs nothing, so that the
+    /// end of its run was not written.
+    fn forget_own(&mut self, boot: &str, until: u64) -> Edit {
+        match self.run.take_if(|run| run.boot == boot && run.due <= until) {
+            Some(_) => Edit::Write,
+            None => Edit::Keep,
+        }
     }
 
     /// Whether another node has run the schedule because its module began to serve.
@@ -184,9 +197,16 @@ impl Ticks for Cluster {
         Box::pin(async move {
             let Some(cluster) = cluster else { return Ok(()) };
             let (key, boot) = (key_of(&tick), cluster.boot());
-            let ended = cluster.change(&key, |claims: &mut Claims| (claims.ended(&boot, &tick, done), ())).await;
-            // Otherwise other nodes skip what is due until this node claims again, or is gone.
-            ended.inspect_err(|error| tracing::debug!(%error, key, "the end of a run was not written"))
+            let mut tries = 0;
+            loop {
+                let ended = cluster.change(&key, |claims: &mut Claims| (claims.ended(&boot, &tick, done), ())).await;
+                tries += 1;
+                if ended.is_ok() || tries == MOST_ENDS || cluster.is_leaving() {
+                    // Otherwise others skip what is due until this node claims again, or is gone.
+                    return ended.inspect_err(|error| tracing::debug!(%error, key, "the end of a run was not written"));
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
         })
     }
 }
@@ -240,6 +260,18 @@ mod tests {
         assert_eq!(claim(&mut claims, "a", &tick(4_000), &[]), GRANTED, "b is gone");
         let overlapping = Tick { overlaps: true, ..tick(5_000) };
         assert_eq!(claim(&mut claims, "b", &overlapping, &["a"]), GRANTED);
+    }
+
+    #[test]
+    fn a_node_whose_end_of_a_run_was_not_written_stops_no_other_node_for_long() {
+        let mut claims = Claims::default();
+        assert_eq!(claim(&mut claims, "a", &tick(1_000), &["b"]), GRANTED);
+        // b always comes first.
+        assert_eq!(claim(&mut claims, "b", &tick(2_000), &["a"]), Claim::Overlaps);
+        assert_eq!(claim(&mut claims, "a", &tick(2_000), &["b"]), TAKEN, "a runs nothing, or it would not ask");
+        assert_eq!(claim(&mut claims, "b", &tick(3_000), &["a"]), GRANTED);
+        assert_eq!(claim(&mut claims, "a", &tick(3_000), &["b"]), TAKEN);
+        assert_eq!(claim(&mut claims, "a", &tick(4_000), &["b"]), Claim::Overlaps, "b runs");
     }
 
     #[test]
