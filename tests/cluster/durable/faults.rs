@@ -294,3 +294,33 @@ async fn a_node_that_was_cut_off_runs_what_it_missed_in_order_and_what_it_emitte
     assert_eq!((count("queued"), count("refused")), (1, 0), "{order:?}");
     assert!(count("sent") <= 1, "{order:?}");
 }
+
+/// As a server does that loses power, or whose files come from a backup.
+#[tokio::test]
+async fn what_is_emitted_after_the_stream_has_lost_its_end_runs() {
+    let Some(mut nats) = Nats::start().await else { return };
+    let a = start(&nats, "a-1").await;
+    let [store, copy] = ["store", "copy"].map(|name| nats.dir.path().join(name));
+    let copies = |from: &Path, to: &Path| {
+        _ = std::fs::remove_dir_all(to);
+        let copied = std::process::Command::new("cp").arg("-r").args([from, to]).status().unwrap();
+        assert!(copied.success());
+    };
+    let keeps = async |texts: std::ops::Range<u32>| {
+        for text in numbers(texts) {
+            eventually("it is kept", || async { keep(&a, &text).await["seq"].is_u64() }).await;
+        }
+    };
+    keeps(0..5).await;
+    all_hear(&a, &numbers(0..5)).await;
+    nats.kill();
+    copies(&store, &copy);
+    nats.run().await;
+    keeps(5..15).await;
+    all_hear(&a, &numbers(0..15)).await;
+    nats.kill();
+    copies(&copy, &store);
+    nats.run().await;
+    keeps(15..20).await;
+    all_hear(&a, &numbers(0..20)).await;
+}

@@ -146,3 +146,24 @@ async fn what_the_stream_drops_before_a_node_has_run_it_is_told() {
     eventually("it runs the last one", || async { durable(&b).await["modules"][0]["position"] == 41 }).await;
     assert_eq!(dropped(&b).await, []);
 }
+
+#[tokio::test]
+pub async fn the_largest_durable_broadcast_can_be_parked_and_replayed() {
+    let Some(nats) = Nats::start().await else { return };
+    let a = start(&nats, "a-1").await;
+    // The reason has the text, too.
+    let text = |bytes: usize| format!("gate {}{}", "\"".repeat(5_000), "x".repeat(bytes - 5_005));
+    let refused = keep(&a, &text(1_100_000)).await["message"].as_str().unwrap().to_owned();
+    let numbers = refused.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse::<usize>().ok());
+    let [bytes, allowed] = numbers.take(2).collect::<Vec<_>>().try_into().unwrap_or_else(|_| panic!("{refused}"));
+    let largest = 1_100_000 - (bytes - allowed);
+    assert_eq!(keep(&a, &text(largest + 1)).await["error"], "invalid");
+    assert!(keep(&a, &text(largest)).await["seq"].is_u64());
+    eventually("it is parked", || async { parked::parked(&a, GUEST).await.len() == 1 }).await;
+    for worker in ["worker-0", "worker-1"] {
+        a.call(worker, GUEST, "open", "").await;
+    }
+    let replayed = parked::replay(&a, "id=1").await;
+    assert_eq!(replayed["replayed"], json!([{ "id": 1, "position": 2 }]), "{replayed}");
+    all_hear(&a, &[text(largest)]).await;
+}

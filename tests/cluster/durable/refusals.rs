@@ -36,6 +36,21 @@ async fn a_durable_broadcast_is_not_gathered_and_another_one_is_not_kept() {
 }
 
 #[tokio::test]
+async fn a_startup_cannot_wait_for_the_stream_before_the_host_serves_and_is_told_at_once() {
+    let Some(nats) = Nats::start().await else { return };
+    let startups = json!({ "startups": { "vow": { "path": "vow" } } });
+    let a = host(&nats.url(), "a-1").manifest(GUEST, startups).config(json!({ "cluster": { "timeout": "60s" } }));
+    let a = a.start().await;
+    assert!(a.log.contains(&["the host does not serve yet", "use `emit` in a startup"]));
+    // The host starts the module again.
+    eventually("both workers hear both", || async {
+        let all = ["vowed".to_owned(), "vowed".to_owned()];
+        texts(&a, 0).await.ends_with(&all[1..]) && texts(&a, 1).await.ends_with(&all[1..])
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn without_jetstream_a_durable_broadcast_is_unavailable_and_says_why() {
     let Some(nats) = Nats::without_jetstream().await else { return };
     let a = host(&nats.url(), "a-1").start().await;

@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime};
 use async_nats::jetstream::consumer::Consumer;
 use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::context::Context;
-use async_nats::jetstream::stream::State;
+use async_nats::jetstream::stream::{DirectGetErrorKind, State};
 use tokio::time::Instant;
 
+use super::message::ID;
 use super::read::{EXPIRES, Reader};
 use crate::cluster::Cluster;
 use crate::events::HostEvent;
@@ -22,9 +23,22 @@ impl Reader {
     /// Checks what was dropped while this node was away. What is too old was emitted earlier.
     pub(super) async fn check_away(&mut self, context: &Context, consumer: &Consumer<Config>) -> Result<(), String> {
         let info = consumer.cached_info();
-        self.done = self.done.max(info.ack_floor.stream_sequence);
+        if info.ack_floor.stream_sequence > self.done {
+            (self.done, self.done_id) = (info.ack_floor.stream_sequence, None);
+        }
         let cluster = self.cluster.clone();
         let state = state(&cluster, context).await?;
+        let has_lost_its_end = match self.done_id.clone() {
+            // The consumer alone may have been lost.
+            Some(id) if info.delivered.stream_sequence < self.done => !has(&cluster, context, (self.done, id)).await,
+            Some(_) => false,
+            None => self.done > state.last_sequence,
+        };
+        // As after a loss of power. Other broadcasts get the places of what this node has run.
+        if has_lost_its_end {
+            tracing::warn!(module = %self.module, done = self.done, last = state.last_sequence, "the stream of durable broadcasts has lost its end, and what is emitted gets those places again: see docs/durable.md, What is promised");
+            self.done = info.ack_floor.stream_sequence;
+        }
         let first: SystemTime = state.first_timestamp.into();
         let left: Option<SystemTime> = info.delivered.last_active.map(Into::into);
         let age = first.elapsed().unwrap_or_default();
@@ -58,9 +72,19 @@ impl Reader {
             return;
         }
         let (module, after) = (self.module.clone(), std::mem::replace(&mut self.done, first - 1));
+        self.done_id = None;
         self.cluster.durable.counts.dropped.inc();
         tracing::warn!(%module, after, before = first, "the stream has dropped durable broadcasts that this node has not run, unless all of them were of other modules: raise cluster.durable.maxBytes or maxAge");
         self.cluster.events.raise(HostEvent::BroadcastsDropped { module, after, before: first });
+    }
+}
+
+/// Whether a broadcast is in the stream, as far as this node can know.
+async fn has(cluster: &Cluster, context: &Context, (position, id): (u64, String)) -> bool {
+    let Ok(stream) = context.get_stream_no_info(cluster.durable.names.broadcasts()).await else { return true };
+    match stream.direct_get(position).await {
+        Ok(message) => message.headers.get(ID).is_some_and(|there| there.as_str() == id),
+        Err(error) => error.kind() != DirectGetErrorKind::NotFound,
     }
 }
 

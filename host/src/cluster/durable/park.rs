@@ -8,7 +8,14 @@ use super::message::{ID, PARKED, Parked};
 use super::state::Reading;
 use crate::call::text::{MESSAGE, NAME, line};
 use crate::cluster::Cluster;
+use crate::cluster::stored::size;
 use crate::events::HostEvent;
+
+/// The bytes that are added to a broadcast when it is parked, or replayed.
+pub(super) const PARK_ROOM: usize = 4_096;
+
+/// The bytes of the reason in the stream.
+const MOST_REASON: usize = 512;
 
 /// The pauses between attempts to park a broadcast.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -21,8 +28,7 @@ impl Cluster {
             Err(error) => return tracing::error!(%error, "a broadcast cannot be parked"),
         };
         let subject = self.durable.names.parked_broadcast(&parked.module, &parked.broadcast);
-        headers.insert(ID, format!("parked-{}-{}", parked.node, parked.position));
-        headers.insert(PARKED, serde_json::to_string(&parked).unwrap_or_default());
+        let payload = label(&mut headers, payload, &parked, self.link.max_payload());
         let mut pause = PAUSES.0;
         let id = loop {
             match self.store_parked(&subject, &headers, &payload).await {
@@ -60,5 +66,58 @@ impl Cluster {
             },
             () = lost.cancelled() => Err("the connection to NATS was lost".to_owned()),
         }
+    }
+}
+
+/// Adds to the headers of a broadcast why it is parked. Returns its payload, or nothing of one that
+/// is too large for the NATS server meanwhile: that one is listed, and cannot be replayed.
+fn label(headers: &mut HeaderMap, payload: Bytes, parked: &Parked, most: usize) -> Bytes {
+    let label = |headers: &mut HeaderMap, reason: &str| {
+        let parked = Parked { reason: line(reason, MOST_REASON), ..parked.clone() };
+        headers.insert(ID, format!("parked-{}-{}", parked.node, parked.position));
+        headers.insert(PARKED, serde_json::to_string(&parked).unwrap_or_default());
+    };
+    label(headers, &parked.reason);
+    let bytes = size(headers, &payload);
+    if most == 0 || bytes <= most {
+        return payload;
+    }
+    *headers = HeaderMap::new();
+    let why = format!("its {bytes} bytes are not kept, because max_payload of the NATS server allows {most}");
+    label(headers, &format!("{why}: {}", parked.reason));
+    Bytes::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parked(reason: &str) -> Parked {
+        Parked {
+            module: "m".into(),
+            broadcast: "b".into(),
+            node: "a-1".into(),
+            workers: (0..256).collect(),
+            position: u64::MAX,
+            tries: u32::MAX,
+            reason: reason.into(),
+        }
+    }
+
+    #[test]
+    fn there_is_room_for_why_a_broadcast_is_parked() {
+        let (mut headers, payload) = (HeaderMap::new(), Bytes::from(vec![0; 10]));
+        let most = size(&headers, &payload) + PARK_ROOM;
+        assert_eq!(label(&mut headers, payload.clone(), &parked(&"\\".repeat(9_000)), most), payload);
+    }
+
+    #[test]
+    fn what_is_too_large_to_be_parked_is_listed_without_its_payload() {
+        let mut headers = HeaderMap::new();
+        headers.insert("Fanfare-Broadcast", "{}");
+        let payload = label(&mut headers, Bytes::from(vec![0; 9_000]), &parked("no"), 9_000);
+        assert!(payload.is_empty() && headers.get("Fanfare-Broadcast").is_none(), "it cannot be replayed");
+        let reason = headers.get(PARKED).unwrap().as_str();
+        assert!(reason.contains("max_payload of the NATS server allows 9000: no"), "{reason}");
     }
 }

@@ -9,6 +9,7 @@ use crate::api::{ParkedBroadcast, ParkedBroadcasts, Replayed, ReplayedBroadcasts
 use crate::call::CallError;
 use crate::call::text::{MESSAGE, NAME, line};
 use crate::cluster::Cluster;
+use crate::cluster::stored::size;
 
 /// The most parked broadcasts of one answer.
 const MOST_LISTED: usize = 1_000;
@@ -101,6 +102,12 @@ impl Cluster {
         let (mut headers, payload) = kept.write().map_err(CallError::Invalid)?;
         // A second replay of the same one is noticed.
         headers.insert(ID, format!("replay-{id}-{}", message.time.unix_timestamp_nanos()));
+        let (bytes, most) = (size(&headers, &payload), self.link.max_payload());
+        if bytes > most {
+            return Err(CallError::Invalid(format!(
+                "parked broadcast {id} cannot be replayed: it has {bytes} bytes, and max_payload of the NATS server allows {most}"
+            )));
+        }
         let context = self.open_streams().await.map_err(CallError::Unavailable)?;
         let published = context.publish_with_headers(subject, headers, payload).await.map_err(unreachable)?;
         let position = published.await.map_err(unreachable)?.sequence;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::message::Kept;
 use super::outbox::Entry;
+use super::park::PARK_ROOM;
 use crate::call::text::{MESSAGE, line};
 use crate::call::{CallError, PeerBroadcast};
 use crate::cluster::Cluster;
@@ -42,6 +43,10 @@ impl Cluster {
         let (cluster, module) = (self.me.clone(), broadcast.module.clone());
         let (caller, mut answer) = oneshot::channel();
         let begun = self.client().and_then(|_| {
+            if self.node.dispatch().is_none() {
+                let why = "the host does not serve yet, or no longer: use `emit` in a startup";
+                return Err(CallError::Unavailable(why.to_owned()));
+            }
             let entry = self.entry(broadcast, Some(caller))?;
             let sent = entry.sent.clone();
             self.offer(entry).map(|()| sent)
@@ -96,9 +101,11 @@ impl Cluster {
         let kept = Kept { broadcast, boot: self.boot(), only: None };
         let (headers, payload) = kept.write().map_err(CallError::Invalid)?;
         let (bytes, most) = (size(&headers, &payload), self.link.max_payload());
-        if most > 0 && bytes > most {
+        if most > 0 && bytes.saturating_add(PARK_ROOM) > most {
             return Err(CallError::Invalid(format!(
-                "the broadcast has {bytes} bytes in the stream, and max_payload of the NATS server allows {most}"
+                "the broadcast has {bytes} bytes in the stream, and max_payload of the NATS server allows {}: \
+                 {most} less {PARK_ROOM}, so that it can be parked",
+                most.saturating_sub(PARK_ROOM)
             )));
         }
         let sent = Arc::new(AtomicBool::new(false));

@@ -48,6 +48,7 @@ const MOST_IDS: usize = 1_024;
 /// The broadcast that runs.
 struct Current {
     position: u64,
+    id: String,
     acker: Acker,
     run: BoxFuture<'static, ()>,
 }
@@ -59,6 +60,8 @@ pub(super) struct Reader {
     current: Option<Current>,
     /// The place up to which all was run or passed over.
     pub(super) done: u64,
+    /// The id of the broadcast there, if it has arrived.
+    pub(super) done_id: Option<String>,
     /// How many waited behind the last one that has arrived.
     pub(super) pending: u64,
     /// When the last one has ended.
@@ -119,6 +122,7 @@ impl Cluster {
             reading,
             current: None,
             done: 0,
+            done_id: None,
             pending: 0,
             ended: None,
             asked: None,
@@ -158,6 +162,7 @@ impl Reader {
     async fn connection(&mut self, pause: &mut Duration) -> Result<(), String> {
         let cluster = self.cluster.clone();
         let lost = cluster.link.lost();
+        let left = cluster.stop_serving.lock().clone();
         let context = cluster.open_streams().await?;
         let consumer = self.consumer(&context).await?;
         self.check_away(&context, &consumer).await?;
@@ -219,6 +224,7 @@ impl Reader {
                 }
                 () = cluster.durable.leaving.cancelled(), if !is_over => {}
                 () = lost.cancelled() => return Err("the connection to NATS was lost".to_owned()),
+                () = left.cancelled() => return Err("another node has the id of this node".to_owned()),
             }
         }
     }
@@ -255,7 +261,7 @@ impl Reader {
                 let made = made.map_err(|error| format!("the consumer {name} cannot be made: {error}"))?;
                 tracing::info!(module = %self.module, "this node runs the durable broadcasts that are emitted from now on");
                 // The numbers of another stream, if it was made anew.
-                (self.done, self.pending, self.ids) = (0, 0, Ids::default());
+                (self.done, self.done_id, self.pending, self.ids) = (0, None, 0, Ids::default());
                 Ok(made)
             }
             Err(error) => {
@@ -282,14 +288,14 @@ impl Reader {
         let id = headers.get(ID).map(|id| id.as_str().to_owned()).unwrap_or_default();
         if position <= self.done || !self.ids.is_new(&id) {
             self.cluster.durable.counts.duplicates.inc();
-            self.done = self.done.max(position);
+            self.pass(position, id);
             return answer(&acker, AckKind::Ack).await;
         }
         let cluster = self.cluster.clone();
         let run: BoxFuture<'static, ()> = match Kept::read(&headers, &message.payload) {
             Ok(kept) => {
                 if kept.only.as_ref().is_some_and(|only| only.node != cluster.id()) {
-                    self.done = position;
+                    self.pass(position, id);
                     return answer(&acker, AckKind::Ack).await;
                 }
                 Box::pin(cluster.run_durable(kept, position, self.reading.clone()))
@@ -309,13 +315,21 @@ impl Reader {
             }
         };
         self.reading.change(|progress| (progress.running, progress.pending) = (Some(position), pending));
-        self.current = Some(Current { position, acker, run });
+        self.current = Some(Current { position, id, acker, run });
+    }
+
+    /// The broadcast at a place needs nothing further.
+    fn pass(&mut self, position: u64, id: String) {
+        if position >= self.done {
+            (self.done, self.done_id) = (position, Some(id));
+        }
     }
 
     /// All workers have run the present one.
     async fn ended(&mut self) {
-        let Some(Current { position, acker, .. }) = self.current.take() else { return };
-        (self.done, self.ended) = (position, Some(Instant::now()));
+        let Some(Current { position, id, acker, .. }) = self.current.take() else { return };
+        self.pass(position, id);
+        self.ended = Some(Instant::now());
         self.cluster.durable.counts.run.inc();
         self.reading.change(|progress| (progress.position, progress.running) = (position, None));
         answer(&acker, AckKind::Ack).await;

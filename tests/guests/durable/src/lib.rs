@@ -54,6 +54,13 @@ fn greet() -> Result<()> {
     Ok(())
 }
 
+/// A startup that waits for the stream.
+#[handler]
+async fn vow() -> Result<()> {
+    broadcast::named("told").of("durable").emit_durable("vowed").await?;
+    Ok(())
+}
+
 #[handler]
 async fn keep(what: Json<Emission>) -> Json<Value> {
     answer(what.named().emit_durable(what.payload.clone()).await)
@@ -112,4 +119,4 @@ fn hear(body: Text, cx: Context) -> Result<()> {
     Ok(())
 }
 
-fanfare_sdk::module!(emit, greet, keep, gather, heard, open, hear);
+fanfare_sdk::module!(emit, greet, vow, keep, gather, heard, open, hear);
