@@ -53,7 +53,7 @@ mod topics;
 mod waiting;
 mod wire;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::Ordering::Acquire;
 use std::sync::atomic::{AtomicBool, AtomicU32};
@@ -140,6 +140,8 @@ pub struct Cluster {
     joined: AtomicBool,
     /// Since when this node takes part without an interruption.
     here_since: Mutex<Option<Instant>>,
+    /// The runs of schedules on this node that may not overlap, by key and due time.
+    runs: Mutex<HashSet<(String, u64)>>,
     /// Whether another node has the id.
     conflict: AtomicBool,
     /// Wakes the task that sends heartbeats.
@@ -235,6 +237,7 @@ impl Cluster {
             phase: Mutex::new(Phase::New),
             joined: AtomicBool::new(false),
             here_since: Mutex::default(),
+            runs: Mutex::default(),
             conflict: AtomicBool::new(false),
             beat: Notify::new(),
             asks: AtomicBool::new(false),

@@ -31,8 +31,9 @@ impl Cluster {
         if !self.link.is_up() || self.conflict.load(Acquire) {
             return true;
         }
-        let is_here = self.here_since.lock().is_some_and(|since| since.elapsed() >= self.config.heartbeat);
-        is_here && self.presence.lock().has_met_all()
+        let Some(here) = self.here_since.lock().map(|since| since.elapsed()) else { return false };
+        // A node that never says who it is may not stop this one.
+        here >= self.config.gone_after || here >= self.config.heartbeat && self.presence.lock().has_met_all()
     }
 
     /// Whether a start of a host takes part in the cluster, as far as this node knows.

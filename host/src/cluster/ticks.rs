@@ -58,6 +58,8 @@ struct Claimant<'a> {
     has_holders: bool,
     /// Whether a start of a host takes part in the cluster.
     is_there: &'a dyn Fn(&str) -> bool,
+    /// Whether this node runs what was due at a time, or may learn that it does.
+    runs: &'a dyn Fn(u64) -> bool,
     /// Whether this node has heard from all others, so that one that it does not know is gone.
     knows_all: bool,
 }
@@ -76,7 +78,7 @@ impl Claims {
             // Written by an attempt whose answer was lost.
             return (Edit::Keep, Claim::Granted { after: 0 });
         }
-        let edit = self.forget_own(boot, tick.due.saturating_sub(1));
+        let edit = self.forget_own(|run| run.boot == boot && run.due < tick.due && !(claimant.runs)(run.due));
         let is_wrong = self.due > now.saturating_add(MOST_AHEAD);
         if self.due >= tick.due && !is_wrong || self.has_begun(tick, claimant) {
             return (edit, Claim::Taken { runs: false });
@@ -103,7 +105,7 @@ impl Claims {
         let changed = DueRecord::learn(&mut self.record, making, tick.due, now);
         let after = self.record.as_ref().map_or(0, |record| record.done);
         let edit = if changed { Edit::Write } else { Edit::Keep };
-        let edit = edit.or(self.forget_own(boot, after));
+        let edit = edit.or(self.forget_own(|run| run.boot == boot && run.due <= after));
         if after >= tick.due || begun {
             return (edit, Claim::Taken { runs: self.run.is_some() });
         }
@@ -124,10 +126,9 @@ impl Claims {
         (Edit::Write, Claim::Granted { after })
     }
 
-    /// Forgets the run of this node up to a due time: a node that claims runs nothing, so that the
-    /// end of its run was not written.
-    fn forget_own(&mut self, boot: &str, until: u64) -> Edit {
-        match self.run.take_if(|run| run.boot == boot && run.due <= until) {
+    /// Forgets a run that has ended, whose end was not written.
+    fn forget_own(&mut self, has_ended: impl Fn(&Run) -> bool) -> Edit {
+        match self.run.take_if(|run| has_ended(run)) {
             Some(_) => Edit::Write,
             None => Edit::Keep,
         }
@@ -171,6 +172,7 @@ impl Cluster {
                     gone_after: self.config.gone_after,
                     has_holders: self.view.load().holders.contains_key(&*tick.module),
                     is_there: &|boot| self.is_there(boot),
+                    runs: &|due| self.runs.lock().contains(&(key.clone(), due)),
                     knows_all: self.knows_all(),
                 };
                 claims.claim(tick, &claimant)
@@ -188,7 +190,15 @@ impl Ticks for Cluster {
         let cluster = self.me.upgrade();
         Box::pin(async move {
             let cluster = cluster.ok_or_else(CallError::stopping)?;
-            cluster.claim_tick(&tick, now).await
+            let run = (key_of(&tick), tick.due);
+            if !tick.overlaps {
+                cluster.runs.lock().insert(run.clone());
+            }
+            let claimed = cluster.claim_tick(&tick, now).await;
+            if !matches!(claimed, Ok(Claim::Granted { .. })) {
+                cluster.runs.lock().remove(&run);
+            }
+            claimed
         })
     }
 
@@ -202,6 +212,7 @@ impl Ticks for Cluster {
                 let ended = cluster.change(&key, |claims: &mut Claims| (claims.ended(&boot, &tick, done), ())).await;
                 tries += 1;
                 if ended.is_ok() || tries == MOST_ENDS || cluster.is_leaving() {
+                    cluster.runs.lock().remove(&(key.clone(), tick.due));
                     // Otherwise others skip what is due until this node claims again, or is gone.
                     return ended.inspect_err(|error| tracing::debug!(%error, key, "the end of a run was not written"));
                 }
@@ -230,12 +241,13 @@ mod tests {
         }
     }
 
-    fn claim(claims: &mut Claims, boot: &str, tick: &Tick, alive: &[&str]) -> Claim {
-        let is_there = |boot: &str| alive.contains(&boot);
+    fn claimant<'a>(boot: &'a str, now: u64, is_there: &'a dyn Fn(&str) -> bool) -> Claimant<'a> {
         let gone_after = Duration::from_secs(3);
-        let claimant =
-            Claimant { boot, now: tick.due, gone_after, has_holders: false, is_there: &is_there, knows_all: true };
-        claims.claim(tick, &claimant).1
+        Claimant { boot, now, gone_after, has_holders: false, is_there, runs: &|_| false, knows_all: true }
+    }
+
+    fn claim(claims: &mut Claims, boot: &str, tick: &Tick, alive: &[&str]) -> Claim {
+        claims.claim(tick, &claimant(boot, tick.due, &|boot| alive.contains(&boot))).1
     }
 
     #[test]
@@ -268,7 +280,9 @@ mod tests {
         assert_eq!(claim(&mut claims, "a", &tick(1_000), &["b"]), GRANTED);
         // b always comes first.
         assert_eq!(claim(&mut claims, "b", &tick(2_000), &["a"]), Claim::Overlaps);
-        assert_eq!(claim(&mut claims, "a", &tick(2_000), &["b"]), TAKEN, "a runs nothing, or it would not ask");
+        let runs = Claimant { runs: &|due| due == 1_000, ..claimant("a", 2_000, &|_| true) };
+        assert_eq!(claims.claim(&tick(2_000), &runs), (Edit::Keep, TAKEN), "a runs it, or may learn that it does");
+        assert_eq!(claim(&mut claims, "a", &tick(2_000), &["b"]), TAKEN);
         assert_eq!(claim(&mut claims, "b", &tick(3_000), &["a"]), GRANTED);
         assert_eq!(claim(&mut claims, "a", &tick(3_000), &["b"]), TAKEN);
         assert_eq!(claim(&mut claims, "a", &tick(4_000), &["b"]), Claim::Overlaps, "b runs");
@@ -307,10 +321,7 @@ mod tests {
         assert_eq!(claim(&mut claims, "b", &owed(3_000, false), &["a"]), Claim::Overlaps);
         assert_eq!(claim(&mut claims, "c", &owed(3_000, false), &["a"]), RUNS, "it is counted once");
         // a is lost. A node that does not know all others does not take its run over.
-        let is_there = |_: &str| false;
-        let gone_after = Duration::from_secs(3);
-        let new =
-            Claimant { boot: "d", now: 3_100, gone_after, has_holders: false, is_there: &is_there, knows_all: false };
+        let new = Claimant { knows_all: false, ..claimant("d", 3_100, &|_| false) };
         assert_eq!(claims.claim(&owed(3_000, true), &new).1, RUNS);
         assert_eq!(claim(&mut claims, "b", &owed(3_000, true), &[]), Claim::Granted { after: 1_000 });
         assert_eq!(claim(&mut claims, "c", &owed(3_000, true), &["b"]), RUNS);

@@ -299,7 +299,9 @@ async fn a_node_that_was_cut_off_runs_what_it_missed_in_order_and_what_it_emitte
 #[tokio::test]
 async fn what_is_emitted_after_the_stream_has_lost_its_end_runs() {
     let Some(mut nats) = Nats::start().await else { return };
-    let a = start(&nats, "a-1").await;
+    // What was kept is not emitted again.
+    let a = host(&nats.url(), "a-1").config(json!({ "cluster": { "timeout": "8s" } })).start().await;
+    reads(&a).await;
     let [store, copy] = ["store", "copy"].map(|name| nats.dir.path().join(name));
     let copies = |from: &Path, to: &Path| {
         _ = std::fs::remove_dir_all(to);
@@ -318,9 +320,12 @@ async fn what_is_emitted_after_the_stream_has_lost_its_end_runs() {
     nats.run().await;
     keeps(5..15).await;
     all_hear(&a, &numbers(0..15)).await;
+    let slow = "slow2000".to_owned();
+    emit(&a, &slow).await;
+    eventually("it runs", || async { durable(&a).await["modules"][0]["running"] == 16 }).await;
     nats.kill();
     copies(&copy, &store);
     nats.run().await;
-    keeps(15..20).await;
-    all_hear(&a, &numbers(0..20)).await;
+    keeps(15..30).await;
+    all_hear(&a, &[numbers(0..15), vec![slow], numbers(15..30)].concat()).await;
 }

@@ -28,16 +28,14 @@ impl Reader {
         }
         let cluster = self.cluster.clone();
         let state = state(&cluster, context).await?;
-        let has_lost_its_end = match self.done_id.clone() {
-            // The consumer alone may have been lost.
-            Some(id) if info.delivered.stream_sequence < self.done => !has(&cluster, context, (self.done, id)).await,
-            Some(_) => false,
-            None => self.done > state.last_sequence,
-        };
-        // As after a loss of power. Other broadcasts get the places of what this node has run.
-        if has_lost_its_end {
-            tracing::warn!(module = %self.module, done = self.done, last = state.last_sequence, "the stream of durable broadcasts has lost its end, and what is emitted gets those places again: see docs/durable.md, What is promised");
-            self.done = info.ack_floor.stream_sequence;
+        // What was there and is not kept any more is no loss.
+        if self.done > 0 && self.done >= state.first_sequence {
+            let there = id_at(&cluster, context, self.done).await?;
+            if self.done_id.is_none() {
+                self.done_id = there;
+            } else if info.delivered.stream_sequence < self.done && there != self.done_id {
+                self.begin_anew(info.ack_floor.stream_sequence, state.last_sequence);
+            }
         }
         let first: SystemTime = state.first_timestamp.into();
         let left: Option<SystemTime> = info.delivered.last_active.map(Into::into);
@@ -48,6 +46,14 @@ impl Reader {
             self.tell_dropped(state.first_sequence);
         }
         Ok(())
+    }
+
+    /// The servers have lost the end of the stream, as after a loss of power, and other broadcasts
+    /// get the places of what this node has run. It continues after `done`.
+    fn begin_anew(&mut self, done: u64, last: u64) {
+        tracing::warn!(module = %self.module, run = self.done, last, "the stream of durable broadcasts has lost its end, and what is emitted gets those places again: see docs/durable.md, What is promised");
+        (self.done, self.done_id) = (done, None);
+        self.current.iter_mut().for_each(|current| current.place = None);
     }
 
     /// Checks what was dropped before a broadcast that has arrived, unless this node has waited for
@@ -79,12 +85,15 @@ impl Reader {
     }
 }
 
-/// Whether a broadcast is in the stream, as far as this node can know.
-async fn has(cluster: &Cluster, context: &Context, (position, id): (u64, String)) -> bool {
-    let Ok(stream) = context.get_stream_no_info(cluster.durable.names.broadcasts()).await else { return true };
+/// The id of the broadcast at a place, if the stream has one there.
+async fn id_at(cluster: &Cluster, context: &Context, position: u64) -> Result<Option<String>, String> {
+    let name = cluster.durable.names.broadcasts();
+    let failed = |error: String| format!("the broadcast {position} of the stream {name}: {error}");
+    let stream = context.get_stream_no_info(&name).await.map_err(|error| failed(error.to_string()))?;
     match stream.direct_get(position).await {
-        Ok(message) => message.headers.get(ID).is_some_and(|there| there.as_str() == id),
-        Err(error) => error.kind() != DirectGetErrorKind::NotFound,
+        Ok(message) => Ok(message.headers.get(ID).map(|id| id.as_str().to_owned())),
+        Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error.to_string())),
     }
 }
 

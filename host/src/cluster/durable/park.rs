@@ -23,14 +23,14 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 impl Cluster {
     /// Parks a broadcast. Returns when the stream of parked ones has it.
     pub(super) async fn park(&self, message: Result<(HeaderMap, Bytes), String>, parked: Parked, reading: &Reading) {
-        let (mut headers, payload) = match message {
+        let (headers, payload) = match message {
             Ok(message) => message,
             Err(error) => return tracing::error!(%error, "a broadcast cannot be parked"),
         };
         let subject = self.durable.names.parked_broadcast(&parked.module, &parked.broadcast);
-        let payload = label(&mut headers, payload, &parked, self.link.max_payload());
         let mut pause = PAUSES.0;
         let id = loop {
+            let (headers, payload) = labelled(headers.clone(), payload.clone(), &parked, self.link.max_payload());
             match self.store_parked(&subject, &headers, &payload).await {
                 Ok(id) => break id,
                 Err(why) => {
@@ -69,23 +69,23 @@ impl Cluster {
     }
 }
 
-/// Adds to the headers of a broadcast why it is parked. Returns its payload, or nothing of one that
-/// is too large for the NATS server meanwhile: that one is listed, and cannot be replayed.
-fn label(headers: &mut HeaderMap, payload: Bytes, parked: &Parked, most: usize) -> Bytes {
+/// Adds to a broadcast why it is parked. Of one that is too large for the NATS server meanwhile,
+/// only that is left: it is listed, and cannot be replayed.
+fn labelled(mut headers: HeaderMap, payload: Bytes, parked: &Parked, most: usize) -> (HeaderMap, Bytes) {
     let label = |headers: &mut HeaderMap, reason: &str| {
         let parked = Parked { reason: line(reason, MOST_REASON), ..parked.clone() };
         headers.insert(ID, format!("parked-{}-{}", parked.node, parked.position));
         headers.insert(PARKED, serde_json::to_string(&parked).unwrap_or_default());
     };
-    label(headers, &parked.reason);
-    let bytes = size(headers, &payload);
+    label(&mut headers, &parked.reason);
+    let bytes = size(&headers, &payload);
     if most == 0 || bytes <= most {
-        return payload;
+        return (headers, payload);
     }
-    *headers = HeaderMap::new();
+    let mut headers = HeaderMap::new();
     let why = format!("its {bytes} bytes are not kept, because max_payload of the NATS server allows {most}");
-    label(headers, &format!("{why}: {}", parked.reason));
-    Bytes::new()
+    label(&mut headers, &format!("{why}: {}", parked.reason));
+    (headers, Bytes::new())
 }
 
 #[cfg(test)]
@@ -106,16 +106,16 @@ mod tests {
 
     #[test]
     fn there_is_room_for_why_a_broadcast_is_parked() {
-        let (mut headers, payload) = (HeaderMap::new(), Bytes::from(vec![0; 10]));
+        let (headers, payload) = (HeaderMap::new(), Bytes::from(vec![0; 10]));
         let most = size(&headers, &payload) + PARK_ROOM;
-        assert_eq!(label(&mut headers, payload.clone(), &parked(&"\\".repeat(9_000)), most), payload);
+        assert_eq!(labelled(headers, payload.clone(), &parked(&"\\".repeat(9_000)), most).1, payload);
     }
 
     #[test]
     fn what_is_too_large_to_be_parked_is_listed_without_its_payload() {
         let mut headers = HeaderMap::new();
         headers.insert("Fanfare-Broadcast", "{}");
-        let payload = label(&mut headers, Bytes::from(vec![0; 9_000]), &parked("no"), 9_000);
+        let (headers, payload) = labelled(headers, Bytes::from(vec![0; 9_000]), &parked("no"), 9_000);
         assert!(payload.is_empty() && headers.get("Fanfare-Broadcast").is_none(), "it cannot be replayed");
         let reason = headers.get(PARKED).unwrap().as_str();
         assert!(reason.contains("max_payload of the NATS server allows 9000: no"), "{reason}");

@@ -46,9 +46,9 @@ const POLL: Duration = Duration::from_millis(20);
 const MOST_IDS: usize = 1_024;
 
 /// The broadcast that runs.
-struct Current {
-    position: u64,
-    id: String,
+pub(super) struct Current {
+    /// Its place and its id. `None` once the stream does not have it any more.
+    pub(super) place: Option<(u64, String)>,
     acker: Acker,
     run: BoxFuture<'static, ()>,
 }
@@ -57,7 +57,7 @@ pub(super) struct Reader {
     pub(super) cluster: Arc<Cluster>,
     pub(super) module: String,
     reading: Arc<Reading>,
-    current: Option<Current>,
+    pub(super) current: Option<Current>,
     /// The place up to which all was run or passed over.
     pub(super) done: u64,
     /// The id of the broadcast there, if it has arrived.
@@ -277,7 +277,7 @@ impl Reader {
         let (message, acker) = message.split();
         if let Some(current) = &mut self.current {
             // The server wants the newest acknowledgment.
-            if current.position == position {
+            if current.place.as_ref().is_some_and(|(place, _)| *place == position) {
                 current.acker = acker;
             }
             return;
@@ -315,7 +315,7 @@ impl Reader {
             }
         };
         self.reading.change(|progress| (progress.running, progress.pending) = (Some(position), pending));
-        self.current = Some(Current { position, id, acker, run });
+        self.current = Some(Current { place: Some((position, id)), acker, run });
     }
 
     /// The broadcast at a place needs nothing further.
@@ -327,11 +327,13 @@ impl Reader {
 
     /// All workers have run the present one.
     async fn ended(&mut self) {
-        let Some(Current { position, id, acker, .. }) = self.current.take() else { return };
-        self.pass(position, id);
+        let Some(Current { place, acker, .. }) = self.current.take() else { return };
         self.ended = Some(Instant::now());
         self.cluster.durable.counts.run.inc();
-        self.reading.change(|progress| (progress.position, progress.running) = (position, None));
+        self.reading.change(|progress| progress.running = None);
+        let Some((position, id)) = place else { return };
+        self.pass(position, id);
+        self.reading.change(|progress| progress.position = position);
         answer(&acker, AckKind::Ack).await;
     }
 }

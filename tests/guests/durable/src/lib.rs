@@ -86,7 +86,8 @@ fn open() {
 }
 
 /// Records a broadcast, also in `/seen` if the module has it. `fail<n> ..` fails the first n times,
-/// `trap<n> ..` crashes, and `gate ..` fails until `open` was called in this worker.
+/// `trap<n> ..` crashes, `slow<n> ..` takes n milliseconds, and `gate ..` fails until `open` was
+/// called in this worker.
 #[handler]
 fn hear(body: Text, cx: Context) -> Result<()> {
     let extra = |wanted: &str| cx.extra(wanted).unwrap_or_default().to_owned();
@@ -97,6 +98,9 @@ fn hear(body: Text, cx: Context) -> Result<()> {
     };
     if times("trap").is_some_and(|times| delivery <= times) {
         std::process::abort();
+    }
+    if let Some(millis) = times("slow") {
+        std::thread::sleep(Duration::from_millis(millis.into()));
     }
     let closed = body.starts_with("gate") && !OPEN.with_borrow(|open| *open);
     if closed || times("fail").is_some_and(|times| delivery <= times) {
