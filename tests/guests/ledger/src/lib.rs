@@ -62,12 +62,15 @@ fn enter(session: Session, uid: Json<String>) -> Result<()> {
 }
 
 /// Records a message, sends its number back to its client, and does what it says. The reply names
-/// the node, its version, and the result of the act.
+/// the node, its version, whether the number was sent, and the result of the act, or the error if
+/// the number was not sent.
 #[handler]
 async fn say(session: Session, said: Json<Said>) -> Result<Json<Value>> {
     record("said", &said.text())?;
-    session.send("told", json!(said.number))?;
+    let told = session.send("told", json!(said.number));
+    let is_told = told.is_ok();
     let act = match said.act.as_str() {
+        _ if !is_told => result(told.map(Value::from)),
         "room" => result(channels::publish(ROOM, json!(said.signed())).map(|()| Value::Null)),
         "log" => publish(LOG, &said).await,
         "kept" => publish(KEPT, &said).await,
@@ -77,7 +80,7 @@ async fn say(session: Session, said: Json<Said>) -> Result<Json<Value>> {
         "group" => result(push(Recipient::Group(GROUP.to_owned()), &said).await),
         _ => Value::Null,
     };
-    Ok(Json(json!({ "node": host::whoami().node, "version": config::get::<u64>("/version")?, "act": act })))
+    Ok(Json(json!({ "node": host::whoami().node, "version": config::get::<u64>("/version")?, "told": is_told, "act": act })))
 }
 
 /// Publishes to a channel with a history, and returns the position.
