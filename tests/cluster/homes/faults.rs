@@ -215,7 +215,7 @@ async fn a_node_that_has_just_started_is_no_home_before_it_has_met_the_others() 
     publish_at_last(&mut publisher, &channel, json!("first")).await;
     let cable = Cable::losing(nats.address(), "fanfare.info.").await;
     let mut far = settings("b-1", "node", &format!("nats://{}", cable.address));
-    far["cluster"]["timeout"] = json!("1m");
+    far["cluster"]["timeout"] = json!("5s");
     let b = with(far).start().await;
     let mut own = Client::open(&b, 2).await;
     eventually("it is connected", || async { b.metric("fanfare_cluster_sure", &[]).await == 0.0 }).await;
