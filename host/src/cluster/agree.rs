@@ -25,8 +25,8 @@ impl Cluster {
         self.here_since.lock().is_some_and(|since| since.elapsed() >= self.config.gone_after)
     }
 
-    /// Whether a node that knows no others is alone, so that it is the home for its own clients:
-    /// others that this node reaches would have answered to its first heartbeat.
+    /// Whether this node, which knows no others, is alone, so that it is the home for its own
+    /// clients. Others that it reaches would have answered to its first heartbeat.
     pub(super) fn is_alone_for_sure(&self) -> bool {
         if !self.link.is_up() || self.conflict.load(Acquire) {
             return true;

@@ -27,8 +27,8 @@ pub(super) struct JetStream {
     domain: Option<String>,
 }
 
-/// Whether a write was refused because another one has come first. Servers of a cluster have a
-/// further code for it, which the client does not know.
+/// Whether a write was refused because another one of its subject is still being written, which
+/// servers of a cluster say with a code of their own. The client has no kind of error for it.
 pub(super) fn came_late(error: &(dyn Error + 'static)) -> bool {
     let is_late = |error: &StreamError| error.error_code() == ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT;
     error.downcast_ref().is_some_and(is_late) || error.source().is_some_and(came_late)
