@@ -80,7 +80,9 @@ async fn say(session: Session, said: Json<Said>) -> Result<Json<Value>> {
         "group" => result(push(Recipient::Group(GROUP.to_owned()), &said).await),
         _ => Value::Null,
     };
-    Ok(Json(json!({ "node": host::whoami().node, "version": config::get::<u64>("/version")?, "told": is_told, "act": act })))
+    Ok(Json(
+        json!({ "node": host::whoami().node, "version": config::get::<u64>("/version")?, "told": is_told, "act": act }),
+    ))
 }
 
 /// Publishes to a channel with a history, and returns the position.
