@@ -290,7 +290,16 @@ impl Nats {
 
     /// Ends the server as `kill -9` does.
     pub fn kill(&mut self) {
-        kill_process(self.pid(), Signal::KILL).unwrap();
+        self.end(Signal::KILL);
+    }
+
+    /// Ends the server in order: it writes all that it has.
+    pub fn stop(&mut self) {
+        self.end(Signal::TERM);
+    }
+
+    fn end(&mut self, signal: Signal) {
+        self.signal(signal);
         self.child.take().expect("it runs").wait().unwrap();
     }
 }

@@ -10,6 +10,7 @@
 //! too often moves to a second stream (`park.rs`).
 
 mod dropped;
+mod ids;
 mod message;
 mod outbox;
 mod park;

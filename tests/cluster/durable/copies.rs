@@ -1,5 +1,7 @@
 //! Streams with fewer copies than three NATS servers can keep.
 
+use futures_util::future::join_all;
+
 use super::*;
 
 #[tokio::test]
@@ -16,16 +18,23 @@ async fn a_stream_with_one_copy_gets_three_on_three_servers() {
         let fewer = jetstream::stream::Config { num_replicas: 1, ..config(stream).await };
         assert_eq!(context.update_stream(fewer).await.unwrap().config.num_replicas, 1, "{stream}");
     }
-    let project = Project::with(&[GUEST]).config(node("x", "node", &servers[0].url()));
-    let doctor = async || project.run(&["doctor", "--nats-monitor", &servers[0].monitor()]).await.out;
-    let told = doctor().await;
-    assert_eq!(told.matches("has 1 copy on 3 NATS servers, so that its messages may be lost").count(), 3, "{told}");
+    // Each server tells of the streams of which it has a copy.
+    let project = |server: &Nats| Project::with(&[GUEST]).config(node("x", "node", &server.url()));
+    let projects = servers.each_ref().map(|server| (project(server), server.monitor()));
+    let doctor = async || {
+        let told = projects
+            .iter()
+            .map(async |(project, monitor)| project.run(&["doctor", "--nats-monitor", monitor]).await.out);
+        join_all(told).await.concat()
+    };
+    let lost = "has 1 copy on 3 NATS servers, so that its messages may be lost";
+    eventually_within(20, "doctor warns", || async { doctor().await.matches(lost).count() == 3 }).await;
     let a = start_at(&url).await;
     for stream in streams {
         eventually_within(20, "it has three copies", || async { config(stream).await.num_replicas == 3 }).await;
     }
     // A server tells of a copy once it has begun to write it.
-    let is_told = |told: String| !told.contains("1 copy") && told.matches("has 3 copies").count() == 3;
+    let is_told = |told: String| !told.contains("1 copy") && told.matches("has 3 copies").count() == 9;
     eventually_within(20, "doctor says so", || async { is_told(doctor().await) }).await;
     eventually("it accepts", || async { keep(&a, "after").await["seq"].is_u64() }).await;
     all_hear(&a, &["after".to_owned()]).await;

@@ -1,5 +1,7 @@
 //! Nodes, servers and networks that fail while durable broadcasts are emitted.
 
+use std::path::PathBuf;
+
 use rustix::process::Signal;
 
 use super::*;
@@ -295,30 +297,39 @@ async fn a_node_that_was_cut_off_runs_what_it_missed_in_order_and_what_it_emitte
     assert!(count("sent") <= 1, "{order:?}");
 }
 
-/// As a server does that loses power, or whose files come from a backup.
-#[tokio::test]
-async fn what_is_emitted_after_the_stream_has_lost_its_end_runs() {
+/// Replaces a folder by the copy of another one.
+fn copies(from: &Path, to: &Path) {
+    _ = std::fs::remove_dir_all(to);
+    let copied = std::process::Command::new("cp").arg("-r").args([from, to]).status().unwrap();
+    assert!(copied.success());
+}
+
+/// Finds a folder in another one.
+fn find_folder(within: &Path, name: &str) -> PathBuf {
+    let found = std::process::Command::new("find").arg(within).args(["-type", "d", "-name", name]).output().unwrap();
+    PathBuf::from(String::from_utf8(found.stdout).unwrap().lines().next().unwrap())
+}
+
+async fn keeps(host: &Started, texts: std::ops::Range<u32>) {
+    for text in numbers(texts) {
+        eventually("it is kept", || async { keep(host, &text).await["seq"].is_u64() }).await;
+    }
+}
+
+/// Kills the server after the first `saved` broadcasts, and again while another one runs. Then the
+/// server has the first ones only, as after a loss of power, or from a backup.
+async fn what_is_emitted_after_a_loss_runs(saved: u32) {
     let Some(mut nats) = Nats::start().await else { return };
     // What was kept is not emitted again.
     let a = host(&nats.url(), "a-1").config(json!({ "cluster": { "timeout": "8s" } })).start().await;
     reads(&a).await;
     let [store, copy] = ["store", "copy"].map(|name| nats.dir.path().join(name));
-    let copies = |from: &Path, to: &Path| {
-        _ = std::fs::remove_dir_all(to);
-        let copied = std::process::Command::new("cp").arg("-r").args([from, to]).status().unwrap();
-        assert!(copied.success());
-    };
-    let keeps = async |texts: std::ops::Range<u32>| {
-        for text in numbers(texts) {
-            eventually("it is kept", || async { keep(&a, &text).await["seq"].is_u64() }).await;
-        }
-    };
-    keeps(0..5).await;
-    all_hear(&a, &numbers(0..5)).await;
+    keeps(&a, 0..saved).await;
+    all_hear(&a, &numbers(0..saved)).await;
     nats.kill();
     copies(&store, &copy);
     nats.run().await;
-    keeps(5..15).await;
+    keeps(&a, saved..15).await;
     all_hear(&a, &numbers(0..15)).await;
     let slow = "slow2000".to_owned();
     emit(&a, &slow).await;
@@ -326,6 +337,39 @@ async fn what_is_emitted_after_the_stream_has_lost_its_end_runs() {
     nats.kill();
     copies(&copy, &store);
     nats.run().await;
-    keeps(15..30).await;
+    keeps(&a, 15..30).await;
     all_hear(&a, &[numbers(0..15), vec![slow], numbers(15..30)].concat()).await;
+}
+
+/// A server may have written what a node has acknowledged, and not yet the broadcasts themselves.
+#[tokio::test]
+async fn what_is_emitted_after_the_stream_has_lost_more_than_its_consumer_runs() {
+    for mut nats in Nats::all().await {
+        let a = host(&nats.url(), "a-1").start().await;
+        reads(&a).await;
+        let messages = find_folder(&nats.dir.path().join("store"), "fanfare_broadcasts").join("msgs");
+        let copy = nats.dir.path().join("copy");
+        keeps(&a, 0..5).await;
+        all_hear(&a, &numbers(0..5)).await;
+        nats.stop();
+        copies(&messages, &copy);
+        nats.run().await;
+        keeps(&a, 5..10).await;
+        all_hear(&a, &numbers(0..10)).await;
+        nats.stop();
+        copies(&copy, &messages);
+        nats.run().await;
+        keeps(&a, 10..12).await;
+        all_hear(&a, &numbers(0..12)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_emitted_after_the_stream_has_lost_its_end_runs() {
+    what_is_emitted_after_a_loss_runs(5).await;
+}
+
+#[tokio::test]
+async fn what_is_emitted_after_the_stream_has_lost_the_running_broadcast_runs() {
+    what_is_emitted_after_a_loss_runs(15).await;
 }

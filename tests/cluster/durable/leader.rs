@@ -26,7 +26,11 @@ async fn without_the_leader(signal: Signal) {
     }
     let context = jetstream(&servers[1]).await;
     let stream = async || context.get_stream("fanfare_broadcasts").await.unwrap().cached_info().clone();
-    eventually("it has three copies", || async { stream().await.config.num_replicas == 3 }).await;
+    eventually("it has three copies, and a leader", || async {
+        let info = stream().await;
+        info.config.num_replicas == 3 && info.cluster.is_some_and(|cluster| cluster.leader.is_some())
+    })
+    .await;
     // The server that leads the stream.
     let leader = stream().await.cluster.unwrap().leader.unwrap();
     let at = servers.iter().position(|server| server.name() == leader).unwrap();

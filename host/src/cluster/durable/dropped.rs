@@ -21,21 +21,42 @@ const ASKS: Duration = Duration::from_secs(1);
 
 impl Reader {
     /// Checks what was dropped while this node was away. What is too old was emitted earlier.
-    pub(super) async fn check_away(&mut self, context: &Context, consumer: &Consumer<Config>) -> Result<(), String> {
-        let info = consumer.cached_info();
-        if info.ack_floor.stream_sequence > self.done {
-            (self.done, self.done_id) = (info.ack_floor.stream_sequence, None);
+    /// Returns the consumer, or the one in its place.
+    pub(super) async fn check_away(
+        &mut self,
+        context: &Context,
+        consumer: Consumer<Config>,
+    ) -> Result<Consumer<Config>, String> {
+        let info = consumer.cached_info().clone();
+        let floor = info.ack_floor.stream_sequence;
+        if floor > self.done {
+            (self.done, self.done_id) = (floor, None);
         }
         let cluster = self.cluster.clone();
         let state = state(&cluster, context).await?;
+        let last = state.last_sequence;
         // What was there and is not kept any more is no loss.
-        if self.done > 0 && self.done >= state.first_sequence {
-            let there = id_at(&cluster, context, self.done).await?;
-            if self.done_id.is_none() {
-                self.done_id = there;
-            } else if info.delivered.stream_sequence < self.done && there != self.done_id {
-                self.begin_anew(info.ack_floor.stream_sequence, state.last_sequence);
-            }
+        let there = id_at(&cluster, context, self.done, &state).await?;
+        let is_other = self.done_id.is_some() && there.is_some() && there != self.done_id;
+        let delivered = info.delivered.stream_sequence;
+        // Where another consumer begins, if this one stays behind the end. It reads again what this
+        // process remembers, because other broadcasts may have those places.
+        let mut anew = None;
+        if self.done > last || is_other || delivered > last {
+            self.begin_anew(last);
+            let remembered = self.done.saturating_add(1).saturating_sub(self.ids.len());
+            let start = remembered.min(last.saturating_add(1)).max(state.first_sequence);
+            // Some versions of NATS do not deliver what gets the places up to the last delivery.
+            anew = (delivered >= self.done).then_some(start);
+            (self.done, self.done_id) = (anew.map_or(floor.min(last), |start| start.saturating_sub(1)), None);
+        } else if self.done_id.is_none() {
+            self.done_id = there;
+        }
+        let present = self.current.as_ref().and_then(|current| current.place.clone());
+        if let Some((place, id)) = present
+            && (place > last || id_at(&cluster, context, place, &state).await?.is_some_and(|there| there != id))
+        {
+            self.begin_anew(last);
         }
         let first: SystemTime = state.first_timestamp.into();
         let left: Option<SystemTime> = info.delivered.last_active.map(Into::into);
@@ -45,14 +66,16 @@ impl Reader {
         if self.pending > 0 || was_away && !is_aged && info.ack_floor.consumer_sequence > 0 {
             self.tell_dropped(state.first_sequence);
         }
-        Ok(())
+        match anew {
+            Some(start) => self.replace(context, consumer, start).await,
+            None => Ok(consumer),
+        }
     }
 
-    /// The servers have lost the end of the stream, as after a loss of power, and other broadcasts
-    /// get the places of what this node has run. It continues after `done`.
-    fn begin_anew(&mut self, done: u64, last: u64) {
+    /// The servers have lost the end of the stream, as after a loss of power, and other
+    /// broadcasts get the places of what this node has run, or runs.
+    fn begin_anew(&mut self, last: u64) {
         tracing::warn!(module = %self.module, run = self.done, last, "the stream of durable broadcasts has lost its end, and what is emitted gets those places again: see docs/durable.md, What is promised");
-        (self.done, self.done_id) = (done, None);
         self.current.iter_mut().for_each(|current| current.place = None);
     }
 
@@ -86,7 +109,10 @@ impl Reader {
 }
 
 /// The id of the broadcast at a place, if the stream has one there.
-async fn id_at(cluster: &Cluster, context: &Context, position: u64) -> Result<Option<String>, String> {
+async fn id_at(cluster: &Cluster, context: &Context, position: u64, state: &State) -> Result<Option<String>, String> {
+    if position == 0 || !(state.first_sequence..=state.last_sequence).contains(&position) {
+        return Ok(None);
+    }
     let name = cluster.durable.names.broadcasts();
     let failed = |error: String| format!("the broadcast {position} of the stream {name}: {error}");
     let stream = context.get_stream_no_info(&name).await.map_err(|error| failed(error.to_string()))?;

@@ -72,9 +72,11 @@ impl Cluster {
 /// Adds to a broadcast why it is parked. Of one that is too large for the NATS server meanwhile,
 /// only that is left: it is listed, and cannot be replayed.
 fn labelled(mut headers: HeaderMap, payload: Bytes, parked: &Parked, most: usize) -> (HeaderMap, Bytes) {
+    // After the stream has lost its end, another broadcast may have the same place.
+    let id = headers.get(ID).map(|id| line(id.as_str(), NAME)).unwrap_or_default();
     let label = |headers: &mut HeaderMap, reason: &str| {
         let parked = Parked { reason: line(reason, MOST_REASON), ..parked.clone() };
-        headers.insert(ID, format!("parked-{}-{}", parked.node, parked.position));
+        headers.insert(ID, format!("parked-{}-{}-{id}", parked.node, parked.position));
         headers.insert(PARKED, serde_json::to_string(&parked).unwrap_or_default());
     };
     label(&mut headers, &parked.reason);
@@ -109,6 +111,17 @@ mod tests {
         let (headers, payload) = (HeaderMap::new(), Bytes::from(vec![0; 10]));
         let most = size(&headers, &payload) + PARK_ROOM;
         assert_eq!(labelled(headers, payload.clone(), &parked(&"\\".repeat(9_000)), most).1, payload);
+    }
+
+    #[test]
+    fn broadcasts_that_have_had_the_same_place_are_both_parked() {
+        let id = |id: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ID, id);
+            labelled(headers, Bytes::new(), &parked("no"), 0).0.get(ID).unwrap().to_string()
+        };
+        assert_ne!(id("first"), id("second"));
+        assert_eq!(id("first"), id("first"), "it is parked once");
     }
 
     #[test]

@@ -5,7 +5,6 @@
 //! delivers a broadcast again if it hears nothing for [`ACK_WAIT`]. This process runs it once,
 //! because it knows the place up to which it has run all.
 
-use std::collections::{HashSet, VecDeque};
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
@@ -22,6 +21,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::ids::Ids;
 use super::message::{ID, Kept, Parked};
 use super::state::Reading;
 use crate::call::text::{MESSAGE, line};
@@ -41,9 +41,6 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 
 /// How often the host looks whether it can read.
 const POLL: Duration = Duration::from_millis(20);
-
-/// The ids that this process remembers of a module.
-const MOST_IDS: usize = 1_024;
 
 /// The broadcast that runs.
 pub(super) struct Current {
@@ -68,30 +65,7 @@ pub(super) struct Reader {
     pub(super) ended: Option<Instant>,
     /// When this node asked last where the stream begins.
     pub(super) asked: Option<Instant>,
-    ids: Ids,
-}
-
-/// The last ids.
-#[derive(Default)]
-struct Ids {
-    known: HashSet<String>,
-    order: VecDeque<String>,
-}
-
-impl Ids {
-    /// Whether an id is new.
-    fn is_new(&mut self, id: &str) -> bool {
-        if !self.known.insert(id.to_owned()) {
-            return false;
-        }
-        self.order.push_back(id.to_owned());
-        if self.order.len() > MOST_IDS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-        true
-    }
+    pub(super) ids: Ids,
 }
 
 /// Forgets the state of a module when its task ends.
@@ -165,7 +139,7 @@ impl Reader {
         let left = cluster.stop_serving.lock().clone();
         let context = cluster.open_streams().await?;
         let consumer = self.consumer(&context).await?;
-        self.check_away(&context, &consumer).await?;
+        let consumer = self.check_away(&context, consumer).await?;
         self.reading.change(|progress| {
             progress.is_ready = true;
             if self.current.is_none() {
@@ -218,26 +192,29 @@ impl Reader {
                     }
                 },
                 _ = working.tick() => {
-                    if let Some(current) = &self.current {
+                    if let Some(current) = self.current.as_ref().filter(|current| current.place.is_some()) {
                         answer(&current.acker, AckKind::Progress).await;
                     }
                 }
                 () = cluster.durable.leaving.cancelled(), if !is_over => {}
                 () = lost.cancelled() => return Err("the connection to NATS was lost".to_owned()),
-                () = left.cancelled() => return Err("another node has the id of this node".to_owned()),
+                () = left.cancelled() => {
+                    if cluster.end.is_cancelled() {
+                        return Ok(());
+                    }
+                    return Err("another node has the id of this node".to_owned());
+                }
             }
         }
     }
 
-    /// The consumer of this node, which begins with what is emitted from now on if it is new.
-    async fn consumer(&mut self, context: &Context) -> Result<Consumer<Config>, String> {
-        let durable = &self.cluster.durable;
-        let (stream, node) = (durable.names.broadcasts(), self.cluster.id());
-        let name = durable.names.consumer(&node, &self.module);
-        let config = Config {
-            durable_name: Some(name.clone()),
+    /// The settings of the consumer of this node.
+    fn config(&self, deliver_policy: DeliverPolicy) -> Config {
+        let (durable, node) = (&self.cluster.durable, self.cluster.id());
+        Config {
+            durable_name: Some(durable.names.consumer(&node, &self.module)),
             description: Some(format!("Durable broadcasts of {} on node {node}", self.module)),
-            deliver_policy: DeliverPolicy::New,
+            deliver_policy,
             ack_policy: AckPolicy::Explicit,
             ack_wait: ACK_WAIT,
             max_ack_pending: 1,
@@ -245,7 +222,34 @@ impl Reader {
             // A node that is away for longer has nothing left to read.
             inactive_threshold: durable.config.max_age,
             ..Config::default()
-        };
+        }
+    }
+
+    /// Makes the consumer anew, which begins at a place then.
+    pub(super) async fn replace(
+        &mut self,
+        context: &Context,
+        consumer: Consumer<Config>,
+        start_sequence: u64,
+    ) -> Result<Consumer<Config>, String> {
+        let stream = self.cluster.durable.names.broadcasts();
+        let name = &consumer.cached_info().name;
+        if let Err(error) = context.delete_consumer_from_stream(name, &stream).await {
+            let error = line(&error.to_string(), MESSAGE);
+            tracing::warn!(module = %self.module, %error, "the consumer {name} is ahead of its stream and was not made anew: this node may not run what is emitted next");
+            return Ok(consumer);
+        }
+        let config = self.config(DeliverPolicy::ByStartSequence { start_sequence });
+        let made = context.create_consumer_on_stream(config, &stream).await;
+        made.map_err(|error| format!("the consumer {name} cannot be made: {error}"))
+    }
+
+    /// The consumer of this node, which begins with what is emitted from now on if it is new.
+    async fn consumer(&mut self, context: &Context) -> Result<Consumer<Config>, String> {
+        let durable = &self.cluster.durable;
+        let stream = durable.names.broadcasts();
+        let name = durable.names.consumer(&self.cluster.id(), &self.module);
+        let config = self.config(DeliverPolicy::New);
         match context.get_consumer_from_stream::<Config, _, _>(&name, &stream).await {
             Ok(consumer) => {
                 let present = &consumer.cached_info().config;
@@ -275,18 +279,22 @@ impl Reader {
         // JetStream says both in each message.
         let Ok((position, pending)) = message.info().map(|info| (info.stream_sequence, info.pending)) else { return };
         let (message, acker) = message.split();
+        let headers = message.headers.unwrap_or_default();
+        let id = headers.get(ID).map(|id| id.as_str().to_owned()).unwrap_or_default();
         if let Some(current) = &mut self.current {
-            // The server wants the newest acknowledgment.
-            if current.place.as_ref().is_some_and(|(place, _)| *place == position) {
-                current.acker = acker;
+            match &current.place {
+                // The server wants the newest acknowledgment.
+                Some((place, present)) if *place == position && *present == id => current.acker = acker,
+                // The stream has lost the present one. This one arrives again afterwards.
+                Some((place, _)) if *place == position => current.place = None,
+                Some(_) | None => {}
             }
             return;
         }
         self.check_behind(context, position).await;
         self.pending = pending;
-        let headers = message.headers.unwrap_or_default();
-        let id = headers.get(ID).map(|id| id.as_str().to_owned()).unwrap_or_default();
-        if position <= self.done || !self.ids.is_new(&id) {
+        let has_place_of_last = position == self.done && self.done_id.as_ref().is_some_and(|done| *done != id);
+        if position <= self.done && !has_place_of_last || !self.ids.is_new(&id) {
             self.cluster.durable.counts.duplicates.inc();
             self.pass(position, id);
             return answer(&acker, AckKind::Ack).await;
@@ -348,18 +356,4 @@ async fn answer(acker: &Acker, kind: AckKind) {
 /// Whether the server has refused something with this code.
 fn has_code(error: &ConsumerError, code: ErrorCode) -> bool {
     matches!(error.kind(), ConsumerErrorKind::JetStream(error) if error.error_code() == code)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_is_new_once_and_the_number_of_ids_is_limited() {
-        let mut ids = Ids::default();
-        assert!(ids.is_new("a") && !ids.is_new("a"));
-        (0..MOST_IDS * 2).for_each(|number| _ = ids.is_new(&number.to_string()));
-        assert_eq!((ids.known.len(), ids.order.len()), (MOST_IDS, MOST_IDS));
-        assert!(ids.is_new("a"));
-    }
 }
