@@ -112,8 +112,9 @@ pub trait SessionHome: Send + Sync {
     /// call has left.
     fn ask(&self, act: SessionAct, within: Duration) -> Acted;
 
-    /// Writes values back, in place of all that may leave the node of the session.
-    fn apply(&self, values: AppliedValues) -> Applied;
+    /// Writes values back, in place of all that may leave the node of the session. `within` is the
+    /// time that the call has left.
+    fn apply(&self, values: AppliedValues, within: Duration) -> Applied;
 }
 
 /// The copy of a session that belongs to one message: filters, middlewares and the route share it.
@@ -162,9 +163,9 @@ impl SessionCopy {
     }
 
     /// Writes the values of the copy back, in place of all that may leave the session's node.
-    pub fn apply(&self) -> Applied {
+    pub fn apply(&self, within: Duration) -> Applied {
         let session = self.info.lock().id.to_string();
-        self.home.apply(AppliedValues { session, values: self.values.lock().shared(), answer: None })
+        self.home.apply(AppliedValues { session, values: self.values.lock().shared(), answer: None }, within)
     }
 
     /// Does something to the session itself, and returns at once. The copy follows.

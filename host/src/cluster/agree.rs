@@ -28,9 +28,12 @@ impl Cluster {
     /// Whether this node, which knows no others, is alone, so that it is the home for its own
     /// clients. Others that it reaches would have answered to its first heartbeat.
     pub(super) fn is_alone_for_sure(&self) -> bool {
-        if !self.link.is_up() || self.conflict.load(Acquire) {
-            return true;
-        }
+        !self.link.is_up() || self.conflict.load(Acquire) || self.has_met_all()
+    }
+
+    /// Whether this node has met the others that it reaches. It takes a moment after a start, and
+    /// after NATS was away.
+    pub(super) fn has_met_all(&self) -> bool {
         let Some(here) = self.here_since.lock().map(|since| since.elapsed()) else { return false };
         // A node that never says who it is may not stop this one.
         here >= self.config.gone_after || here >= self.config.heartbeat && self.presence.lock().has_met_all()

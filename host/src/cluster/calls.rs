@@ -203,6 +203,11 @@ impl Ready {
 }
 
 impl Sent {
+    /// Receives nothing further. Returns where nodes wait for an answer to what has arrived.
+    pub(super) fn end(&mut self) -> Vec<String> {
+        self.answers.end().filter_map(|message| message.reply).map(|reply| reply.to_string()).collect()
+    }
+
     /// The next answer. Fails once there will be none.
     pub(super) async fn next(&mut self) -> Result<Entries, CallError> {
         Ok(self.next_numbered().await?.result)

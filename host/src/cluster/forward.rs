@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::Cluster;
 use super::calls::{Find, Received, Sent};
-use super::link::{Link, Room};
+use super::link::{Link, Outgoing, Room};
 use super::serve::Serving;
 use super::sessions::{as_json, from_json};
 use super::subjects::token_of;
@@ -91,24 +91,41 @@ impl SessionHome for Home {
         Box::pin(changed_by(sent, within))
     }
 
-    fn apply(&self, values: AppliedValues) -> Applied {
+    fn apply(&self, values: AppliedValues, within: Duration) -> Applied {
         let stopping = CallError::stopping;
         let values = AppliedValues { answer: self.reply.clone(), ..values };
         let ready = self.cluster.upgrade().ok_or_else(stopping);
         let ready =
             ready.and_then(|cluster| cluster.ready_for(1, self.frontend(), |from| Request::Apply(from, values)));
-        Box::pin(async move { ready?.outcome().await.map(drop) })
+        Box::pin(async move { tokio::time::timeout(within, ready?.outcome()).await.map_err(|_| late())?.map(drop) })
     }
+}
+
+fn late() -> CallError {
+    CallError::Timeout(Some("the node of the session has not answered".to_owned()))
 }
 
 /// The number of sessions that an act has changed, which the node of the session says.
 async fn changed_by(sent: Result<Sent, CallError>, within: Duration) -> Result<u32, CallError> {
     let mut sent = sent?;
-    let late = || CallError::Timeout(Some("the node of the session has not answered".to_owned()));
     let answer = tokio::time::timeout(within, sent.next()).await.map_err(|_| late())??;
     let entries: Result<Vec<GatherEntry>, CallError> = answer.into();
     let entry = entries?.pop().ok_or_else(|| CallError::Crashed("the answer is empty".to_owned()))?;
     from_json(&entry.outcome?)
+}
+
+/// A message that this node has sent. When it ends, the calls that wait for their acts hear of it.
+struct Forwarded {
+    sent: Sent,
+    cluster: Weak<Cluster>,
+}
+
+impl Drop for Forwarded {
+    fn drop(&mut self) {
+        let unread = self.sent.end();
+        let Some(cluster) = self.cluster.upgrade() else { return };
+        unread.into_iter().for_each(|reply| cluster.refuse_act(reply));
+    }
 }
 
 /// The answer to a question of another node.
@@ -132,12 +149,15 @@ impl Cluster {
         let ready =
             self.ready_for(MOST_ACTS + 1, (node, Cluster::reachable), |from| Request::Message(from, Box::new(message)));
         Box::pin(async move {
-            let mut sent = ready?.send().await?;
+            let mut forwarded = Forwarded { sent: ready?.send().await?, cluster: cluster.clone() };
             drop(turn);
             for expected in 1.. {
-                let Received { number, result, reply } = sent.next_numbered().await?;
+                let Received { number, result, reply } = forwarded.sent.next_numbered().await?;
                 // Those of a node that has lost its connection meanwhile.
                 if number > expected {
+                    if let Some((reply, cluster)) = reply.zip(cluster.upgrade()) {
+                        cluster.refuse_act(reply);
+                    }
                     return Err(CallError::Crashed(format!(
                         "node {} lost its connection to NATS, and with it what the call has sent to its client",
                         line(&id, NAME)
@@ -227,9 +247,12 @@ impl Cluster {
     }
 
     /// Answers an act of a message that has ended. `reply` is where its node waits for the result.
-    pub(super) fn refuse_act(self: &Arc<Self>, reply: String) {
-        let cluster = self.clone();
-        tokio::spawn(async move { cluster.answer(reply, Entries::Error(message_has_ended())).await });
+    pub(super) fn refuse_act(&self, reply: String) {
+        let result = Entries::Error(message_has_ended());
+        let answer = Answer { node: self.info.lock().id.clone(), number: 0, result }.write();
+        if !answer.is_ok_and(|bytes| self.link.queue(Outgoing { subject: reply, reply: None, bytes })) {
+            self.link.counts.unsent.inc();
+        }
     }
 
     async fn answer_act(&self, number: usize, answers: Option<&str>, Posted { act, reply, _room }: Posted) {

@@ -144,13 +144,15 @@ impl Cluster {
             messages.silent.extend(plan.only.keys().cloned());
             if !plan.each.is_empty() {
                 messages.silent.extend(view.frontends.keys().cloned());
-                messages.silent.extend(self.presence.lock().former.frontends().map(str::to_owned));
+                messages.silent.extend(self.unmet_frontends());
             }
             return Ok(messages);
         }
         let incompatible = self.presence.lock().incompatible();
+        let unmet = if self.has_met_all() { Vec::new() } else { self.unmet_frontends() };
         if !plan.each.is_empty() {
             messages.silent.extend(incompatible.iter().map(|(node, _)| node.clone()));
+            messages.silent.extend(unmet.iter().cloned());
         }
         let write = |places: &[usize]| {
             let to = plan.recipients(places);
@@ -174,13 +176,18 @@ impl Cluster {
             messages.questions.push(((node.clone(), bytes), places));
         }
         for node in plan.only.keys().filter(|node| !view.frontends.contains_key(*node)) {
-            if incompatible.iter().any(|(id, _)| id == node) {
+            if incompatible.iter().any(|(id, _)| id == node) || unmet.contains(node) {
                 messages.silent.insert(node.clone());
             } else {
                 messages.missing.push(node.clone());
             }
         }
         Ok(messages)
+    }
+
+    /// The nodes with clients that are gone, or have not come yet.
+    pub(super) fn unmet_frontends(&self) -> Vec<String> {
+        self.presence.lock().former.frontends().map(str::to_owned).collect()
     }
 
     /// Sends a message to the recipients on all nodes, and waits until the nodes have queued it. A

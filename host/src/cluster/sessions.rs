@@ -135,6 +135,9 @@ impl Cluster {
     /// Asks every other node for the sessions of a user.
     fn find_elsewhere(&self, uid: &str) -> Result<Option<Asked>, CallError> {
         self.client()?;
+        if !self.has_met_all() && !self.unmet_frontends().is_empty() {
+            return Err(CallError::Unavailable("this node has not met all others yet: try again".to_owned()));
+        }
         let view = self.view.load();
         if view.frontends.is_empty() {
             return Ok(None);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use async_nats::Message;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 /// What waits, by the number of its answer's subject.
 #[derive(Debug, Default)]
@@ -57,11 +57,13 @@ impl Waiting {
     /// Hands an answer to its call. Returns one that no call waits for, because it is late.
     pub(super) fn answered(&self, token: u64, message: Message) -> Option<Message> {
         match self.receivers.lock().by_token.get(&token) {
-            // Nodes give no more answers than they were asked for.
-            Some(sender) => _ = sender.try_send(message),
-            None => return Some(message),
+            Some(sender) => match sender.try_send(message) {
+                Err(TrySendError::Closed(message)) => Some(message),
+                // Nodes give no more answers than they were asked for.
+                Ok(()) | Err(TrySendError::Full(_)) => None,
+            },
+            None => Some(message),
         }
-        None
     }
 
     /// Whether a call waits for an answer.
@@ -79,6 +81,12 @@ impl Answers {
     pub(super) async fn next(&mut self) -> Option<Message> {
         self.received.recv().await
     }
+
+    /// Receives nothing further. Returns what has arrived.
+    pub(super) fn end(&mut self) -> impl Iterator<Item = Message> {
+        self.received.close();
+        std::iter::from_fn(|| self.received.try_recv().ok())
+    }
 }
 
 impl Drop for Answers {
@@ -91,7 +99,30 @@ impl Drop for Answers {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+
+    #[test]
+    fn what_arrives_after_the_end_of_a_call_is_late() {
+        let waiting = Arc::new(Waiting::default());
+        let mut call = waiting.begin(2, 1).unwrap();
+        let message = |reply: &str| Message {
+            subject: "answer".into(),
+            reply: Some(reply.into()),
+            payload: Bytes::new(),
+            headers: None,
+            status: None,
+            description: None,
+            length: 0,
+        };
+        assert!(waiting.answered(call.token, message("first")).is_none());
+        let unread: Vec<_> = call.end().filter_map(|message| message.reply).collect();
+        assert_eq!(unread, ["first".into()]);
+        assert!(waiting.answered(call.token, message("second")).is_some(), "nobody would read it");
+        drop(call);
+        assert_eq!(waiting.calls(), 0);
+    }
 
     #[test]
     fn requests_of_the_host_take_no_room_of_calls() {

@@ -61,12 +61,13 @@ impl Dispatch {
         let dispatch = self.clone();
         Ok(Box::pin(async move {
             let failed = |error: &CallError| dispatch.peers.unrouted(&holders.server, error);
-            let picked = dispatch.picked(pick, &holders).await.inspect_err(failed)?;
+            let picked = dispatch.picked(pick, &holders).await;
             if let Some(before) = before {
-                // It ends when the turn of the message before this one is over.
+                // It ends when the turn of the message before this one is over. The next message
+                // waits for it, too, if this one fails.
                 _ = before.await;
             }
-            let node = match picked {
+            let node = match picked.inspect_err(failed)? {
                 Some(node) => node,
                 None => dispatch.nearest(&info, &module, &holders.server).inspect_err(failed)?,
             };

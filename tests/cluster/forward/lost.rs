@@ -77,6 +77,31 @@ async fn a_reply_behind_something_that_was_lost_on_its_way_to_the_client_is_an_e
     assert!(crashed["error"].to_string().contains("and with it what the call has sent to its client"), "{crashed}");
     assert_eq!(call(&mut client, "sessions.use", told("arrives")).await["data"], "arrives");
     assert_eq!(client.json().await["data"], 1);
+    // The call does not wait for what the frontend does not do any more.
+    let joins = json!({ "do": "join", "group": "g", "sessions": [session] });
+    let steps = json!([{ "use": told("lost on its way") }, { "use": joins }]);
+    let crashed = call(&mut client, "sessions.steps", steps).await;
+    assert!(crashed["error"].to_string().contains("and with it what the call has sent to its client"), "{crashed}");
+    eventually("the call has ended", || async { !seen(&back).await.is_empty() }).await;
+    let joined = seen(&back).await[0][1].clone();
+    assert_eq!(joined["error"], "unavailable", "{joined}");
+}
+
+#[tokio::test]
+async fn an_apply_that_is_lost_ends_with_the_time_of_its_call() {
+    let Some(nats) = Nats::start().await else { return };
+    let cable = Cable::losing(nats.address(), "lost on its way").await;
+    let front = gate(&nats, "gate-1").config(json!({ "websocket": { "ackTimeout": "1s" } })).start().await;
+    let far = json!({ "cluster": { "nats": format!("nats://{}", cable.address) } });
+    let back = chat(&nats, 1).config(far).start().await;
+    all_see(&[&front, &back], &["chat-1"]).await;
+    let mut client = client(&front).await;
+    let steps = json!([{ "use": set("k", &json!("lost on its way")) }, { "use": { "do": "apply" } }]);
+    assert!(call(&mut client, "sessions.steps", steps).await["error"].to_string().contains("timeout"));
+    eventually("the call has ended", || async { !seen(&back).await.is_empty() }).await;
+    let applied = seen(&back).await[0][1].clone();
+    assert_eq!(applied["error"], "timeout", "{applied}");
+    eventually("nothing waits", || async { back.metric("fanfare_cluster_waiting", &[]).await == 0.0 }).await;
 }
 
 #[tokio::test]

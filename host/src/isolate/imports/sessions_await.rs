@@ -39,7 +39,7 @@ impl Guest {
     fn apply(&self, call: u64) -> Started<()> {
         let caller = session_caller(self, Some(call));
         let applied = caller.session(None).map(|session| match caller.copy(&session) {
-            Some(copy) => copy.apply(),
+            Some(copy) => copy.apply(caller.timeout(None)),
             None => Box::pin(std::future::ready(Ok(()))),
         });
         started(applied)
