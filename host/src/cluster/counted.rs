@@ -83,15 +83,17 @@ impl Cluster {
     /// Answers a node that asks whether this one counts it. If so, the answer waits until the node
     /// knows which places this one has given while it did not count it.
     pub(super) async fn answer_whether_it_counts(&self, boot: &[u8], reply: String) {
-        let counts = std::str::from_utf8(boot)
-            .is_ok_and(|boot| self.presence.lock().vouches_for(boot, Instant::now()) && self.is_there(boot));
-        let answer = match (counts, self.node.channels.get()) {
-            (true, Some(channels)) => match tokio::time::timeout(self.config.timeout, channels.settle()).await {
-                Ok(()) => YES,
-                Err(_) => NO,
+        let counted = std::str::from_utf8(boot)
+            .ok()
+            .filter(|boot| self.is_there(boot))
+            .and_then(|boot| self.presence.lock().vouches_for(boot, Instant::now()));
+        let answer = match (counted, self.node.channels.get()) {
+            (Some(gone), Some(channels)) => match tokio::time::timeout(self.config.timeout, channels.settle()).await {
+                Ok(()) if !gone.is_cancelled() => YES,
+                Ok(()) | Err(_) => NO,
             },
-            (true, None) => YES,
-            (false, _) => NO,
+            (Some(_), None) => YES,
+            (None, _) => NO,
         };
         self.send(reply, Bytes::from_static(answer)).await;
     }

@@ -237,7 +237,14 @@ impl Presence {
             return Vec::new();
         };
         self.former.remove(&info.id);
-        self.former_channels.retain(|_, module| !info.modules.contains_key(module));
+        // A node that has just loaded a module knows which channels it has. One that has it for
+        // longer may have an earlier version than the node that is gone.
+        let before = entry.facts.as_ref().map(|facts| &facts.info.modules);
+        let is_loaded = |module: &String| {
+            let generation = info.modules.get(module);
+            generation.is_some() && generation != before.and_then(|modules| modules.get(module))
+        };
+        self.former_channels.retain(|_, module| !is_loaded(module));
         let (known, info) = (Arc::new(known(&info)), Arc::new(info));
         let earlier = entry.facts.replace(Facts { info: info.clone(), known });
         vec![if earlier.is_none() { Step::Up(info) } else { Step::Changed }]
@@ -251,12 +258,13 @@ impl Presence {
         self.entries.values().all(is_met)
     }
 
-    /// Whether a node counts here. If so, it does so for as long as if it was heard now.
-    pub(super) fn vouches_for(&mut self, boot: &str, now: Instant) -> bool {
+    /// Whether a node counts here. If so, it does so for as long as if it was heard now. Returns
+    /// what is cancelled when the node is gone.
+    pub(super) fn vouches_for(&mut self, boot: &str, now: Instant) -> Option<CancellationToken> {
         let counts = |entry: &&mut Entry| entry.beat.boot == boot && entry.facts.is_some();
-        let Some(entry) = self.entries.values_mut().find(counts) else { return false };
+        let entry = self.entries.values_mut().find(counts)?;
         entry.last = now;
-        true
+        Some(entry.gone.clone())
     }
 
     /// Ends the nodes that have been silent for too long. When this node itself has not run for a
@@ -309,8 +317,6 @@ impl Presence {
             }
             view.nodes.insert(node.info.id.clone(), node);
         }
-        // A node that serves the module knows which channels it still has.
-        former.retain(|_, module| !view.holders.contains_key(module));
         view.channels.set_former(former);
         view
     }

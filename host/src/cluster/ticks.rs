@@ -85,7 +85,11 @@ impl Claims {
         }
         self.record = None;
         (self.due, self.boot) = (tick.due, boot.to_owned());
-        let runs = |run: &Run| run.boot != boot && (claimant.is_there)(&run.boot);
+        let runs = |run: &Run| match run.boot == boot {
+            // Claims of this node that were on their way at once.
+            true => (claimant.runs)(run.due),
+            false => (claimant.is_there)(&run.boot),
+        };
         if !tick.overlaps && self.run.as_ref().is_some_and(runs) {
             // So that no other node counts it too.
             self.boot = String::new();
@@ -207,12 +211,12 @@ impl Ticks for Cluster {
         Box::pin(async move {
             let Some(cluster) = cluster else { return Ok(()) };
             let (key, boot) = (key_of(&tick), cluster.boot());
+            cluster.runs.lock().remove(&(key.clone(), tick.due));
             let mut tries = 0;
             loop {
                 let ended = cluster.change(&key, |claims: &mut Claims| (claims.ended(&boot, &tick, done), ())).await;
                 tries += 1;
                 if ended.is_ok() || tries == MOST_ENDS || cluster.is_leaving() {
-                    cluster.runs.lock().remove(&(key.clone(), tick.due));
                     // Otherwise others skip what is due until this node claims again, or is gone.
                     return ended.inspect_err(|error| tracing::debug!(%error, key, "the end of a run was not written"));
                 }
@@ -286,6 +290,17 @@ mod tests {
         assert_eq!(claim(&mut claims, "b", &tick(3_000), &["a"]), GRANTED);
         assert_eq!(claim(&mut claims, "a", &tick(3_000), &["b"]), TAKEN);
         assert_eq!(claim(&mut claims, "a", &tick(4_000), &["b"]), Claim::Overlaps, "b runs");
+    }
+
+    #[test]
+    fn a_node_that_has_claimed_twice_at_once_runs_only_the_first() {
+        let mut claims = Claims::default();
+        assert_eq!(claim(&mut claims, "a", &tick(1_000), &[]), GRANTED);
+        let runs = Claimant { runs: &|due| due <= 2_000, ..claimant("a", 2_000, &|_| true) };
+        assert_eq!(claims.claim(&tick(2_000), &runs), (Edit::Write, Claim::Overlaps));
+        // The end of the second one, which did not begin, is not that of the first one.
+        assert_eq!(claims.ended("a", &tick(2_000), None), Edit::Keep);
+        assert_eq!(claim(&mut claims, "b", &tick(3_000), &["a"]), Claim::Overlaps, "a runs the first one");
     }
 
     #[test]

@@ -168,14 +168,38 @@ fn channels_that_the_next_version_of_a_module_does_not_have_are_forgotten() {
     assert!(matches!(rule(&presence, "room/vip"), Some(Err(CallError::Unavailable(_)))), "the module is away");
     presence.learned(NodeInfo { channels: patterns(&["room/*"]), ..info("b", "2", 1) });
     assert!(matches!(rule(&presence, "room/vip"), Some(Ok(_))), "room/* has it");
-    // Nor while another node stops that has it.
-    presence.heard(beat("c", "1", 10), now);
-    presence.learned(NodeInfo { channels: patterns(&["room/vip"]), ..info("c", "1", 1) });
-    presence.heard(Heartbeat { phase: Phase::Leaving, ..beat("c", "1", 10) }, now);
-    assert!(matches!(rule(&presence, "room/vip"), Some(Ok(_))), "room/* has it");
     // Also once no node has the module.
     presence.heard(Heartbeat { phase: Phase::Left, ..beat("b", "2", 20) }, now);
     assert_eq!(presence.former_channels.keys().collect::<Vec<_>>(), ["room/*"]);
+}
+
+#[test]
+fn channels_of_the_next_version_of_a_module_stay_closed_when_its_only_node_goes() {
+    let now = Instant::now();
+    let mut presence = presence();
+    let version = |node: &str, boot: &str, generation: &str, pattern: &str| {
+        let channel = ChannelPatternStatus { pattern: pattern.to_owned(), ..Default::default() };
+        NodeInfo {
+            channels: BTreeMap::from([("m".to_owned(), vec![channel])]),
+            modules: BTreeMap::from([("m".to_owned(), generation.to_owned())]),
+            ..info(node, boot, 1)
+        }
+    };
+    for node in ["b", "c"] {
+        presence.heard(beat(node, "1", 10), now);
+    }
+    presence.learned(version("b", "1", "old", "room/*"));
+    presence.learned(version("c", "1", "new", "secret/*"));
+    let is_closed =
+        |presence: &Presence| matches!(presence.view().channels.rule("secret/1"), Some(Err(CallError::Unavailable(_))));
+    presence.heard(Heartbeat { phase: Phase::Leaving, ..beat("c", "1", 10) }, now);
+    assert!(is_closed(&presence), "it is about to stop");
+    presence.heard(Heartbeat { phase: Phase::Left, ..beat("c", "1", 10) }, now);
+    assert!(is_closed(&presence), "it is gone");
+    presence.learned(version("b", "1", "old", "room/*"));
+    assert!(is_closed(&presence), "something else has changed on the node with the earlier version");
+    presence.learned(version("b", "1", "new", "room/*"));
+    assert!(presence.view().channels.rule("secret/1").is_none(), "the next version does not have it");
 }
 
 #[test]
