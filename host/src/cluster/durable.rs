@@ -11,6 +11,7 @@
 
 mod dropped;
 mod ids;
+mod lost;
 mod message;
 mod outbox;
 mod park;

@@ -59,6 +59,8 @@ pub(super) struct Reader {
     pub(super) done: u64,
     /// The id of the broadcast there, if it has arrived.
     pub(super) done_id: Option<String>,
+    /// Where the consumer begins if it has to be made anew.
+    begins: Option<u64>,
     /// How many waited behind the last one that has arrived.
     pub(super) pending: u64,
     /// When the last one has ended.
@@ -97,6 +99,7 @@ impl Cluster {
             current: None,
             done: 0,
             done_id: None,
+            begins: None,
             pending: 0,
             ended: None,
             asked: None,
@@ -230,18 +233,17 @@ impl Reader {
         &mut self,
         context: &Context,
         consumer: Consumer<Config>,
-        start_sequence: u64,
+        begins: u64,
     ) -> Result<Consumer<Config>, String> {
-        let stream = self.cluster.durable.names.broadcasts();
+        // Also if the answer to the next request is lost.
+        self.begins = Some(begins);
         let name = &consumer.cached_info().name;
-        if let Err(error) = context.delete_consumer_from_stream(name, &stream).await {
+        if let Err(error) = context.delete_consumer_from_stream(name, self.cluster.durable.names.broadcasts()).await {
             let error = line(&error.to_string(), MESSAGE);
             tracing::warn!(module = %self.module, %error, "the consumer {name} is ahead of its stream and was not made anew: this node may not run what is emitted next");
             return Ok(consumer);
         }
-        let config = self.config(DeliverPolicy::ByStartSequence { start_sequence });
-        let made = context.create_consumer_on_stream(config, &stream).await;
-        made.map_err(|error| format!("the consumer {name} cannot be made: {error}"))
+        self.consumer(context).await
     }
 
     /// The consumer of this node, which begins with what is emitted from now on if it is new.
@@ -249,10 +251,12 @@ impl Reader {
         let durable = &self.cluster.durable;
         let stream = durable.names.broadcasts();
         let name = durable.names.consumer(&self.cluster.id(), &self.module);
-        let config = self.config(DeliverPolicy::New);
+        let begins = self.begins.map(|start_sequence| DeliverPolicy::ByStartSequence { start_sequence });
+        let config = self.config(begins.unwrap_or(DeliverPolicy::New));
         match context.get_consumer_from_stream::<Config, _, _>(&name, &stream).await {
             Ok(consumer) => {
                 let present = &consumer.cached_info().config;
+                let config = Config { deliver_policy: present.deliver_policy, ..config };
                 if present.inactive_threshold != config.inactive_threshold
                     && let Err(error) = context.create_consumer_on_stream(config, &stream).await
                 {
@@ -263,9 +267,11 @@ impl Reader {
             Err(error) if has_code(&error, ErrorCode::CONSUMER_NOT_FOUND) => {
                 let made = context.create_consumer_on_stream(config, &stream).await;
                 let made = made.map_err(|error| format!("the consumer {name} cannot be made: {error}"))?;
-                tracing::info!(module = %self.module, "this node runs the durable broadcasts that are emitted from now on");
-                // The numbers of another stream, if it was made anew.
-                (self.done, self.done_id, self.pending, self.ids) = (0, None, 0, Ids::default());
+                if self.begins.take().is_none() {
+                    tracing::info!(module = %self.module, "this node runs the durable broadcasts that are emitted from now on");
+                    // The numbers of another stream, if it was made anew.
+                    (self.done, self.done_id, self.pending, self.ids) = (0, None, 0, Ids::default());
+                }
                 Ok(made)
             }
             Err(error) => {
